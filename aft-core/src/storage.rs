@@ -1,0 +1,200 @@
+//! What aft needs from a store: five operations, every object written once.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// The cause that a [`StorageError`] or an [`Error`](crate::Error) keeps.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// A store of objects that are written once and never changed.
+///
+/// aft builds on exactly these five operations; there is no overwriting put at all. An adapter proves that it keeps
+/// the contract by running [`conformance`](crate::conformance) (feature `conformance`) in one line.
+///
+/// # Contract
+///
+/// - Paths are UTF-8, `/`-separated, relative, without empty, `.` or `..` segments; each segment is made of ASCII
+///   letters, digits, `-`, `_` and `.` and is at most 200 bytes long.
+/// - `create` is atomic: of any number of concurrent creators of one path exactly one gets `Ok`, and a reader sees
+///   the whole object or none. When it returns `Ok` the object is durable.
+/// - `get`, `get_range` and `list` are strongly consistent: they see every `create` that returned `Ok` before they began.
+/// - `last_modified` is the store's own clock, the one clock all nodes share. It is compared in whole seconds. For
+///   one object, `get` and `list` agree on it once it is truncated to whole seconds. It may lie before the moment
+///   the object became visible by at most [`Config::visibility_delay`](crate::Config::visibility_delay), never after it by
+///   more than rounding.
+/// - An error that leaves the effect of a `create` or `delete` open is [`StorageError::Unknown`], never anything else.
+/// - Every operation ends within a bounded time.
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync + 'static {
+    /// The whole object at `path`.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] where there is none; `Unavailable` or `Denied` where the store could not be asked.
+    async fn get(&self, path: &str) -> Result<Object, StorageError>;
+
+    /// The bytes `range` of the object at `path`. A range that reaches past the end is cut off at the end; one that
+    /// starts past the end, or is empty, is empty.
+    ///
+    /// # Errors
+    /// As [`get`](Storage::get).
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError>;
+
+    /// Makes the object only where none is. Atomic; durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// [`StorageError::AlreadyExists`] where there is one (or, with a client that retries inside, where an earlier
+    /// try of this very call made it, or where the store reported a conflict without effect: the caller reads back);
+    /// `Unavailable` where nothing happened; `Unknown` where it may have happened or may still happen.
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError>;
+
+    /// Every object whose path begins with `prefix` (a plain string prefix) and sorts after `start_after` (bytewise,
+    /// exclusive), in any order. A path that is no prefix of anything lists nothing.
+    fn list(&self, prefix: &str, start_after: Option<&str>) -> BoxStream<'_, Result<ObjectInfo, StorageError>>;
+
+    /// Deletes the objects at `paths`. Idempotent: an absent path is no error.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unknown` or `Denied`; some of the paths may be gone then. Deleting again is always safe.
+    async fn delete(&self, paths: &[String]) -> Result<(), StorageError>;
+}
+
+/// A whole object, as [`Storage::get`] returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its content.
+    pub bytes: Bytes,
+    /// When it was made, by the store's clock.
+    pub last_modified: SystemTime,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its path.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was made, by the store's clock.
+    pub last_modified: SystemTime,
+}
+
+/// What went wrong in a store, and what is certain about the effect.
+///
+/// `Display` says what happened and to which path; the cause is kept as `source` and printed by none of them twice.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There is no object at the path.
+    #[error("no object at {path:?}")]
+    NotFound {
+        /// The path that was asked for.
+        path: String,
+        /// The adapter's own error, where there is one.
+        source: Option<BoxError>,
+    },
+    /// An object is already at the path (or the store says so: see [`Storage::create`]).
+    #[error("an object is already at {path:?}")]
+    AlreadyExists {
+        /// The path that was to be created.
+        path: String,
+        /// The adapter's own error, where there is one.
+        source: Option<BoxError>,
+    },
+    /// The store could not be asked; nothing happened. Trying again may help.
+    #[error("the store is unavailable; nothing happened to {path:?}")]
+    Unavailable {
+        /// The path of the request.
+        path: String,
+        /// The adapter's own error, where there is one.
+        source: Option<BoxError>,
+    },
+    /// The request may have taken effect, or may still take effect.
+    #[error("the store did not answer; what was asked of {path:?} may or may not have happened")]
+    Unknown {
+        /// The path of the request.
+        path: String,
+        /// The adapter's own error, where there is one.
+        source: Option<BoxError>,
+    },
+    /// The store refuses this caller: credentials, permissions. Nothing happened; trying again does not help.
+    #[error("the store denies access to {path:?}")]
+    Denied {
+        /// The path of the request.
+        path: String,
+        /// The adapter's own error, where there is one.
+        source: Option<BoxError>,
+    },
+    /// The request cannot be served by this store: a bad path, a missing bucket, a full disk, an unsupported feature.
+    /// Nothing happened; trying again does not help until somebody changes something.
+    #[error("the store cannot serve the request for {path:?}")]
+    Invalid {
+        /// The path of the request.
+        path: String,
+        /// The adapter's own error, where there is one.
+        source: Option<BoxError>,
+    },
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $variant:ident),* $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(path: impl Into<String>) -> Self {
+                Self::$variant { path: path.into(), source: None }
+            }
+        )*
+    };
+}
+
+impl StorageError {
+    constructors! {
+        /// A [`StorageError::NotFound`] without a source.
+        not_found => NotFound,
+        /// A [`StorageError::AlreadyExists`] without a source.
+        already_exists => AlreadyExists,
+        /// A [`StorageError::Unavailable`] without a source.
+        unavailable => Unavailable,
+        /// A [`StorageError::Unknown`] without a source.
+        unknown => Unknown,
+        /// A [`StorageError::Denied`] without a source.
+        denied => Denied,
+        /// A [`StorageError::Invalid`] without a source.
+        invalid => Invalid,
+    }
+
+    /// The same error with `cause` as its source.
+    #[must_use]
+    pub fn with_source(mut self, cause: impl Into<BoxError>) -> Self {
+        let (Self::NotFound { source, .. }
+        | Self::AlreadyExists { source, .. }
+        | Self::Unavailable { source, .. }
+        | Self::Unknown { source, .. }
+        | Self::Denied { source, .. }
+        | Self::Invalid { source, .. }) = &mut self;
+        *source = Some(cause.into());
+        self
+    }
+
+    /// The path of the request that failed.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let (Self::NotFound { path, .. }
+        | Self::AlreadyExists { path, .. }
+        | Self::Unavailable { path, .. }
+        | Self::Unknown { path, .. }
+        | Self::Denied { path, .. }
+        | Self::Invalid { path, .. }) = self;
+        path
+    }
+
+    /// Whether trying the same request again may help: `Unavailable` and `Unknown`.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+    }
+}

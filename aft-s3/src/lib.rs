@@ -1,0 +1,1 @@
+//! S3, local files and other object stores for aft.
