@@ -216,7 +216,9 @@ impl Storage for Broken {
             ListIncludesStartAfter => {
                 let listed = self.inner.list(prefix, None);
                 listed
-                    .filter(move |info| futures::future::ready(info.as_ref().unwrap().path >= after))
+                    .filter(move |info| {
+                        futures::future::ready(info.as_ref().is_ok_and(|info| info.path >= after))
+                    })
                     .boxed()
             }
             ListDropsOne => {
