@@ -7,6 +7,7 @@ pub mod conformance;
 mod error;
 mod format;
 mod node;
+mod path;
 mod protocol;
 mod receipt;
 mod rng;
@@ -17,7 +18,11 @@ mod version;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 pub use error::{Error, ErrorKind};
-pub use node::{Aft, Begin, Builder, Commit, CommitInfo, CommitOutcome, Cost, Outcome, ScanPages, Stats, StoreInfo, SweepReport, Transaction};
+pub use node::{
+    Aft, Begin, Builder, Commit, CommitInfo, CommitOutcome, Cost, Outcome, ScanPages, Stats, StoreInfo,
+    SweepReport, Transaction,
+};
+pub use path::check_path;
 pub use protocol::key_range::KeyRange;
 pub use receipt::Receipt;
 pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
