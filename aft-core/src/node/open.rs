@@ -147,12 +147,7 @@ impl Builder {
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);
         }
-        // Nothing was decided before the marker existed.
-        let known = refresh::Known {
-            swept_through: Some(opened.last_modified),
-            last_sweep: Some(opened.last_modified),
-            ..refresh::Known::default()
-        };
+        let known = refresh::Known::since(opened.last_modified);
         Ok(Node {
             store,
             limits,

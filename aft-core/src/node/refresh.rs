@@ -51,6 +51,11 @@ const OWN_REMEMBERED: usize = 64;
 const LARGEST_FEED_OBJECT: u64 = 256 << 20;
 
 impl Known {
+    /// What is known of a store whose marker was made at `made`: nothing was decided before.
+    pub(crate) fn since(made: StoreTime) -> Self {
+        Self { swept_through: Some(made), last_sweep: Some(made), ..Self::default() }
+    }
+
     pub(crate) fn note_own(&mut self, name: FeedName, sent: LocalTime, answered: LocalTime) {
         self.own.insert(name, (sent, answered));
         if self.own.len() > OWN_REMEMBERED {

@@ -109,9 +109,8 @@ impl WriteBuffer {
         self.writes.is_empty()
     }
 
-    /// The sizes of the write set.
-    #[must_use]
-    pub fn sizes(&self) -> Sizes {
+    #[cfg(test)]
+    fn sizes(&self) -> Sizes {
         self.sizes
     }
 
