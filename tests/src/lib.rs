@@ -5,4 +5,4 @@
 
 mod world;
 
-pub use world::{NodeClock, World};
+pub use world::{NodeClock, World, get, put};
