@@ -3,7 +3,6 @@
 //! object_store tells the HTTP status of most errors only in their text (its `RetryError` cannot be named), so the
 //! text is read here; `tests/responses.rs` pins it, response by response, against the version in use.
 
-use std::error::Error as _;
 use std::fmt;
 
 use aft_core::StorageError;
@@ -74,6 +73,8 @@ fn code(text: &str) -> Option<&str> {
 /// Whether no connection came about, so that nothing was sent.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 fn never_sent(error: &Error) -> bool {
+    use std::error::Error as _;
+
     use object_store::client::{HttpError, HttpErrorKind};
     let mut cause = error.source();
     while let Some(error) = cause {

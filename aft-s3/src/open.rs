@@ -51,13 +51,8 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Storage>, StorageErro
         "memory" => Ok(Arc::new(memory(&parsed))),
         "file" => file(&parsed, &options),
         "s3" | "s3a" => s3(&parsed, &options),
-        #[cfg(feature = "azure")]
         "az" | "abfs" | "abfss" => azure(&parsed, &options),
-        #[cfg(feature = "gcp")]
         "gs" => gcp(&parsed, &options),
-        "az" | "abfs" | "abfss" | "gs" => {
-            Err(invalid(url, "this build has no support for it: see the features of aft-s3"))
-        }
         _ => Err(invalid(url, "no store of this kind; there are s3://, file://, memory://, az:// and gs://")),
     }
 }
@@ -98,8 +93,11 @@ fn s3(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
 
 #[cfg(not(feature = "aws"))]
 fn s3(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
-    Err(invalid(url, "this build has no support for it: see the features of aft-s3"))
+    Err(invalid(url, UNSUPPORTED))
 }
+
+#[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
+const UNSUPPORTED: &str = "this build has no support for it: see the features of aft-s3";
 
 /// How reads are retried inside the client: little, since the core repeats what it must.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
@@ -140,4 +138,14 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
     let reads = build(options.read_retries)?;
     let storage = crate::ObjectStorage::new(Arc::<GoogleCloudStorage>::clone(&reads), url.path());
     Ok(Arc::new(storage.with_creates(build(0)?).with_lister(reads)))
+}
+
+#[cfg(not(feature = "azure"))]
+fn azure(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
+    Err(invalid(url, UNSUPPORTED))
+}
+
+#[cfg(not(feature = "gcp"))]
+fn gcp(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
+    Err(invalid(url, UNSUPPORTED))
 }
