@@ -8,6 +8,11 @@ mod error;
 mod format;
 mod node;
 mod path;
+#[cfg(feature = "planted-bugs")]
+#[doc(hidden)]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
 mod protocol;
 mod receipt;
 mod rng;

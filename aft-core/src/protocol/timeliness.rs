@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::format::marker::SharedSettings;
+use crate::planted::{Planted, planted};
 use crate::txn_id::unix_ms;
 
 /// A reading of the store's clock, in whole seconds since 1970: the least precise that any store reports, so that all
@@ -96,6 +97,9 @@ impl Limits {
     /// name says `known - E - P` or later. No node's clock is involved (`HAZARDS` 11).
     #[must_use]
     pub fn refresh_from_ms(&self, known: StoreTime) -> u64 {
+        if planted(Planted::NoRefreshOverlap) {
+            return known.ms();
+        }
         known.ms().saturating_sub(self.visibility_ms + self.publish_ms + ROUNDING_MS)
     }
 
@@ -105,6 +109,9 @@ impl Limits {
     /// its version was taken at most C before that, and its start lies at most D before its version.
     #[must_use]
     pub fn sweep_from_ms(&self, swept_through: StoreTime) -> u64 {
+        if planted(Planted::ShortSweepWindow) {
+            return swept_through.ms();
+        }
         let window = self.visibility_ms + self.deadline_ms + self.lifetime_ms + self.skew_ms + ROUNDING_MS;
         swept_through.ms().saturating_sub(window)
     }
