@@ -6,6 +6,9 @@ mod config;
 pub mod conformance;
 mod error;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod protocol;
 mod receipt;
 mod rng;
