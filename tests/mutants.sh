@@ -32,7 +32,7 @@ read set: floors are not raised|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|
 read set: a floor is lowered again|read_set.rs|s/\*floor = \(\*floor\)\.max\(commit\.version\)/*floor = commit.version/
 read set: the single-write shortcut for all|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| self\.commits/if !commit.writes.is_empty() || self.commits/
 read set: the shortcut skips absent reads|read_set.rs|s/read\.as_ref\(\)\.map_or\(Version::ABSENT, Found::version\) < commit\.version && wrote/read.as_ref().is_some_and(|read| read.version() < commit.version) && wrote/
-read set: what was read is not admitted again|read_set.rs|s/read < commit\.version\)/read <= commit.version)/
+read set: a commit that was read is refused|read_set.rs|s{ \|\| self\.commits\.contains\(&commit\.version\)}{}; s{read < commit\.version\)}{read <= commit.version)}
 read set: admits forgets the ranges|read_set.rs|s/if self\.ranges\.is_empty\(\) && self\.reads/if self.reads/
 read set: an older range is dropped|read_set.rs|s/None => true,/None => false,/
 read set: ranges are not joined|read_set.rs|s/                joined = union;\n/                drop(union);\n/

@@ -40,7 +40,10 @@ pub fn decode_decision(data: &[u8]) {
         let first = decoded.bases.first().map_or(object.len() as u64, |base| *base);
         if let Verdict::Commit(records) = &decoded.decision.verdict {
             assert_eq!(records.len(), decoded.bases.len());
-            records.iter().zip(&decoded.bases).for_each(|(record, base)| check_values(&object, *base, record));
+            records
+                .iter()
+                .zip(&decoded.bases)
+                .for_each(|(record, base)| check_values(&object, *base, record));
         }
         let payload = object.slice(usize::try_from(first).expect("in the object")..);
         let again = decoded.decision.encode(&[payload]).expect("it was decoded");
