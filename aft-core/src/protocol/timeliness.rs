@@ -160,7 +160,7 @@ pub(crate) mod tests {
         /// contract of a store allows).
         #[test]
         fn the_refresh_window_misses_nothing(
-            known in 1_000u64..2_000, visible_after in up_to(100_000), early in up_to(30_000), name_lag in up_to(11_000),
+            known in 1_000u64..2_000, visible_after in up_to(100_000), early in up_to(30_000), name_lag in up_to(10_000),
         ) {
             let limits = limits();
             let visible_ms = known * 1000 + visible_after;
@@ -175,7 +175,7 @@ pub(crate) mod tests {
         #[test]
         fn the_sweep_window_misses_nothing(
             swept in 10_000u64..20_000, visible_after in up_to(100_000), early in up_to(30_000),
-            landing in up_to(71_000), age in up_to(900_001),
+            landing in up_to(70_000), age in up_to(900_000),
         ) {
             let limits = limits();
             let visible_ms = swept * 1000 + visible_after;

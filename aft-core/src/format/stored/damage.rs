@@ -59,7 +59,7 @@ fn parts(object: &Bytes) -> (Bytes, Bytes) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn any_bytes(bytes in bytes(0..200)) {

@@ -97,7 +97,7 @@ impl Transaction {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     /// Each choice is the newest that the definition allows; the rest is in [`Reader::check`].
     #[test]
