@@ -13,6 +13,9 @@ mod path;
 pub mod planted;
 #[cfg(not(feature = "planted-bugs"))]
 mod planted;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod protocol;
 mod receipt;
 mod rng;
