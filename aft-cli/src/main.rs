@@ -1,2 +1,12 @@
-//! The command line of aft.
+//! `aft`: the command line of aft stores.
+
+mod args;
+mod exit;
+mod failure;
+mod key;
+mod logging;
+mod output;
+mod progress;
+mod tree;
+
 fn main() {}
