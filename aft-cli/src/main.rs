@@ -1,6 +1,7 @@
 //! `aft`: the command line of aft stores.
 
 mod args;
+mod demo;
 mod exit;
 mod failure;
 mod key;
