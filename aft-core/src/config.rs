@@ -1,0 +1,197 @@
+//! Settings: plain data, each with how to choose it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::format::marker::SharedSettings;
+
+/// Longest key in bytes.
+pub const MAX_KEY_BYTES: usize = 4096;
+/// Longest stored result in bytes.
+pub const MAX_RESULT_BYTES: usize = 256 * 1024;
+
+/// Settings of a node.
+///
+/// The fields marked *shared* are what safety depends on: they are taken from the configuration when the store is
+/// created and live in its marker. Afterwards the marker wins, with a warning;
+/// [`Aft::config`](crate::Aft::config) has the effective values.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use aft_core::Config;
+///
+/// let config = Config { max_staleness: Duration::from_secs(1), ..Config::default() };
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// *Shared.* How old a node's knowledge of other nodes' commits may be when a transaction begins (L). Shorter is
+    /// fresher and costs one list request per interval while transactions begin; zero refreshes at each begin.
+    /// Default 5 s.
+    pub max_staleness: Duration,
+    /// *Shared.* How long after its start a transaction can read and commit (D). Longer lets slow functions finish and
+    /// delays the collection of garbage by as much. Default 15 min, at least 1 s.
+    pub transaction_lifetime: Duration,
+    /// *Shared.* How long after its version was taken a decision may land (C): later ones count as aborts, so that no
+    /// frozen process can surface an old commit. Must exceed the slowest create. Default 60 s, at least 2 s.
+    pub commit_deadline: Duration,
+    /// *Shared.* How far a node's clock may be from the store's; a node beyond it refuses to commit. Default 10 s, at least
+    /// 2 s, since stores report whole seconds.
+    pub max_clock_skew: Duration,
+    /// *Shared.* How long after the time in its name a feed object may land (P); later ones are published again. Bounds
+    /// how far back a refresh lists. Default 10 s, at least 2 s.
+    pub publish_deadline: Duration,
+    /// *Shared.* How much earlier than it became visible an object may be dated by the store (E), and the most a request
+    /// may take. Default 30 s, at least 1 s.
+    pub visibility_delay: Duration,
+    /// *Shared.* How long outcomes and results outlive their transaction. Default 24 h.
+    pub outcome_retention: Duration,
+    /// *Shared.* How many prefixes decisions and values are spread over: 16, 256 or 4096. More suits stores with a
+    /// request limit per prefix and makes sweeps cost more lists. Default 16.
+    pub shards: u32,
+
+    /// How long commits gather before they are published to other nodes. Default 1 s.
+    pub feed_interval: Duration,
+    /// How long the last sweep may lie back before this node does one beside its work. Default 60 s.
+    pub sweep_interval: Duration,
+    /// Values up to this size travel in the commit record; larger ones in objects of their own, uploaded from the
+    /// moment they are put. Default 8 KiB, at most 1 MiB.
+    pub inline_value_bytes: u64,
+    /// The largest commit record; the largest inline values of a bigger one move to objects of their own. Bounds how
+    /// many keys one transaction can write. Default 4 MiB, at least 64 KiB.
+    pub max_record_bytes: u64,
+    /// The largest value that can be put. Default 256 MiB.
+    pub max_value_bytes: u64,
+    /// The most that one transaction can hold in memory: keys and values of its write set. Default 1 GiB.
+    pub max_transaction_bytes: u64,
+    /// Memory of the data cache; zero turns it off. Default 64 MiB.
+    pub cache_bytes: u64,
+    /// How long one request to the store may take; the effective value is at most [`visibility_delay`](Self::visibility_delay).
+    /// Requests that carry large values get a second more per MiB. Default 30 s.
+    pub request_timeout: Duration,
+    /// How many requests one operation keeps under way at once. Default 16.
+    pub parallel_requests: usize,
+    /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
+    /// may both stop without notice. One request more per commit. Default false.
+    pub verify_every_commit: bool,
+    /// Publishes commits from a background task. Without it the next call past
+    /// [`feed_interval`](Self::feed_interval) does, which suits functions that are frozen between calls. Default true.
+    pub background: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self {
+            max_staleness: secs(5),
+            transaction_lifetime: secs(15 * 60),
+            commit_deadline: secs(60),
+            max_clock_skew: secs(10),
+            publish_deadline: secs(10),
+            visibility_delay: secs(30),
+            outcome_retention: secs(24 * 60 * 60),
+            shards: 16,
+            feed_interval: secs(1),
+            sweep_interval: secs(60),
+            inline_value_bytes: 8 << 10,
+            max_record_bytes: 4 << 20,
+            max_value_bytes: 256 << 20,
+            max_transaction_bytes: 1 << 30,
+            cache_bytes: 64 << 20,
+            request_timeout: secs(30),
+            parallel_requests: 16,
+            verify_every_commit: false,
+            background: true,
+        }
+    }
+}
+
+impl Config {
+    /// Whether every field is within its documented limits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the field, its value and its limits.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.shared().validate().map_err(Error::invalid)?;
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        check("feed_interval", ms(self.feed_interval), 1, HOUR_MS, "ms")?;
+        check("sweep_interval", ms(self.sweep_interval), 1_000, DAY_MS, "ms")?;
+        check("inline_value_bytes", self.inline_value_bytes, 0, 1 << 20, "bytes")?;
+        check("max_record_bytes", self.max_record_bytes, 64 << 10, 64 << 20, "bytes")?;
+        check("max_value_bytes", self.max_value_bytes, 1, 5 << 30, "bytes")?;
+        check("max_transaction_bytes", self.max_transaction_bytes, 1, 1 << 40, "bytes")?;
+        check("cache_bytes", self.cache_bytes, 0, 1 << 40, "bytes")?;
+        check("request_timeout", ms(self.request_timeout), 1, HOUR_MS, "ms")?;
+        check("parallel_requests", self.parallel_requests as u64, 1, 1024, "requests")
+    }
+
+    pub(crate) fn shared(&self) -> SharedSettings {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        SharedSettings {
+            max_staleness_ms: ms(self.max_staleness),
+            transaction_lifetime_ms: ms(self.transaction_lifetime),
+            commit_deadline_ms: ms(self.commit_deadline),
+            max_clock_skew_ms: ms(self.max_clock_skew),
+            publish_deadline_ms: ms(self.publish_deadline),
+            visibility_delay_ms: ms(self.visibility_delay),
+            outcome_retention_ms: ms(self.outcome_retention),
+            shards: self.shards,
+        }
+    }
+
+    /// The effective configuration under a store's own settings.
+    pub(crate) fn under(&self, shared: &SharedSettings) -> Self {
+        let duration = Duration::from_millis;
+        Self {
+            max_staleness: duration(shared.max_staleness_ms),
+            transaction_lifetime: duration(shared.transaction_lifetime_ms),
+            commit_deadline: duration(shared.commit_deadline_ms),
+            max_clock_skew: duration(shared.max_clock_skew_ms),
+            publish_deadline: duration(shared.publish_deadline_ms),
+            visibility_delay: duration(shared.visibility_delay_ms),
+            outcome_retention: duration(shared.outcome_retention_ms),
+            shards: shared.shards,
+            request_timeout: self.request_timeout.min(duration(shared.visibility_delay_ms)),
+            ..self.clone()
+        }
+    }
+}
+
+pub(crate) const HOUR_MS: u64 = 60 * 60 * 1000;
+pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
+
+fn check(field: &str, value: u64, least: u64, most: u64, unit: &str) -> Result<(), Error> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{field} is {value} {unit}; it must be from {least} to {most}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_a_bad_field_is_named() {
+        Config::default().validate().unwrap();
+        let bad = Config { max_clock_skew: Duration::ZERO, ..Config::default() };
+        assert!(bad.validate().unwrap_err().to_string().contains("max_clock_skew"));
+        let bad = Config { parallel_requests: 0, ..Config::default() };
+        assert!(bad.validate().unwrap_err().to_string().contains("parallel_requests"));
+        let bad = Config { shards: 15, ..Config::default() };
+        assert!(bad.validate().unwrap_err().to_string().contains("shards"));
+    }
+
+    #[test]
+    fn a_stores_settings_win() {
+        let shared = Config { max_staleness: Duration::from_secs(1), ..Config::default() }.shared();
+        let node = Config { cache_bytes: 7, ..Config::default() }.under(&shared);
+        assert_eq!((node.max_staleness, node.cache_bytes), (Duration::from_secs(1), 7));
+        assert_eq!(node.shared(), shared);
+    }
+}

@@ -1,0 +1,158 @@
+//! A feed object: a batch of commit records, from one node to all.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::format::envelope::{self, FormatError, Kind};
+use crate::format::name::ValueName;
+use crate::format::record::{CommitRecord, WireRecord};
+use crate::txn_id::TxnId;
+
+/// The content of a feed object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Feed {
+    /// Every commit decided before this second (since 1970, by the store's clock) was published before or is in
+    /// here: set by a sweep.
+    pub swept_through: Option<u64>,
+    /// The commits.
+    pub entries: Vec<Entry>,
+}
+
+/// One commit of a feed object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A commit with its write set.
+    Commit {
+        /// The id that its decision is named by.
+        decided_by: TxnId,
+        /// Where its inline values are.
+        home: Home,
+        /// Its record.
+        record: CommitRecord,
+    },
+    /// A commit whose every key was overwritten by decided commits of this batch: its id, so that a sweep knows it,
+    /// and its value objects, so that they are collected (AFT, algorithm 2).
+    Pruned {
+        /// The id that its decision is named by.
+        decided_by: TxnId,
+        /// The transaction.
+        txn: TxnId,
+        /// The value objects that it named.
+        values: Vec<ValueName>,
+    },
+}
+
+/// Which object holds the inline values of a commit, and where the first of them begins there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// The decision object.
+    Decision {
+        /// Bytes from the object's start.
+        base: u64,
+    },
+    /// This feed object.
+    Feed {
+        /// Bytes from the object's start; not stored, since it follows from the order of the entries.
+        base: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireFeed<'a> {
+    swept_through: Option<u64>,
+    #[serde(borrow)]
+    entries: Vec<WireEntry<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireEntry<'a> {
+    Commit {
+        decided_by: [u8; 16],
+        decision_base: Option<u64>,
+        #[serde(borrow)]
+        record: WireRecord<'a>,
+    },
+    Pruned {
+        decided_by: [u8; 16],
+        txn: [u8; 16],
+        values: Vec<(u64, u32)>,
+    },
+}
+
+impl Feed {
+    /// The object, with the inline values of its [`Home::Feed`] entries in `payload`, in order.
+    ///
+    /// # Errors
+    /// Where the meta is over 4 GiB.
+    pub fn encode(&self, payload: &[Bytes]) -> Result<Bytes, FormatError> {
+        let entries = self.entries.iter().map(WireEntry::new).collect();
+        let wire = WireFeed { swept_through: self.swept_through, entries };
+        let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        envelope::seal(Kind::Feed, &meta, payload)
+    }
+
+    /// Reads a feed object, checked against every rule of the format.
+    ///
+    /// # Errors
+    /// [`FormatError`], for any bytes that [`Feed::encode`] did not make.
+    pub fn decode(object: &Bytes) -> Result<Self, FormatError> {
+        let (meta, payload_start) = envelope::open(Kind::Feed, object)?;
+        let (wire, rest) = postcard::take_from_bytes::<WireFeed<'_>>(&meta)
+            .map_err(|_| FormatError::Malformed("cannot be decoded"))?;
+        if !rest.is_empty() {
+            return Err(FormatError::Malformed("more meta than one feed"));
+        }
+        let mut next = payload_start as u64;
+        let mut entries = Vec::with_capacity(wire.entries.len());
+        for entry in wire.entries {
+            entries.push(entry.into_entry(&meta, &mut next)?);
+        }
+        if next != object.len() as u64 {
+            return Err(FormatError::Malformed("a payload that is not its values"));
+        }
+        Ok(Self { swept_through: wire.swept_through, entries })
+    }
+}
+
+impl<'a> WireEntry<'a> {
+    fn new(entry: &'a Entry) -> Self {
+        match entry {
+            Entry::Commit { decided_by, home, record } => Self::Commit {
+                decided_by: *decided_by.as_bytes(),
+                decision_base: match home {
+                    Home::Decision { base } => Some(*base),
+                    Home::Feed { .. } => None,
+                },
+                record: WireRecord::new(record),
+            },
+            Entry::Pruned { decided_by, txn, values } => Self::Pruned {
+                decided_by: *decided_by.as_bytes(),
+                txn: *txn.as_bytes(),
+                values: values.iter().map(|value| (value.attempt, value.n)).collect(),
+            },
+        }
+    }
+
+    /// `next` is where the next inline value of this object begins.
+    fn into_entry(self, meta: &Bytes, next: &mut u64) -> Result<Entry, FormatError> {
+        Ok(match self {
+            Self::Commit { decided_by, decision_base, record } => {
+                let record = record.into_record(meta)?;
+                let home = match decision_base {
+                    Some(base) => Home::Decision { base },
+                    None => {
+                        let base = *next;
+                        *next = base.saturating_add(record.inline_len());
+                        Home::Feed { base }
+                    }
+                };
+                Entry::Commit { decided_by: TxnId::from_bytes(decided_by), home, record }
+            }
+            Self::Pruned { decided_by, txn, values } => Entry::Pruned {
+                decided_by: TxnId::from_bytes(decided_by),
+                txn: TxnId::from_bytes(txn),
+                values: values.into_iter().map(|(attempt, n)| ValueName { attempt, n }).collect(),
+            },
+        })
+    }
+}

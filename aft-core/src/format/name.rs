@@ -1,0 +1,232 @@
+//! Names of stored objects, as typed values that print and parse.
+//!
+//! Every name is of fixed width within its folder, so that all stores sort it alike, and no user's key ever appears
+//! in one.
+
+use std::fmt;
+
+use crate::txn_id::TxnId;
+
+/// Path of the marker.
+pub const MARKER: &str = "aft.json";
+/// Folder of the decisions.
+pub const COMMITS: &str = "commits/";
+/// Folder of the feed objects.
+pub const FEED: &str = "feed/";
+
+/// How many prefixes decisions and values are spread over, so that none is the ceiling of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shards {
+    digits: usize,
+}
+
+impl Shards {
+    /// 16, 256 or 4096 shards; `None` for any other count.
+    #[must_use]
+    pub const fn new(count: u32) -> Option<Self> {
+        match count {
+            16 => Some(Self { digits: 1 }),
+            256 => Some(Self { digits: 2 }),
+            4096 => Some(Self { digits: 3 }),
+            _ => None,
+        }
+    }
+
+    /// The folders of all decisions, in order.
+    pub fn commit_folders(self) -> impl Iterator<Item = String> {
+        let digits = self.digits;
+        (0..1u32 << (4 * digits)).map(move |shard| format!("{COMMITS}{shard:0digits$x}/"))
+    }
+
+    /// The shard of an id: its last, random, hexadecimal digits.
+    #[must_use]
+    pub fn of(self, txn: TxnId) -> String {
+        let id = txn.as_bytes();
+        let low = (u32::from(id[14]) << 8 | u32::from(id[15])) & ((1 << (4 * self.digits)) - 1);
+        format!("{low:0digits$x}", digits = self.digits)
+    }
+}
+
+/// The name of a feed object: when it was made (milliseconds, by its maker's estimate of the store's clock), by which
+/// node, and the node's running number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedName {
+    /// Milliseconds since 1970; 48 bits.
+    pub time_ms: u64,
+    /// The random number of the node.
+    pub node: u64,
+    /// The node's running number.
+    pub seq: u32,
+}
+
+/// The name of a value object within its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueName {
+    /// The attempt that uploaded it.
+    pub attempt: u64,
+    /// The attempt's running number.
+    pub n: u32,
+}
+
+/// A background job that nodes share out by epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Job {
+    /// Looking for commits whose node died.
+    Sweep,
+}
+
+impl Job {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+/// The name of any object that aft stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectName {
+    /// `aft.json`
+    Marker,
+    /// `commits/<shard>/<txn id>`
+    Decision(TxnId),
+    /// `values/<shard>/<txn id>/<attempt>-<n>`
+    Value(TxnId, ValueName),
+    /// `feed/<time>-<node>-<seq>`
+    Feed(FeedName),
+    /// `epochs/<job>/<epoch>`
+    Epoch(Job, u64),
+}
+
+impl ObjectName {
+    /// The path in a store with this many shards.
+    #[must_use]
+    pub fn path(&self, shards: Shards) -> String {
+        match self {
+            Self::Marker => MARKER.to_owned(),
+            Self::Decision(txn) => format!("{COMMITS}{}/{txn}", shards.of(*txn)),
+            Self::Value(txn, value) => {
+                format!("values/{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
+            }
+            Self::Feed(name) => name.to_string(),
+            Self::Epoch(job, epoch) => format!("epochs/{}/{epoch:012x}", job.name()),
+        }
+    }
+
+    /// The name that prints as `path`; `None` where no name does.
+    #[must_use]
+    pub fn parse(path: &str, shards: Shards) -> Option<Self> {
+        let (folder, rest) = path.split_once('/').unwrap_or((path, ""));
+        let name = match folder {
+            MARKER => Self::Marker,
+            "commits" => Self::Decision(rest.split_once('/')?.1.parse().ok()?),
+            "values" => {
+                let (txn, value) = rest.split_once('/')?.1.split_once('/')?;
+                let (attempt, n) = value.split_once('-')?;
+                let n = u32::try_from(hex(n, 8)?).ok()?;
+                Self::Value(txn.parse().ok()?, ValueName { attempt: hex(attempt, 16)?, n })
+            }
+            "feed" => Self::Feed(FeedName::parse(path)?),
+            "epochs" => Self::Epoch(Job::Sweep, hex(rest.strip_prefix("sweep/")?, 12)?),
+            _ => return None,
+        };
+        (name.path(shards) == path).then_some(name)
+    }
+}
+
+impl FeedName {
+    /// The name that prints as `path`.
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix(FEED)?.split('-');
+        let (time, node, seq) = (parts.next()?, parts.next()?, parts.next()?);
+        let name =
+            Self { time_ms: hex(time, 12)?, node: hex(node, 16)?, seq: u32::try_from(hex(seq, 8)?).ok()? };
+        (name.to_string() == path).then_some(name)
+    }
+
+    /// Where a listing of the feed begins that must show every name of `time_ms` or later.
+    #[must_use]
+    pub fn cursor(time_ms: u64) -> String {
+        format!("{FEED}{:012x}", time_ms.min((1 << 48) - 1))
+    }
+}
+
+impl fmt::Display for FeedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{FEED}{:012x}-{:016x}-{:08x}", self.time_ms, self.node, self.seq)
+    }
+}
+
+fn hex(text: &str, width: usize) -> Option<u64> {
+    let plain = text.len() == width && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    plain.then(|| u64::from_str_radix(text, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> impl Strategy<Value = TxnId> {
+        (0u64..1 << 48, any::<u64>()).prop_map(|(ms, seed)| TxnId::from_parts(ms, &mut crate::rng::seeded(seed)))
+    }
+
+    fn names() -> impl Strategy<Value = ObjectName> {
+        prop_oneof![
+            Just(ObjectName::Marker),
+            id().prop_map(ObjectName::Decision),
+            (id(), any::<u64>(), any::<u32>())
+                .prop_map(|(txn, attempt, n)| ObjectName::Value(txn, ValueName { attempt, n })),
+            (0u64..1 << 48, any::<u64>(), any::<u32>())
+                .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
+            (0u64..1 << 48).prop_map(|epoch| ObjectName::Epoch(Job::Sweep, epoch)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_round_trips_and_no_other_text_parses(name in names(), shards in 0usize..3, cut in any::<prop::sample::Index>()) {
+            let shards = Shards::new([16, 256, 4096][shards]).unwrap();
+            let path = name.path(shards);
+            prop_assert_eq!(ObjectName::parse(&path, shards), Some(name));
+            prop_assert!(path.split('/').all(|part| !part.is_empty() && part.len() <= 200));
+            let cut = cut.index(path.len());
+            prop_assert_eq!(ObjectName::parse(&path[..cut], shards), None);
+            prop_assert_eq!(ObjectName::parse(&path.to_uppercase(), shards), None);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".*") {
+            let _ = ObjectName::parse(&text, Shards::new(16).unwrap());
+            let _ = FeedName::parse(&text);
+        }
+
+        /// A window over ids is a range of names in every shard.
+        #[test]
+        fn names_of_one_shard_sort_like_their_ids(a in id(), b in id()) {
+            let path = |txn| ObjectName::Decision(txn).path(Shards::new(16).unwrap());
+            let (a, b, pa, pb) = (a, b, path(a), path(b));
+            prop_assert_eq!(a.cmp(&b), pa[10..].cmp(&pb[10..]));
+        }
+
+        #[test]
+        fn the_feed_cursor_shows_its_millisecond(time_ms in 1u64..1 << 48, node in any::<u64>(), seq in any::<u32>()) {
+            let name = FeedName { time_ms, node, seq }.to_string();
+            prop_assert!(name > FeedName::cursor(time_ms) && name < FeedName::cursor(time_ms + 1).replace("1000000000000", "ffffffffffffz"));
+        }
+    }
+
+    #[test]
+    fn every_decision_lies_in_one_of_the_listed_folders() {
+        for count in [16, 256, 4096] {
+            let shards = Shards::new(count).unwrap();
+            let folders: Vec<_> = shards.commit_folders().collect();
+            assert_eq!(folders.len(), count as usize);
+            let path = ObjectName::Decision(TxnId::new()).path(shards);
+            assert_eq!(folders.iter().filter(|folder| path.starts_with(*folder)).count(), 1);
+        }
+        assert!(Shards::new(17).is_none());
+    }
+}

@@ -1,0 +1,12 @@
+//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning.
+//!
+//! Synchronous and pure: no IO, no lock, no clock and no randomness of its own (I11).
+
+pub mod choose;
+pub mod clock_check;
+pub mod key_range;
+pub mod prune;
+pub mod read_set;
+pub mod timeliness;
+pub mod view;
+pub mod write_buffer;

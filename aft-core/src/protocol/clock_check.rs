@@ -1,0 +1,191 @@
+//! How far this node's clock is from the store's, measured on the node's own objects.
+//!
+//! An object that was sent at `t0` and answered at `t1` by the node's clock was dated by the store in between; so
+//! `store - node` lies in `[dated - t1, dated + 1 s - t0]`. That is all a node needs to know that a decision it just made
+//! is in time without asking the store again, and to refuse to commit when its clock is off.
+
+use crate::protocol::timeliness::{Limits, StoreTime};
+
+/// One reading of a node's two clocks, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LocalTime {
+    /// The wall clock, since 1970: may jump both ways.
+    pub wall_ms: u64,
+    /// The monotonic clock: may stand still while the machine sleeps.
+    pub monotonic_ms: u64,
+}
+
+impl LocalTime {
+    /// Time since `earlier`: the greater of what both clocks say.
+    #[must_use]
+    pub fn elapsed_since(self, earlier: Self) -> u64 {
+        let wall = self.wall_ms.saturating_sub(earlier.wall_ms);
+        wall.max(self.monotonic_ms.saturating_sub(earlier.monotonic_ms))
+    }
+
+    /// Whether the two clocks moved apart since `earlier`: one was set, or the machine slept.
+    fn stepped_since(self, earlier: Self) -> bool {
+        let wall = i128::from(self.wall_ms) - i128::from(earlier.wall_ms);
+        let monotonic = i128::from(self.monotonic_ms) - i128::from(earlier.monotonic_ms);
+        (wall - monotonic).abs() > i128::from(MARGIN_MS)
+    }
+}
+
+/// For the drift of clocks between two measurements and the unevenness of a store's own clock.
+const MARGIN_MS: u64 = 1000;
+
+/// The bounds of `store clock - node clock`, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offset {
+    low: i64,
+    high: i64,
+}
+
+/// What a node knows of its clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClockCheck {
+    measured: Option<(Offset, LocalTime)>,
+}
+
+impl ClockCheck {
+    /// Notes that an object, sent and answered at these times, was dated `last_modified`.
+    pub fn measure(&mut self, sent: LocalTime, answered: LocalTime, last_modified: StoreTime) {
+        if answered.stepped_since(sent) {
+            return;
+        }
+        let dated = signed(last_modified.ms());
+        let offset = Offset { low: dated - signed(answered.wall_ms), high: dated + 1000 - signed(sent.wall_ms) };
+        self.measured = Some((offset, answered));
+    }
+
+    /// The offset, where it was measured within the last transaction lifetime and neither clock was set since.
+    fn verified(&self, now: LocalTime, limits: &Limits) -> Option<Offset> {
+        let (offset, at) = self.measured?;
+        (now.elapsed_since(at) <= limits.lifetime_ms && !now.stepped_since(at)).then_some(offset)
+    }
+
+    /// Whether a decision with version clock `clock_ms`, created between `sent` and `answered`, is in time beyond doubt. Where
+    /// it is not, the decision must be read back before it is acknowledged (`HAZARDS` 4).
+    #[must_use]
+    pub fn surely_in_time(&self, limits: &Limits, clock_ms: u64, sent: LocalTime, answered: LocalTime) -> bool {
+        let Some(offset) = self.verified(answered, limits) else { return false };
+        let (earliest, latest) = dated_between(offset, sent, answered);
+        let clock = signed(clock_ms);
+        earliest - clock >= -signed(limits.skew_ms) && latest - clock <= signed(limits.deadline_ms)
+    }
+
+    /// Whether a feed object with `name_ms` in its name, created between `sent` and `answered`, is in time beyond doubt.
+    #[must_use]
+    pub fn feed_surely_in_time(&self, limits: &Limits, name_ms: u64, sent: LocalTime, answered: LocalTime) -> bool {
+        let Some(offset) = self.verified(answered, limits) else { return false };
+        dated_between(offset, sent, answered).1 - signed(name_ms) <= signed(limits.publish_ms)
+    }
+
+    /// By how many milliseconds the node's clock is certainly ahead of the store's (negative: behind), where that is more
+    /// than the allowed skew. `newest` is the newest `last_modified` known: the store's clock is at least there.
+    #[must_use]
+    pub fn skewed_by(&self, limits: &Limits, now: LocalTime, newest: Option<StoreTime>) -> Option<i64> {
+        let skew = signed(limits.skew_ms);
+        if let Some(offset) = self.verified(now, limits) {
+            if offset.low > skew {
+                return Some(-offset.low);
+            }
+            if offset.high < -skew {
+                return Some(-offset.high);
+            }
+        }
+        let behind = signed(newest?.ms()) - signed(now.wall_ms);
+        (behind > skew).then_some(-behind)
+    }
+
+    /// The node's best estimate of the store's time, in milliseconds, and rather late than early: the time in the name of a
+    /// feed object, which is out of time when it lags.
+    #[must_use]
+    pub fn store_now_ms(&self, limits: &Limits, now: LocalTime, newest: Option<StoreTime>) -> u64 {
+        let estimate = match self.verified(now, limits) {
+            Some(offset) => now.wall_ms.saturating_add_signed(offset.high),
+            None => now.wall_ms,
+        };
+        estimate.max(newest.map_or(0, StoreTime::ms))
+    }
+}
+
+/// The bounds of the date that the store gave to an object created between `sent` and `answered`.
+fn dated_between(offset: Offset, sent: LocalTime, answered: LocalTime) -> (i64, i64) {
+    let margin = signed(MARGIN_MS);
+    let sent_ms = signed(sent.wall_ms);
+    let earliest = sent_ms + offset.low - 1000 - margin;
+    let latest = sent_ms + signed(answered.elapsed_since(sent)) + offset.high + margin;
+    (earliest, latest)
+}
+
+fn signed(ms: u64) -> i64 {
+    // Half the range, so that sums of a few cannot overflow: 146 million years.
+    i64::try_from(ms).unwrap_or(i64::MAX).min(i64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::timeliness::tests::limits;
+
+    const BASE: u64 = 1_700_000_000_000;
+
+    fn at(ms: u64) -> LocalTime {
+        LocalTime { wall_ms: BASE + ms, monotonic_ms: ms }
+    }
+
+    proptest! {
+        /// Whatever the skew and the latencies: a decision that is called surely in time is in time.
+        #[test]
+        fn sure_means_in_time(
+            skew in -20_000i64..20_000, first in 0u64..40_000, second in 0u64..90_000, ahead in 0u64..20_000,
+            first_applied in 0.0f64..=1.0, second_applied in 0.0f64..=1.0, pause in 0u64..800_000,
+        ) {
+            let limits = limits();
+            let store = |local_ms: u64| StoreTime((BASE + local_ms).saturating_add_signed(skew) / 1000);
+            let applied = |sent: u64, took: u64, share: f64| sent + (took as f64 * share) as u64;
+            let mut check = ClockCheck::default();
+            check.measure(at(0), at(first), store(applied(0, first, first_applied)));
+            let sent = first + pause;
+            let dated = store(applied(sent, second, second_applied));
+            let clock_ms = BASE + sent + ahead;
+            if check.surely_in_time(&limits, clock_ms, at(sent), at(sent + second)) {
+                prop_assert_eq!(limits.void(clock_ms, clock_ms, dated), None);
+            }
+            let name_ms = check.store_now_ms(&limits, at(sent), None);
+            if check.feed_surely_in_time(&limits, name_ms, at(sent), at(sent + second)) {
+                prop_assert!(limits.feed_in_time(name_ms, dated));
+            }
+            // A clock that is called off is off.
+            if let Some(by) = check.skewed_by(&limits, at(sent), None) {
+                prop_assert!(by.unsigned_abs() > limits.skew_ms && skew.unsigned_abs() > limits.skew_ms && by.signum() == -skew.signum());
+            }
+        }
+    }
+
+    #[test]
+    fn quick_creates_under_a_good_clock_need_no_read_back() {
+        let mut check = ClockCheck::default();
+        let limits = limits();
+        assert!(!check.surely_in_time(&limits, BASE, at(0), at(10)), "never measured");
+        check.measure(at(0), at(20), StoreTime(BASE / 1000));
+        assert!(check.surely_in_time(&limits, BASE + 1_000, at(1_000), at(1_020)));
+        assert!(!check.surely_in_time(&limits, BASE + 1_000, at(1_000), at(61_000)), "a slow create");
+        assert!(!check.surely_in_time(&limits, BASE + 12_000, at(1_000), at(1_020)), "a version far ahead");
+        let later = limits.lifetime_ms + 100;
+        assert!(!check.surely_in_time(&limits, BASE + later, at(later), at(later + 1)), "measured long ago");
+        let stepped = LocalTime { wall_ms: BASE + 9_000, monotonic_ms: 1_000 };
+        assert!(!check.surely_in_time(&limits, BASE + 9_000, stepped, stepped), "the clock was set");
+    }
+
+    #[test]
+    fn a_clock_behind_the_newest_object_is_off() {
+        let check = ClockCheck::default();
+        let newest = Some(StoreTime((BASE + 12_000) / 1000));
+        assert_eq!(check.skewed_by(&limits(), at(0), newest), Some(-12_000));
+        assert_eq!(check.skewed_by(&limits(), at(5_000), newest), None);
+    }
+}

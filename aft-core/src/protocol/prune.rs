@@ -1,0 +1,26 @@
+//! Which commits of a batch need not be told in full (AFT, algorithm 2).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::protocol::view::Commit;
+use crate::version::Version;
+
+/// For each commit of a batch, whether every key it wrote was overwritten by another commit of the batch.
+///
+/// All of them must be decided and in time: a superseder that turned out void would have erased a commit (`HAZARDS`
+/// 20). A commit that wrote nothing is pruned too: only its id is worth telling.
+#[must_use]
+pub fn superseded(batch: &[Arc<Commit>]) -> Vec<bool> {
+    let mut newest: BTreeMap<&Bytes, Version> = BTreeMap::new();
+    for commit in batch {
+        for write in &commit.writes {
+            let version = newest.entry(&write.key).or_insert(commit.version);
+            *version = (*version).max(commit.version);
+        }
+    }
+    let overwritten = |commit: &Commit| commit.writes.iter().all(|write| newest[&write.key] > commit.version);
+    batch.iter().map(|commit| overwritten(commit)).collect()
+}

@@ -1,0 +1,119 @@
+//! What a transaction has read, and what that demands of its further reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::protocol::key_range::KeyRange;
+use crate::protocol::view::{Commit, Found};
+use crate::version::Version;
+
+/// The read set of a transaction (AFT, section 3.2), with absent keys and scanned ranges in it.
+#[derive(Debug, Clone, Default)]
+pub struct ReadSet {
+    /// What was read for each key; `None`: absent.
+    reads: BTreeMap<Bytes, Option<Found>>,
+    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. Disjoint, sorted.
+    ranges: Vec<KeyRange>,
+    /// The least version that each key may be read at, because a commit that was read also wrote it.
+    floors: BTreeMap<Bytes, Version>,
+    /// The commits that were read: their floors are in `floors`.
+    commits: BTreeSet<Version>,
+}
+
+impl ReadSet {
+    /// What was read for `key`: nothing yet, or absent, or a version.
+    #[must_use]
+    pub fn read(&self, key: &[u8]) -> Option<Option<&Found>> {
+        match self.reads.get(key) {
+            Some(read) => Some(read.as_ref()),
+            None => self.scanned(key).then_some(None),
+        }
+    }
+
+    /// The version that was read for `key`; [`Version::ABSENT`] where it was read as absent.
+    #[must_use]
+    pub fn version_read(&self, key: &[u8]) -> Option<Version> {
+        self.read(key).map(|read| read.map_or(Version::ABSENT, Found::version))
+    }
+
+    /// The least version that `key` may be read at.
+    #[must_use]
+    pub fn floor(&self, key: &[u8]) -> Version {
+        self.floors.get(key).copied().unwrap_or(Version::ABSENT)
+    }
+
+    /// Whether reading from `commit` keeps the read set atomic: no key that it also wrote was read at an older version,
+    /// absent ones included (AFT, algorithm 1, which forgets the absent ones).
+    #[must_use]
+    pub fn admits(&self, commit: &Commit) -> bool {
+        // A commit that was read stays admissible: its floors hold every later read of its keys at or above it.
+        if commit.writes.len() == 1 || self.commits.contains(&commit.version) {
+            return true;
+        }
+        let older = |key: &Bytes| self.version_read(key).is_some_and(|read| read < commit.version);
+        if self.ranges.is_empty() && self.reads.len() < commit.writes.len() {
+            let wrote = |key: &Bytes| commit.position(key).is_some();
+            return !self.reads.iter().any(|(key, read)| {
+                read.as_ref().map_or(Version::ABSENT, Found::version) < commit.version && wrote(key)
+            });
+        }
+        !commit.writes.iter().any(|write| older(&write.key))
+    }
+
+    /// Notes that `key` was read as `found` (`None`: absent), with the floors that follow.
+    pub fn record(&mut self, key: &Bytes, found: Option<&Found>) {
+        if let Some(found) = found {
+            self.raise_floors(&found.commit);
+        }
+        self.reads.insert(key.clone(), found.cloned());
+    }
+
+    fn raise_floors(&mut self, commit: &Arc<Commit>) {
+        if commit.writes.len() == 1 || !self.commits.insert(commit.version) {
+            return;
+        }
+        for write in &commit.writes {
+            let floor = self.floors.entry(write.key.clone()).or_insert(Version::ABSENT);
+            *floor = (*floor).max(commit.version);
+        }
+    }
+
+    /// Notes that every key of the range was read; those that were not recorded, as absent.
+    pub fn record_range(&mut self, range: KeyRange) {
+        if range.is_empty() {
+            return;
+        }
+        let mut joined = range;
+        self.ranges.retain(|other| match joined.union(other) {
+            Some(union) => {
+                joined = union;
+                false
+            }
+            None => true,
+        });
+        self.ranges.push(joined);
+    }
+
+    fn scanned(&self, key: &[u8]) -> bool {
+        self.ranges.iter().any(|range| range.contains(key))
+    }
+
+    /// The greatest version that was read: the transaction's own must exceed it (I5).
+    #[must_use]
+    pub fn greatest(&self) -> Version {
+        self.reads.values().flatten().map(Found::version).max().unwrap_or(Version::ABSENT)
+    }
+
+    /// Every key that was read by name or returned by a scan, with its version; `None`: absent.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<Version>)> {
+        self.reads.iter().map(|(key, read)| (key, read.as_ref().map(Found::version)))
+    }
+
+    /// The ranges that were scanned.
+    #[must_use]
+    pub fn ranges(&self) -> &[KeyRange] {
+        &self.ranges
+    }
+}

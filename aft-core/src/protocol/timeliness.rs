@@ -1,0 +1,186 @@
+//! What is in time, and how far back a listing must look: every rule that compares a node's time with the store's.
+
+use std::time::SystemTime;
+
+use crate::format::marker::SharedSettings;
+use crate::txn_id::unix_ms;
+
+/// A reading of the store's clock, in whole seconds since 1970: the least precise that any store reports, so that all
+/// nodes judge alike (`HAZARDS` 13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreTime(pub u64);
+
+impl StoreTime {
+    /// The whole second that `last_modified` lies in.
+    #[must_use]
+    pub fn of(last_modified: SystemTime) -> Self {
+        Self(unix_ms(last_modified) / 1000)
+    }
+
+    /// The second's beginning, in milliseconds.
+    #[must_use]
+    pub const fn ms(self) -> u64 {
+        self.0.saturating_mul(1000)
+    }
+}
+
+/// Why a commit decision does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Void {
+    /// Its version is older than its transaction.
+    BeforeStart,
+    /// Its version was taken after the transaction's lifetime.
+    Expired,
+    /// It landed later than the commit deadline after its version was taken.
+    Late,
+    /// Its version is further ahead of the store's clock than any node's may be.
+    ClockAhead,
+}
+
+/// The limits that all nodes of a store share, in milliseconds; see [`Config`](crate::Config).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is documented at Config")]
+pub struct Limits {
+    pub staleness_ms: u64,
+    pub lifetime_ms: u64,
+    pub deadline_ms: u64,
+    pub skew_ms: u64,
+    pub publish_ms: u64,
+    pub visibility_ms: u64,
+}
+
+/// Slack for the rounding of the store's clock to whole seconds.
+const ROUNDING_MS: u64 = 1000;
+
+impl Limits {
+    /// The limits in a store's settings.
+    #[must_use]
+    pub fn new(settings: &SharedSettings) -> Self {
+        Self {
+            staleness_ms: settings.max_staleness_ms,
+            lifetime_ms: settings.transaction_lifetime_ms,
+            deadline_ms: settings.commit_deadline_ms,
+            skew_ms: settings.max_clock_skew_ms,
+            publish_ms: settings.publish_deadline_ms,
+            visibility_ms: settings.visibility_delay_ms,
+        }
+    }
+
+    /// The in-time rule (I1): a commit decision counts only if `start <= clock <= start + D` and
+    /// `-skew <= last_modified - clock <= C`. `None` means in time.
+    #[must_use]
+    pub fn void(&self, start_ms: u64, clock_ms: u64, last_modified: StoreTime) -> Option<Void> {
+        if clock_ms < start_ms {
+            Some(Void::BeforeStart)
+        } else if clock_ms - start_ms > self.lifetime_ms {
+            Some(Void::Expired)
+        } else if last_modified.ms() > clock_ms.saturating_add(self.deadline_ms) {
+            Some(Void::Late)
+        } else if clock_ms > last_modified.ms().saturating_add(self.skew_ms) {
+            Some(Void::ClockAhead)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a feed object counts: it landed at most P after the time in its name.
+    #[must_use]
+    pub fn feed_in_time(&self, name_ms: u64, last_modified: StoreTime) -> bool {
+        last_modified.ms() <= name_ms.saturating_add(self.publish_ms)
+    }
+
+    /// The least time in the name of a feed object that may have appeared since a refresh that began when `known` was
+    /// the newest `last_modified` known.
+    ///
+    /// Such an object became visible after `known`, so it is dated `known - E` or later, and is in time only if its
+    /// name says `known - E - P` or later. No node's clock is involved (`HAZARDS` 11).
+    #[must_use]
+    pub fn refresh_from_ms(&self, known: StoreTime) -> u64 {
+        known.ms().saturating_sub(self.visibility_ms + self.publish_ms + ROUNDING_MS)
+    }
+
+    /// The least start of a transaction whose decision a sweep that ended at `swept_through` may have missed.
+    ///
+    /// Its decision became visible after `swept_through`, so it is dated `swept_through - E` or later, and in time only if
+    /// its version was taken at most C before that, and its start lies at most D before its version.
+    #[must_use]
+    pub fn sweep_from_ms(&self, swept_through: StoreTime) -> u64 {
+        let window = self.visibility_ms + self.deadline_ms + self.lifetime_ms + self.skew_ms + ROUNDING_MS;
+        swept_through.ms().saturating_sub(window)
+    }
+
+    /// Whether an id that has no decision at the store's time `now` can never commit any more: `now` is past
+    /// `start + D + C`, and everything dated before that has become visible.
+    #[must_use]
+    pub fn is_forgotten(&self, start_ms: u64, now: StoreTime) -> bool {
+        let window = self.lifetime_ms + self.deadline_ms + self.visibility_ms + self.skew_ms + ROUNDING_MS;
+        now.ms() > start_ms.saturating_add(window)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn limits() -> Limits {
+        Limits::new(&crate::Config::default().shared())
+    }
+
+    #[test]
+    fn the_in_time_rule_at_its_edges() {
+        let limits = limits();
+        let (start, second) = (1_000_000, 1_000);
+        let void = |clock, modified| limits.void(start, clock, StoreTime(modified));
+        assert_eq!(void(start, second), None);
+        assert_eq!(void(start - 1, second), Some(Void::BeforeStart));
+        assert_eq!(void(start + 900_000, second + 900), None);
+        assert_eq!(void(start + 900_001, second + 900), Some(Void::Expired));
+        assert_eq!(void(start, second + 60), None);
+        assert_eq!(void(start, second + 61), Some(Void::Late));
+        assert_eq!(void(start + 10_000, second), None);
+        assert_eq!(void(start + 10_001, second), Some(Void::ClockAhead));
+    }
+
+    #[test]
+    fn one_object_is_judged_alike_whatever_precision_reports_it() {
+        let at = |ms| StoreTime::of(std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms));
+        assert_eq!(at(1_060_999), at(1_060_000));
+        assert_eq!(limits().void(1_000_000, 1_000_000, at(1_060_999)), None);
+    }
+
+    proptest! {
+        /// No in-time feed object that appears after a refresh began escapes the next refresh (brute force over what the
+        /// contract of a store allows).
+        #[test]
+        fn the_refresh_window_misses_nothing(
+            known in 1_000u64..2_000, visible_after in 0u64..100_000, early in 0u64..=30_000, name_lag in 0u64..60_000,
+        ) {
+            let limits = limits();
+            let visible_ms = known * 1000 + visible_after;
+            let modified = StoreTime((visible_ms - early) / 1000);
+            let name_ms = modified.ms().saturating_sub(name_lag);
+            if limits.feed_in_time(name_ms, modified) {
+                prop_assert!(name_ms >= limits.refresh_from_ms(StoreTime(known)));
+            }
+        }
+
+        /// No in-time decision that appears after a sweep escapes the next one.
+        #[test]
+        fn the_sweep_window_misses_nothing(
+            swept in 10_000u64..20_000, visible_after in 0u64..100_000, early in 0u64..=30_000,
+            landing in 0u64..=70_000, age in 0u64..=901_000,
+        ) {
+            let limits = limits();
+            let visible_ms = swept * 1000 + visible_after;
+            let modified = StoreTime((visible_ms - early) / 1000);
+            let clock = (modified.ms() + 10_000).saturating_sub(landing);
+            let start = clock.saturating_sub(age);
+            if limits.void(start, clock, modified).is_none() {
+                prop_assert!(start >= limits.sweep_from_ms(StoreTime(swept)));
+                prop_assert!(!limits.is_forgotten(start, modified));
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Transaction ids: when a transaction started, plus randomness.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::Rng;
+use uuid::Uuid;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind};
+
+/// The identity of a transaction: a UUIDv7, made of its start (milliseconds since 1970) and 74 random bits.
+///
+/// Retries that reuse an id are the same transaction: it commits at most once, whichever processes race for it (AFT,
+/// section 3.1; here the id also names the decision object, so that no coordinator is needed).
+///
+/// # Examples
+///
+/// ```
+/// use aft_core::TxnId;
+///
+/// let id = TxnId::new();
+/// let same: TxnId = id.to_string().parse()?;
+/// assert_eq!(id, same);
+/// # Ok::<(), aft_core::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxnId([u8; 16]);
+
+impl TxnId {
+    /// A fresh id that starts now, by the machine's clock and from the operating system's randomness.
+    ///
+    /// [`Aft::new_txn_id`](crate::Aft::new_txn_id) does the same with the node's own clock and generator.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "an id is an event, not a default value")]
+    pub fn new() -> Self {
+        Self::from_parts(unix_ms(SystemClock::new().now()), &mut crate::rng::system())
+    }
+
+    /// The id that starts at `start_ms` (milliseconds since 1970; only 48 bits are kept).
+    pub(crate) fn from_parts(start_ms: u64, rng: &mut impl Rng) -> Self {
+        let mut random = [0; 10];
+        rng.fill_bytes(&mut random);
+        Self(*uuid::Builder::from_unix_timestamp_millis(start_ms, &random).as_uuid().as_bytes())
+    }
+
+    /// The smallest id that starts at or after `start_ms`: where a listing of a window begins.
+    #[must_use]
+    pub fn window_start(start_ms: u64) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&start_ms.min((1 << 48) - 1).to_be_bytes()[2..]);
+        Self(bytes)
+    }
+
+    /// When the transaction started.
+    #[must_use]
+    pub fn started_at(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.start_ms())
+    }
+
+    /// When the transaction started, in milliseconds since 1970.
+    #[must_use]
+    pub fn start_ms(self) -> u64 {
+        let mut ms = [0; 8];
+        ms[2..].copy_from_slice(&self.0[..6]);
+        u64::from_be_bytes(ms)
+    }
+
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Milliseconds since 1970; 0 for anything before.
+pub(crate) fn unix_ms(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl fmt::Display for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_bytes(self.0).as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TxnId({self})")
+    }
+}
+
+impl FromStr for TxnId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = |why: &str| {
+            Error::new(ErrorKind::InvalidInput, format!("{text:?} is no transaction id: {why}; expected a UUIDv7"))
+        };
+        let id = Uuid::try_parse(text).map_err(|_| invalid("not a UUID"))?;
+        if id.get_version_num() != 7 {
+            return Err(invalid("a UUID of another version"));
+        }
+        Ok(Self(*id.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_knows_its_start_and_round_trips() {
+        let id = TxnId::from_parts(1_700_000_000_123, &mut crate::rng::seeded(7));
+        assert_eq!(id.start_ms(), 1_700_000_000_123);
+        assert_eq!(id.to_string().parse::<TxnId>().unwrap(), id);
+        assert_eq!(TxnId::from_bytes(*id.as_bytes()), id);
+    }
+
+    #[test]
+    fn the_window_start_sorts_before_every_id_of_its_millisecond() {
+        let mut rng = crate::rng::seeded(7);
+        for _ in 0..100 {
+            let id = TxnId::from_parts(5_000, &mut rng);
+            assert!(TxnId::window_start(5_000) < id);
+            assert!(id < TxnId::window_start(5_001));
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for text in ["", "x", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "0198f3f4-0000-7000-8000-00000000000"] {
+            assert_eq!(text.parse::<TxnId>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+}
