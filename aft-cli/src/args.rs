@@ -137,6 +137,9 @@ pub(crate) struct Export {
     /// Which keys; a `/` is put behind it unless it ends with one ("" for all)
     #[arg(long, short)]
     pub(crate) prefix: Prefix,
+    /// Export an empty directory where there is no key under the prefix, instead of failing with exit code 3
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
 }
 
 /// Show the recent commits, newest first

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use aft_core::{BoxError, StorageError};
+use aft_core::{BoxError, Error, ErrorKind, StorageError};
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -54,6 +54,13 @@ impl Failure {
             StorageError::AlreadyExists { .. } => Exit::Error,
         };
         Self::new(exit, what).because(cause)
+    }
+
+    /// The same failure, met while doing `what`.
+    pub(crate) fn within(self, what: impl Display) -> Self {
+        let Self { exit, message, cause, .. } = self;
+        let cause = cause.unwrap_or_else(|| message.into());
+        Self { exit, message: what.to_string(), cause: Some(cause), ..self }
     }
 
     pub(crate) fn because(mut self, cause: impl Into<BoxError>) -> Self {
@@ -109,6 +116,21 @@ impl Failure {
             writeln!(to, "  caused by: {cause}")?;
         }
         self.advice.iter().try_for_each(|advice| writeln!(to, "  hint: {advice}"))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(cause: Error) -> Self {
+        let exit = match cause.kind() {
+            ErrorKind::Aborted | ErrorKind::Expired | ErrorKind::Conflict | ErrorKind::VersionUnavailable => Exit::Aborted,
+            ErrorKind::OutcomeUnknown => Exit::OutcomeUnknown,
+            ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::ClockSkew => Exit::Unavailable,
+            ErrorKind::NoStore | ErrorKind::Corrupt | ErrorKind::Unsupported => Exit::BadStore,
+            ErrorKind::InvalidInput => Exit::Usage,
+            _ => Exit::Error,
+        };
+        // The message is the first of the causes, which is then not printed again.
+        Self::new(exit, &cause).because(cause)
     }
 }
 

@@ -27,8 +27,8 @@ impl Plain {
         Self { store, root, counters: Counters::default(), writes: 0 }
     }
 
-    fn path(&self, key: &str) -> Path {
-        Path::from(format!("{}/{key}", self.root))
+    fn path(&self, key: &str) -> Result<Path, Failure> {
+        Path::parse(format!("{}/{key}", self.root)).map_err(|cause| failed(cause.into()))
     }
 
     /// Deletes everything the run wrote.
@@ -61,7 +61,7 @@ impl Subject for Plain {
 
     async fn get(&mut self, _tx: &mut (), key: &str) -> Result<Option<Bytes>, Failure> {
         self.counters.read();
-        match self.store.get(&self.path(key)).await {
+        match self.store.get(&self.path(key)?).await {
             Ok(found) => Ok(Some(found.bytes().await.map_err(failed)?)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(cause) => Err(failed(cause)),
@@ -70,7 +70,7 @@ impl Subject for Plain {
 
     async fn scan(&mut self, tx: &mut (), prefix: &str) -> Result<Vec<(String, Bytes)>, Failure> {
         self.counters.list();
-        let folder = self.path(prefix);
+        let folder = self.path(prefix)?;
         let mut paths: Vec<Path> = self
             .store
             .list(Some(&folder))
@@ -92,7 +92,7 @@ impl Subject for Plain {
 
     async fn put(&mut self, _tx: &mut (), key: &str, value: Bytes) -> Result<Option<u64>, Failure> {
         self.counters.write();
-        self.store.put(&self.path(key), value.into()).await.map_err(failed)?;
+        self.store.put(&self.path(key)?, value.into()).await.map_err(failed)?;
         self.writes += 1;
         Ok(Some(self.writes))
     }

@@ -69,9 +69,9 @@ impl Target {
         staged.max(self.path.as_os_str().len())
     }
 
-    /// Whether `place` is the target or within it.
-    pub(crate) fn contains(&self, place: &Path) -> bool {
-        real(place).is_ok_and(|place| place.starts_with(&self.path))
+    /// Whether the target is `place` or lies within it.
+    pub(crate) fn is_within(&self, place: &Path) -> bool {
+        real(place).is_ok_and(|place| self.path.starts_with(place))
     }
 
     /// Removes what dead exports left beside the target. What cannot be removed is left for the next time.
