@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Corrupt,
     /// The store cannot be used as asked: another format version, no atomic create, opened read-only.
     Unsupported,
+    /// There is no aft store at this place. Opening it for writing makes one.
+    NoStore,
     /// The store refuses these credentials.
     Denied,
     /// Another transaction committed first. Run the transaction again.

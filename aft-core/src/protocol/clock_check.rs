@@ -34,6 +34,9 @@ impl LocalTime {
 /// For the drift of clocks between two measurements and the unevenness of a store's own clock.
 const MARGIN_MS: u64 = 1000;
 
+/// How long a narrow measurement is kept although wider, newer ones come.
+const KEEP_MS: u64 = 60_000;
+
 /// The bounds of `store clock - node clock`, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offset {
@@ -55,7 +58,15 @@ impl ClockCheck {
         }
         let dated = signed(last_modified.ms());
         let offset = Offset { low: dated - signed(answered.wall_ms), high: dated + 1000 - signed(sent.wall_ms) };
-        self.measured = Some((offset, answered));
+        // A wide measurement (a slow request) does not replace a narrow one that it agrees with.
+        let better = self.measured.is_none_or(|(old, at)| {
+            let agrees = old.low <= offset.high && offset.low <= old.high && !answered.stepped_since(at);
+            let fresh = answered.elapsed_since(at) < KEEP_MS;
+            !(agrees && fresh && old.high - old.low < offset.high - offset.low)
+        });
+        if better {
+            self.measured = Some((offset, answered));
+        }
     }
 
     /// The offset, where it was measured within the last transaction lifetime and neither clock was set since.

@@ -115,6 +115,20 @@ impl Commit {
         }
     }
 
+    /// Its inline values in order, as slices of the object that holds them. Cut off where the object ends early.
+    #[must_use]
+    pub fn payload_in(&self, object: &Bytes) -> Vec<Bytes> {
+        let slice = |start: u64, len: u64| {
+            let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
+            object.slice(clamp(start)..clamp(start.saturating_add(len)))
+        };
+        let inline = |ordinal| match self.place(ordinal) {
+            Place::Inline { start, len, .. } => Some(slice(start, len)),
+            Place::Tombstone | Place::Stored(_) => None,
+        };
+        (0..self.writes.len()).filter_map(inline).collect()
+    }
+
     /// The value objects that the commit names.
     pub fn value_objects(&self) -> impl Iterator<Item = ValueName> {
         let parts = |write: &Write| match &write.value {

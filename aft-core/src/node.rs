@@ -1,0 +1,182 @@
+//! The edge: each file drives the protocol against a [`Storage`](crate::Storage) and a [`Clock`].
+
+mod background;
+mod begin;
+mod cache;
+mod commit;
+mod feed_queue;
+mod fetch;
+mod handle;
+mod open;
+mod outcome;
+mod publish;
+mod refresh;
+mod register;
+mod scan;
+mod single_flight;
+mod stats;
+mod store;
+mod sweep;
+mod transaction;
+mod upload;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, Semaphore};
+
+pub use begin::Begin;
+pub use commit::{Commit, CommitOutcome};
+pub use handle::{Aft, CommitInfo, StoreInfo};
+pub use open::Builder;
+pub use outcome::Outcome;
+pub use scan::ScanPages;
+pub use stats::{Cost, Stats};
+pub use sweep::SweepReport;
+pub use transaction::Transaction;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::format::marker::Marker;
+use crate::format::name::{ObjectName, Shards};
+use crate::protocol::clock_check::{ClockCheck, LocalTime};
+use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::view::{self, View};
+use crate::rng::NodeRng;
+use crate::txn_id::{TxnId, unix_ms};
+use crate::version::{HybridClock, Timestamp};
+
+/// A process that opened a store: what all its transactions share.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) store: store::Store,
+    pub(crate) config: Config,
+    pub(crate) marker: Marker,
+    pub(crate) limits: Limits,
+    pub(crate) shards: Shards,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: NodeRng,
+    /// The node's random number: part of the names of its feed objects.
+    pub(crate) number: u64,
+    pub(crate) read_only: bool,
+    pub(crate) view: RwLock<View>,
+    pub(crate) time: Mutex<NodeTime>,
+    pub(crate) feed: Mutex<feed_queue::FeedQueue>,
+    pub(crate) known: Mutex<refresh::Known>,
+    pub(crate) cache: cache::DataCache,
+    pub(crate) refreshing: single_flight::SingleFlight,
+    pub(crate) publishing: single_flight::SingleFlight,
+    pub(crate) uploads: Arc<Semaphore>,
+    /// Wakes the background task when there is something to publish.
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) tasks: Mutex<background::Tasks>,
+    pub(crate) counters: stats::Counters,
+    closed: AtomicBool,
+}
+
+/// What a node knows of time.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTime {
+    pub(crate) hybrid: HybridClock,
+    pub(crate) check: ClockCheck,
+    /// The newest `last_modified` seen: the store's clock is at least there.
+    pub(crate) newest: Option<StoreTime>,
+}
+
+impl NodeTime {
+    pub(crate) fn note(&mut self, last_modified: StoreTime) {
+        self.newest = self.newest.max(Some(last_modified));
+    }
+}
+
+impl Node {
+    /// Both clocks, now.
+    pub(crate) fn now(&self) -> LocalTime {
+        let monotonic_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        LocalTime { wall_ms: unix_ms(self.clock.now()), monotonic_ms }
+    }
+
+    pub(crate) fn new_txn_id(&self) -> TxnId {
+        let start_ms = self.now().wall_ms;
+        self.rng.with(|rng| TxnId::from_parts(start_ms, rng))
+    }
+
+    pub(crate) fn path(&self, name: ObjectName) -> String {
+        name.path(self.shards)
+    }
+
+    /// Fails once the node was closed.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the node was closed; open the store again"));
+        }
+        Ok(())
+    }
+
+    /// Fails on a node that may not write.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if self.read_only {
+            return Err(Error::new(ErrorKind::Unsupported, "the store was opened read-only; nothing was written"));
+        }
+        Ok(())
+    }
+
+    /// Marks the node closed; whether it was open.
+    pub(crate) fn shut(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Fails where this node's clock is further from the store's than any node's may be.
+    pub(crate) fn check_clock(&self) -> Result<(), Error> {
+        let now = self.now();
+        let time = self.time.lock();
+        match time.check.skewed_by(&self.limits, now, time.newest) {
+            None => Ok(()),
+            Some(by) => Err(clock_error(by, &self.config)),
+        }
+    }
+
+    /// Takes commits that are known to be in time into the view.
+    pub(crate) fn learn(&self, commits: impl IntoIterator<Item = Arc<view::Commit>>) {
+        let mut greatest = Timestamp::default();
+        let mut view = self.view.write();
+        for commit in commits {
+            greatest = greatest.max(commit.version.clock);
+            view.insert(commit);
+        }
+        drop(view);
+        self.time.lock().hybrid.observe(greatest);
+    }
+}
+
+pub(crate) fn clock_error(ahead_ms: i64, config: &Config) -> Error {
+    let (by, side) = (ahead_ms.unsigned_abs(), if ahead_ms > 0 { "ahead of" } else { "behind" });
+    let bound = config.max_clock_skew.as_millis();
+    Error::new(
+        ErrorKind::ClockSkew,
+        format!("this machine's clock is at least {by} ms {side} the store's, and {bound} ms are allowed; nothing was committed; mend the clock"),
+    )
+}
+
+/// Damage, or another format version, at `path`.
+pub(crate) fn format_error(path: &str, cause: crate::format::envelope::FormatError) -> Error {
+    let (kind, what) = match cause {
+        crate::format::envelope::FormatError::UnsupportedVersion(_) => {
+            (ErrorKind::Unsupported, "is of another format version; use the aft that wrote it")
+        }
+        _ => (ErrorKind::Corrupt, "is damaged; it was left as it is"),
+    };
+    Error::new(kind, format!("the object {path:?} {what}")).with_source(cause)
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let unpublished = self.feed.get_mut().len();
+        if unpublished > 0 {
+            tracing::warn!(unpublished, "node dropped without close; the next sweep publishes its last commits");
+        }
+        self.wake.notify_one();
+    }
+}

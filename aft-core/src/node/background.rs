@@ -1,0 +1,64 @@
+//! The background tasks of a node: its publisher, and a sweep now and then.
+
+use std::sync::{Arc, Weak};
+
+use tokio::task::JoinHandle;
+
+use crate::node::Node;
+
+/// The tasks that run beside a node's work.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    publisher: Option<JoinHandle<()>>,
+    sweep: Option<JoinHandle<()>>,
+}
+
+impl Tasks {
+    pub(crate) fn sweep(&mut self, task: JoinHandle<()>) {
+        self.sweep = Some(task);
+    }
+
+    /// Stops the publisher and hands over the sweep under way.
+    pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
+        if let Some(publisher) = self.publisher.take() {
+            publisher.abort();
+        }
+        self.sweep.take()
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Node {
+    /// Starts the publisher: a while after a commit it publishes what gathered. Idle, it costs nothing.
+    pub(crate) fn start_publisher(self: &Arc<Self>) {
+        let (node, wake) = (Arc::downgrade(self), Arc::clone(&self.wake));
+        let interval = self.config.feed_interval;
+        let task = async move {
+            loop {
+                wake.notified().await;
+                tokio::time::sleep(interval).await;
+                if !publish_waiting(&node).await {
+                    return;
+                }
+            }
+        };
+        self.tasks.lock().publisher = Some(tokio::spawn(task));
+    }
+}
+
+/// Publishes; false once the node is gone.
+async fn publish_waiting(node: &Weak<Node>) -> bool {
+    let Some(node) = node.upgrade() else { return false };
+    if let Err(error) = node.publish().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait and are tried again");
+    }
+    if node.feed.lock().len() > 0 {
+        node.wake.notify_one();
+    }
+    true
+}

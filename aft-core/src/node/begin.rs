@@ -1,0 +1,138 @@
+//! Beginning a transaction.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use crate::error::{Error, ErrorKind};
+use crate::node::register::Looked;
+use crate::node::stats::add;
+use crate::node::transaction::Transaction;
+use crate::node::{Node, Outcome};
+use crate::receipt::Receipt;
+use crate::txn_id::TxnId;
+
+/// How a transaction begins; for [`Aft::begin_with`](crate::Aft::begin_with).
+///
+/// # Examples
+///
+/// ```
+/// use aft_core::{Begin, TxnId};
+///
+/// // Every retry that passes the same id is the same transaction: it commits at most once.
+/// let begin = Begin::new().id(TxnId::new()).latest();
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "pass it to Aft::begin_with"]
+pub struct Begin {
+    id: Option<TxnId>,
+    after: Vec<Receipt>,
+    latest: bool,
+    publish_before_ack: bool,
+}
+
+impl Begin {
+    /// A transaction with a fresh id that sees what the node knows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A caller's own id. Retries under one id are one transaction: whichever attempt decides first wins, and the others
+    /// learn its outcome as [`Replayed`](crate::CommitOutcome::Replayed).
+    pub fn id(self, id: TxnId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// Sees the commit of this receipt, whichever node made it. May be called several times.
+    pub fn after(mut self, receipt: &Receipt) -> Self {
+        self.after.push(receipt.clone());
+        self
+    }
+
+    /// Refreshes first: sees everything that was published before now, by any node. One list request.
+    pub fn latest(self) -> Self {
+        Self { latest: true, ..self }
+    }
+
+    /// The commit returns once the feed carries it, so that every transaction that begins with [`latest`](Self::latest)
+    /// afterwards sees it. One create request more.
+    pub fn publish_before_ack(self) -> Self {
+        Self { publish_before_ack: true, ..self }
+    }
+}
+
+impl Node {
+    pub(crate) async fn begin(self: &Arc<Self>, begin: Begin) -> Result<Transaction, Error> {
+        self.check_open()?;
+        if let Some(id) = begin.id {
+            self.check_id(id).await?;
+        }
+        let publish = async {
+            if !self.config.background
+                && let Err(error) = self.publish_if_due().await
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
+            }
+            Ok(())
+        };
+        let refresh = async { if begin.latest { self.refresh().await } else { self.refresh_if_stale().await } };
+        futures::try_join!(publish, refresh)?;
+        self.learn_receipts(&begin.after).await?;
+        add(&self.counters.begun, 1);
+        let (id, shared) = begin.id.map_or_else(|| (self.new_txn_id(), false), |id| (id, true));
+        tracing::debug!(txn = %id, shared, "begin");
+        Ok(Transaction::new(Arc::clone(self), id, shared, begin.publish_before_ack))
+    }
+
+    /// Refuses an id from the future, and one too old to commit, unless it did commit.
+    async fn check_id(&self, id: TxnId) -> Result<(), Error> {
+        let now = self.now().wall_ms;
+        if id.start_ms() > now.saturating_add(self.limits.skew_ms) {
+            let ahead = id.start_ms() - now;
+            let message = format!("the id starts {ahead} ms in the future of this machine's clock; one of the two clocks is wrong");
+            return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
+        }
+        if now.saturating_sub(id.start_ms()) > self.limits.lifetime_ms {
+            return match self.outcome(&self.store, id).await? {
+                Outcome::Committed { .. } => Ok(()),
+                Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => {
+                    Err(expired(id, self.limits.lifetime_ms))
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
+    async fn learn_receipts(&self, receipts: &[Receipt]) -> Result<(), Error> {
+        let unknown: Vec<_> = {
+            let view = self.view.read();
+            let known = |receipt: &&Receipt| receipt.version.is_absent() || view.contains(receipt.version);
+            receipts.iter().filter(|receipt| !known(receipt)).collect()
+        };
+        futures::stream::iter(unknown)
+            .map(|receipt| self.learn_receipt(receipt))
+            .buffer_unordered(self.config.parallel_requests)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    }
+
+    async fn learn_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
+        if let Looked::Committed { commits, .. } = self.look(&self.store, receipt.decided_by).await? {
+            self.learn(commits.iter().map(|it| Arc::clone(&it.commit)));
+            for it in &commits {
+                self.cache_inline(&it.commit, &it.payload).await;
+            }
+        }
+        if self.view.read().contains(receipt.version) {
+            return Ok(());
+        }
+        let message = "the store has no such commit as this receipt names: it is another store's, or was collected";
+        Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(receipt.txn_id()))
+    }
+}
+
+pub(crate) fn expired(id: TxnId, lifetime_ms: u64) -> Error {
+    let message = format!("older than the transaction lifetime of {lifetime_ms} ms; run it again as a new transaction");
+    Error::new(ErrorKind::Expired, message).with_txn(id)
+}

@@ -1,0 +1,251 @@
+//! Committing: one create of the decision, which every doubt is settled against (I1, I3, I5).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::Instrument;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::decision::{Decision, Verdict};
+use crate::format::record::CommitRecord;
+use crate::node::begin::expired;
+use crate::node::feed_queue::Publication;
+use crate::node::register::{Decided, Looked, Proposal};
+use crate::node::stats::{Cost, add};
+use crate::node::transaction::Transaction;
+use crate::node::{Outcome, clock_error};
+use crate::protocol::timeliness::Void;
+use crate::protocol::view::{self, Home};
+use crate::receipt::Receipt;
+use crate::version::{Timestamp, Version};
+
+/// A commit that happened.
+#[derive(Debug, Clone)]
+#[must_use = "the receipt lets others see the commit"]
+pub struct Commit {
+    /// Proof of the commit, for whoever must see it. A read-only transaction that wrote nothing has the receipt of the newest
+    /// commit that it read: whoever begins after it sees at least as much.
+    pub receipt: Receipt,
+    /// Whether this attempt made the commit.
+    pub outcome: CommitOutcome,
+    /// The stored result: of the attempt that won.
+    pub result: Option<Bytes>,
+    /// The requests that the transaction made.
+    pub cost: Cost,
+}
+
+/// Whether a commit was made by this attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// This attempt made it.
+    Fresh,
+    /// Another attempt of the same transaction had made it; this one's writes were dropped.
+    Replayed,
+}
+
+/// What is about to be committed.
+struct Draft {
+    record: CommitRecord,
+    payload: Vec<Bytes>,
+}
+
+impl Transaction {
+    /// Commits: makes every write visible at once, or none. One create request for any number of keys, and one get where the node's
+    /// clock is not verified. When it returns `Ok`, the commit survives the death of every process.
+    ///
+    /// # Errors
+    /// None of the writes happened with [`Aborted`](ErrorKind::Aborted), [`Expired`](ErrorKind::Expired),
+    /// [`ClockSkew`](ErrorKind::ClockSkew), [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied),
+    /// [`Unsupported`](ErrorKind::Unsupported) and [`Closed`](ErrorKind::Closed). All happened with
+    /// [`Unpublished`](ErrorKind::Unpublished). With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody knows yet:
+    /// [`Aft::outcome`](crate::Aft::outcome) settles it.
+    pub async fn commit(self) -> Result<Commit, Error> {
+        let span = tracing::debug_span!("commit", txn = %self.id);
+        self.commit_inner().instrument(span).await
+    }
+
+    async fn commit_inner(mut self) -> Result<Commit, Error> {
+        self.node.check_open()?;
+        if self.buffer.is_empty() && self.result.is_none() && !self.shared {
+            self.check_alive()?;
+            return Ok(self.read_only_commit());
+        }
+        self.node.check_writable()?;
+        if let Err(error) = self.check_alive() {
+            return self.too_old(error).await;
+        }
+        self.wait_for_room().await?;
+        self.settle_uploads().await?;
+        let (draft, proposal) = match self.draft() {
+            Ok(drafted) => drafted,
+            Err(error) if error.kind() == ErrorKind::Expired => return self.too_old(error).await,
+            Err(error) => return Err(error),
+        };
+        match self.node.decide(&self.store, &proposal).await? {
+            Decided::Ours => {
+                let base = (proposal.bytes.len() as u64).saturating_sub(draft.record.inline_len());
+                let home = Home::Decision { base };
+                let commit = Arc::new(view::Commit::new(&draft.record, self.id, home));
+                self.acknowledge(&commit, draft).await
+            }
+            Decided::Read(looked) => self.read_decision(looked, draft).await,
+        }
+    }
+
+    fn read_only_commit(&self) -> Commit {
+        let receipt = self.reads.newest_commit().map_or_else(
+            || Receipt::new(Version::ABSENT, Version::ABSENT.txn),
+            |commit| commit.receipt(),
+        );
+        Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() }
+    }
+
+    /// An expired transaction cannot commit; but under a shared id it may have committed before.
+    async fn too_old(&self, error: Error) -> Result<Commit, Error> {
+        if !self.shared || error.kind() != ErrorKind::Expired {
+            return Err(error);
+        }
+        match self.node.outcome(&self.store, self.id).await? {
+            Outcome::Committed { receipt, result } => {
+                add(&self.node.counters.replays, 1);
+                Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result, cost: self.cost() })
+            }
+            Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => Err(error),
+        }
+    }
+
+    /// Commits that cannot be published must not gather without bound.
+    async fn wait_for_room(&self) -> Result<(), Error> {
+        if !self.node.feed.lock().is_full() {
+            return Ok(());
+        }
+        self.node.publish().await.map_err(|error| {
+            error.wrapped("nothing was committed: earlier commits wait for publication and fill the memory for that").with_txn(self.id)
+        })
+    }
+
+    /// Waits until every value that does not travel in the record is durable (I3).
+    async fn settle_uploads(&mut self) -> Result<(), Error> {
+        let mut next = self.next_object();
+        let moved = self.buffer.spill(self.node.config.max_record_bytes, || {
+            next += 1;
+            next
+        });
+        for (n, value) in moved {
+            self.upload(n, value);
+        }
+        let needed: Vec<_> = self.buffer.objects().collect();
+        self.uploads.finish(needed.into_iter()).await
+    }
+
+    /// Takes the version and encodes the decision. The version is taken last, after every wait, so that the in-time rule
+    /// judges the moment that counts (HAZARDS 4).
+    fn draft(&self) -> Result<(Draft, Proposal), Error> {
+        self.node.check_clock().map_err(|error| self.named(error))?;
+        let since = self.node.now();
+        let clock = {
+            let mut time = self.node.time.lock();
+            time.hybrid.take(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock)
+        };
+        let lifetime_ms = self.node.limits.lifetime_ms;
+        if self.age_ms() > lifetime_ms || clock.ms().saturating_sub(self.id.start_ms()) > lifetime_ms {
+            return Err(expired(self.id, lifetime_ms));
+        }
+        self.draft_at(clock, since)
+    }
+
+    fn draft_at(
+        &self,
+        clock: Timestamp,
+        since: crate::protocol::clock_check::LocalTime,
+    ) -> Result<(Draft, Proposal), Error> {
+        let (writes, payload) = self.buffer.write_set(self.attempt);
+        let record = CommitRecord {
+            txn: self.id,
+            clock,
+            request_key: None,
+            result: self.result.clone(),
+            guards: Vec::new(),
+            writes,
+        };
+        let verdict = Verdict::Commit(vec![record.clone()]);
+        let decision = Decision { id: self.id, attempt: self.attempt, verdict };
+        let bytes = decision.encode(&payload).map_err(|cause| {
+            Error::invalid("the transaction cannot be encoded").with_source(cause).with_txn(self.id)
+        })?;
+        let clock_ms = Some(clock.ms());
+        let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms, bytes, since };
+        Ok((Draft { record, payload }, proposal))
+    }
+
+    /// The decision was read back: it is ours, another attempt's, or dead.
+    async fn read_decision(self, looked: Looked, draft: Draft) -> Result<Commit, Error> {
+        match looked {
+            Looked::Committed { attempt, commits } => {
+                let Some(own) = commits.into_iter().find(|it| it.commit.version.txn == self.id) else {
+                    let message = "its decision commits other transactions; the store is damaged";
+                    return Err(Error::new(ErrorKind::Corrupt, message).with_txn(self.id));
+                };
+                if attempt == self.attempt {
+                    return self.acknowledge(&own.commit, draft).await;
+                }
+                tracing::debug!(txn = %self.id, "another attempt committed first");
+                add(&self.node.counters.replays, 1);
+                self.node.learn([Arc::clone(&own.commit)]);
+                let receipt = own.commit.receipt();
+                Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result: own.result, cost: self.cost() })
+            }
+            Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
+            Looked::Empty => {
+                let message = "its decision was there and is gone; ask Aft::outcome with this id";
+                Err(Error::new(ErrorKind::OutcomeUnknown, message).with_txn(self.id))
+            }
+        }
+    }
+
+    fn dead(&self, attempt: u64, void: Option<Void>) -> Error {
+        let ours = attempt == self.attempt;
+        let message = match void {
+            Some(Void::ClockAhead) if ours => {
+                return clock_error(i64::try_from(self.node.limits.skew_ms).unwrap_or(i64::MAX), &self.node.config)
+                    .with_txn(self.id);
+            }
+            Some(Void::Late) if ours => {
+                "its decision landed later than the commit deadline and does not count; nothing was committed; run it again as a new transaction"
+            }
+            Some(_) => "its decision was out of time and does not count; nothing was committed; run it again as a new transaction",
+            None => "it was aborted; nothing was committed; run it again as a new transaction",
+        };
+        Error::new(ErrorKind::Aborted, message).with_txn(self.id)
+    }
+
+    /// The commit is decided and in time: index it, fill the cache, queue it for the feed.
+    async fn acknowledge(self, commit: &Arc<view::Commit>, draft: Draft) -> Result<Commit, Error> {
+        let node = &self.node;
+        let publication = Publication::new(Arc::clone(commit), draft.record.request_key, &draft.payload);
+        node.learn([Arc::clone(commit)]);
+        let now = node.now();
+        node.feed.lock().push(publication, now);
+        node.wake.notify_one();
+        add(&node.counters.commits, 1);
+        for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
+            if let Some(value) = value {
+                node.cache.put((self.id, ordinal), value).await;
+            }
+        }
+        let receipt = commit.receipt();
+        tracing::debug!(txn = %self.id, version = %commit.version, "committed");
+        if self.publish_before_ack {
+            node.publish().await.map_err(|error| {
+                let message = format!("committed as {receipt}, but not published yet; do not run it again");
+                let error = Error::new(ErrorKind::Unpublished, message).with_source(error);
+                error.with_txn(self.id).with_receipt(receipt.clone())
+            })?;
+        } else if !node.config.background
+            && let Err(error) = node.publish_if_due().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
+        }
+        Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: draft.record.result, cost: self.cost() })
+    }
+}

@@ -1,0 +1,234 @@
+//! The handle of an open store.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::format::record::Value;
+use crate::node::begin::Begin;
+use crate::node::open::Builder;
+use crate::node::outcome::Outcome;
+use crate::node::stats::{Stats, get};
+use crate::node::sweep::SweepReport;
+use crate::node::transaction::Transaction;
+use crate::node::{Node, view};
+use crate::storage::Storage;
+use crate::txn_id::TxnId;
+use crate::version::Version;
+
+/// An open store: what begins transactions. Clones share everything; a process needs one.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use aft_core::{Aft, Config};
+/// use aft_memory::MemoryStorage;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await?;
+///
+/// let mut tx = aft.begin().await?;
+/// tx.put("greeting", "hello")?;
+/// tx.put("language", "en")?;
+/// tx.commit().await?; // both or neither, by one request to the store
+///
+/// let mut tx = aft.begin().await?;
+/// assert_eq!(tx.get("greeting").await?.as_deref(), Some(&b"hello"[..]));
+/// aft.close().await?;
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct Aft {
+    node: Arc<Node>,
+}
+
+/// A commit that a node knows of; from [`Aft::recent_commits`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// The transaction.
+    pub txn_id: TxnId,
+    /// The version of everything it wrote.
+    pub version: Version,
+    /// The keys it wrote, sorted, and whether it deleted them.
+    pub writes: Vec<(Bytes, bool)>,
+}
+
+/// What a node knows of its store; from [`Aft::store_info`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreInfo {
+    /// The store's random id.
+    pub store_id: String,
+    /// The format version of everything in it.
+    pub format_version: u16,
+    /// The newest version known.
+    pub newest: Option<Version>,
+    /// Every commit decided before this moment (by the store's clock) is published.
+    pub swept_through: Option<SystemTime>,
+}
+
+impl Aft {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    /// Opens a store with these settings; makes it where there is none. A get, a create that must be refused, and a first refresh.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub async fn open(storage: Arc<dyn Storage>, config: Config) -> Result<Self, Error> {
+        Self::builder(storage).config(config).open().await
+    }
+
+    /// Opens a store with a choice of clock, seed and access.
+    pub fn builder(storage: Arc<dyn Storage>) -> Builder {
+        Builder::new(storage)
+    }
+
+    /// Begins a transaction under a fresh id. Costs a list request where the last refresh is older than
+    /// [`Config::max_staleness`], else nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged feed
+    /// object), [`Closed`](crate::ErrorKind::Closed).
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        self.node.begin(Begin::new()).await
+    }
+
+    /// Begins a transaction that says how.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), and [`Expired`](crate::ErrorKind::Expired) or [`ClockSkew`](crate::ErrorKind::ClockSkew) for an id
+    /// that is too old or from the future, [`VersionUnavailable`](crate::ErrorKind::VersionUnavailable) for a receipt of another store.
+    pub async fn begin_with(&self, begin: Begin) -> Result<Transaction, Error> {
+        self.node.begin(begin).await
+    }
+
+    /// A fresh transaction id, by the node's clock and generator.
+    #[must_use]
+    pub fn new_txn_id(&self) -> TxnId {
+        self.node.new_txn_id()
+    }
+
+    /// What became of a transaction. One get.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt).
+    pub async fn outcome(&self, id: TxnId) -> Result<Outcome, Error> {
+        self.node.check_open()?;
+        self.node.outcome(&self.node.store, id).await
+    }
+
+    /// Decides that a transaction aborts, unless it is decided or forgotten already; what became of it.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome), and [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
+    pub async fn cancel(&self, id: TxnId) -> Result<Outcome, Error> {
+        self.node.check_open()?;
+        self.node.cancel(&self.node.store, id).await
+    }
+
+    /// Learns every commit that any node published before this call. One list, and one get per feed object not seen before.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.node.check_open()?;
+        self.node.refresh().await
+    }
+
+    /// Publishes every own commit that was acknowledged before this call: one create, or none.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied); the commits wait and are tried again.
+    pub async fn publish(&self) -> Result<(), Error> {
+        self.node.check_open()?;
+        self.node.publish().await
+    }
+
+    /// Finds and publishes commits whose node died before it could: a list per shard, a get per commit found, a create.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged decision:
+    /// everything else was published).
+    pub async fn sweep(&self) -> Result<SweepReport, Error> {
+        self.node.check_open()?;
+        self.node.sweep().await
+    }
+
+    /// The settings in effect: the shared ones come from the store's marker.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.node.config
+    }
+
+    /// What the node did so far. No request.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (node, counters) = (&self.node, &self.node.counters);
+        let (recent_commits, recent_keys) = {
+            let view = node.view.read();
+            (view.commit_count() as u64, view.key_count() as u64)
+        };
+        Stats {
+            requests: node.store.counts().read(),
+            begun: get(&counters.begun),
+            commits: get(&counters.commits),
+            replays: get(&counters.replays),
+            cache_hits: get(&counters.cache_hits),
+            cache_misses: get(&counters.cache_misses),
+            refreshes: get(&counters.refreshes),
+            published: get(&counters.published),
+            sweeps: get(&counters.sweeps),
+            recent_commits,
+            recent_keys,
+            unpublished: node.feed.lock().len() as u64,
+            cache_bytes: node.cache.bytes(),
+        }
+    }
+
+    /// The store's identity and what the node knows of it. No request.
+    #[must_use]
+    pub fn store_info(&self) -> StoreInfo {
+        let swept = self.node.known.lock().swept_through;
+        StoreInfo {
+            store_id: self.node.marker.store_id.clone(),
+            format_version: self.node.marker.format,
+            newest: self.node.view.read().newest_first().next().map(|commit| commit.version),
+            swept_through: swept.map(|swept| UNIX_EPOCH + Duration::from_secs(swept.0)),
+        }
+    }
+
+    /// The newest `limit` commits that the node knows, newest first. No request.
+    #[must_use]
+    pub fn recent_commits(&self, limit: usize) -> Vec<CommitInfo> {
+        let info = |commit: &Arc<view::Commit>| CommitInfo {
+            txn_id: commit.version.txn,
+            version: commit.version,
+            writes: commit.writes.iter().map(|it| (it.key.clone(), it.value == Value::Tombstone)).collect(),
+        };
+        self.node.view.read().newest_first().take(limit).map(info).collect()
+    }
+
+    /// Closes the node: finishes the sweep under way and publishes the last commits. Later calls, of every clone, fail with
+    /// [`Closed`](crate::ErrorKind::Closed). A node that dies without it loses nothing: the next sweep publishes its last commits.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish): the node is closed all the same, and a sweep will publish what is left.
+    pub async fn close(&self) -> Result<(), Error> {
+        if !self.node.shut() {
+            return Ok(());
+        }
+        let sweep = self.node.tasks.lock().stop();
+        if let Some(sweep) = sweep
+            && sweep.await.is_err()
+        {
+            tracing::warn!("the sweep under way did not complete");
+        }
+        if self.node.read_only { Ok(()) } else { self.node.publish().await }
+    }
+}

@@ -1,0 +1,70 @@
+//! What became of a transaction, and giving it up.
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::decision::{Decision, Verdict};
+use crate::node::Node;
+use crate::node::register::{Decided, Looked, Proposal};
+use crate::node::store::Store;
+use crate::receipt::Receipt;
+use crate::txn_id::TxnId;
+
+/// What became of a transaction: the same answer on every node, until it is forgotten (I10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It committed.
+    Committed {
+        /// Its receipt.
+        receipt: Receipt,
+        /// Its stored result.
+        result: Option<Bytes>,
+    },
+    /// It did not commit and never will.
+    Aborted,
+    /// It has not been decided; it may still commit.
+    Undecided,
+    /// Nothing of it is recorded, and it is too old to commit. Whether it once did is not known any more.
+    Forgotten,
+}
+
+impl Node {
+    /// Reads what became of a transaction: one get.
+    pub(crate) async fn outcome(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        let looked = self.look(store, id).await?;
+        Ok(self.outcome_of(id, looked))
+    }
+
+    pub(crate) fn outcome_of(&self, id: TxnId, looked: Looked) -> Outcome {
+        match looked {
+            Looked::Committed { commits, .. } => {
+                let own = commits.into_iter().find(|it| it.commit.version.txn == id);
+                own.map_or(Outcome::Undecided, |it| Outcome::Committed { receipt: it.commit.receipt(), result: it.result })
+            }
+            Looked::Dead { .. } => Outcome::Aborted,
+            Looked::Empty => {
+                let newest = self.time.lock().newest;
+                let forgotten = newest.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now));
+                if forgotten { Outcome::Forgotten } else { Outcome::Undecided }
+            }
+        }
+    }
+
+    /// Decides that a transaction aborts, unless it is decided or forgotten already.
+    pub(crate) async fn cancel(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        self.check_writable()?;
+        let outcome = self.outcome(store, id).await?;
+        if outcome != Outcome::Undecided {
+            return Ok(outcome);
+        }
+        let decision = Decision { id, attempt: self.rng.next(), verdict: Verdict::Abort };
+        let bytes = decision.encode(&[]).map_err(|cause| {
+            Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
+        })?;
+        let proposal = Proposal { id, attempt: decision.attempt, clock_ms: None, bytes, since: self.now() };
+        match self.decide(store, &proposal).await? {
+            Decided::Ours => Ok(Outcome::Aborted),
+            Decided::Read(looked) => Ok(self.outcome_of(id, looked)),
+        }
+    }
+}

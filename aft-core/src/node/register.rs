@@ -1,0 +1,176 @@
+//! The decision register: a write-once object per transaction (I1, I2).
+//!
+//! A `create` whose effect is unknown may have landed, may land later, or never; and an `AlreadyExists` may be the store's word for
+//! this very call's own success, or for a conflict without effect. So every decision carries the random number of
+//! its writer's attempt, every doubt is settled by reading back and comparing, and "not found" settles nothing: the
+//! create is made again, with the same bytes, until one of the two answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::decision::{Decision, Decoded, Verdict};
+use crate::format::name::ObjectName;
+use crate::node::store::{Store, backoff, patiently};
+use crate::node::{Node, format_error};
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::timeliness::{StoreTime, Void};
+use crate::protocol::view::{Commit, Home};
+use crate::storage::{Object, StorageError};
+use crate::txn_id::TxnId;
+use crate::version::Version;
+
+/// What a register says, judged by the in-time rule.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// Nothing yet.
+    Empty,
+    /// An abort, or a commit that is void.
+    Dead { attempt: u64, void: Option<Void> },
+    /// Commits, one or a group.
+    Committed { attempt: u64, commits: Vec<Committed> },
+}
+
+/// A committed transaction as its decision tells it.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) commit: Arc<Commit>,
+    pub(crate) result: Option<Bytes>,
+    pub(crate) request_key: Option<Bytes>,
+    /// Its inline values, as slices of the decision object.
+    pub(crate) payload: Vec<Bytes>,
+}
+
+/// How an attempt to decide ended.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    /// Our decision is there. It is in time beyond doubt, or was not a commit.
+    Ours,
+    /// A decision is there, and was read: ours or another's.
+    Read(Looked),
+}
+
+/// A decision that is to be made.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) id: TxnId,
+    pub(crate) attempt: u64,
+    /// The version's clock, for a commit: an abort is never out of time.
+    pub(crate) clock_ms: Option<u64>,
+    pub(crate) bytes: Bytes,
+    /// When the version was taken: the time for deciding is counted from here.
+    pub(crate) since: LocalTime,
+}
+
+/// Tries before a decision is given up as unknown: about 75 s of waiting, unless the commit deadline ends it earlier.
+const DECIDE_TRIES: u32 = 40;
+
+impl Node {
+    /// Makes a decision, or learns the one that was made.
+    pub(crate) async fn decide(&self, store: &Store, proposal: &Proposal) -> Result<Decided, Error> {
+        let path = self.path(ObjectName::Decision(proposal.id));
+        let first_sent = self.now();
+        // Whether one of our creates may have landed or may still land.
+        let mut in_doubt = false;
+        let mut last = StorageError::unavailable(path.clone());
+        for wait in backoff(&self.rng, DECIDE_TRIES) {
+            let sent = self.now();
+            match store.create(&path, proposal.bytes.clone()).await {
+                Ok(()) if self.is_sure(proposal, sent) => return Ok(Decided::Ours),
+                Ok(()) | Err(StorageError::AlreadyExists { .. }) => in_doubt = true,
+                Err(error @ StorageError::Unknown { .. }) => {
+                    in_doubt = true;
+                    last = error;
+                }
+                Err(error @ StorageError::Unavailable { .. }) => last = error,
+                Err(error) => return Err(undecided(proposal.id, in_doubt, error)),
+            }
+            if in_doubt {
+                match store.get(&path).await {
+                    Ok(object) => return self.read_back(&path, proposal, first_sent, object).map(Decided::Read),
+                    Err(error) if error.is_transient() => last = error,
+                    // Not found settles nothing: what was sent may still land.
+                    Err(StorageError::NotFound { .. }) => {}
+                    Err(error) => return Err(undecided(proposal.id, true, error)),
+                }
+            }
+            if self.now().elapsed_since(proposal.since) > self.limits.deadline_ms {
+                break;
+            }
+            tracing::debug!(txn = %proposal.id, error = %last, ?wait, "decision not settled, trying again");
+            tokio::time::sleep(wait).await;
+        }
+        Err(undecided(proposal.id, in_doubt, last))
+    }
+
+    /// Whether a decision whose create returned Ok needs no reading back.
+    fn is_sure(&self, proposal: &Proposal, sent: LocalTime) -> bool {
+        let Some(clock_ms) = proposal.clock_ms else { return true };
+        let answered = self.now();
+        !self.config.verify_every_commit
+            && self.time.lock().check.surely_in_time(&self.limits, clock_ms, sent, answered)
+    }
+
+    fn read_back(
+        &self,
+        path: &str,
+        proposal: &Proposal,
+        sent: LocalTime,
+        object: Object,
+    ) -> Result<Looked, Error> {
+        let last_modified = StoreTime::of(object.last_modified);
+        let looked = self.judge(path, proposal.id, object)?;
+        let (Looked::Dead { attempt, .. } | Looked::Committed { attempt, .. }) = &looked else {
+            return Ok(looked);
+        };
+        if *attempt == proposal.attempt {
+            let answered = self.now();
+            self.time.lock().check.measure(sent, answered, last_modified);
+        }
+        Ok(looked)
+    }
+
+    /// Reads the register of an id.
+    pub(crate) async fn look(&self, store: &Store, id: TxnId) -> Result<Looked, Error> {
+        let path = self.path(ObjectName::Decision(id));
+        match patiently(&self.rng, || store.get(&path)).await {
+            Ok(object) => self.judge(&path, id, object),
+            Err(StorageError::NotFound { .. }) => Ok(Looked::Empty),
+            Err(error) => Err(Error::storage("reading the transaction's decision", error).with_txn(id)),
+        }
+    }
+
+    /// The in-time rule, applied to a decision object: a pure function of the object and its date, the same on every node.
+    pub(crate) fn judge(&self, path: &str, id: TxnId, object: Object) -> Result<Looked, Error> {
+        let last_modified = StoreTime::of(object.last_modified);
+        self.time.lock().note(last_modified);
+        let Decoded { decision, bases } = Decision::decode(&object.bytes).map_err(|cause| format_error(path, cause))?;
+        let Decision { id: stored, attempt, verdict } = decision;
+        if stored != id {
+            let message = format!("the object {path:?} holds the decision of {stored}; it was left as it is");
+            return Err(Error::new(ErrorKind::Corrupt, message).with_txn(id));
+        }
+        let Verdict::Commit(records) = verdict else { return Ok(Looked::Dead { attempt, void: None }) };
+        let judge = |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
+        // The object is one: were a member void and another not, a group would be torn.
+        if let Some(void) = records.iter().find_map(|record| judge(record.version())) {
+            return Ok(Looked::Dead { attempt, void: Some(void) });
+        }
+        let commits = records.into_iter().zip(bases).map(|(record, base)| {
+            let commit = Arc::new(Commit::new(&record, id, Home::Decision { base }));
+            let payload = commit.payload_in(&object.bytes);
+            Committed { commit, result: record.result, request_key: record.request_key, payload }
+        });
+        Ok(Looked::Committed { attempt, commits: commits.collect() })
+    }
+}
+
+/// The error where a decision could not be made: nothing was written for certain, or nobody knows.
+fn undecided(id: TxnId, in_doubt: bool, cause: StorageError) -> Error {
+    if in_doubt {
+        let message = "the store did not say whether the commit happened; ask Aft::outcome with this id, or commit again under it";
+        return Error::new(ErrorKind::OutcomeUnknown, message).with_source(cause).with_txn(id);
+    }
+    Error::storage("the commit was not written: creating its decision", cause).with_txn(id)
+}

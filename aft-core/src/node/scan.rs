@@ -1,0 +1,136 @@
+//! Scans: one read of every key in a range.
+
+use bytes::Bytes;
+use futures::Stream;
+
+use crate::error::Error;
+use crate::node::transaction::Transaction;
+use crate::protocol::choose;
+use crate::protocol::key_range::KeyRange;
+use crate::protocol::view::Found;
+
+/// A key, and where its value comes from.
+enum Row {
+    Own(Bytes, Bytes),
+    Stored(Bytes, Found),
+}
+
+/// How many keys a page of a stream covers.
+const STREAM_PAGE_KEYS: usize = 1024;
+
+impl Transaction {
+    /// Every key of the range with its value, sorted: one atomic read, absent keys included, so that no commit can tear it
+    /// and no later read can contradict it. Own writes are merged in, deleted keys left out. For ranges larger than memory use
+    /// [`scan_pages`](Self::scan_pages) or [`scan_stream`](Self::scan_stream).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn scan(&mut self, range: impl Into<KeyRange>) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let (rows, _) = self.scan_rows(range.into(), usize::MAX)?;
+        self.row_values(rows).await
+    }
+
+    /// [`scan`](Self::scan) of every key that begins with `prefix`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn scan_prefix(&mut self, prefix: impl AsRef<[u8]>) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.scan(KeyRange::prefix(prefix)).await
+    }
+
+    /// The keys of the range, sorted, without their values: the same read as [`scan`](Self::scan), and no request.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn scan_keys(&mut self, range: impl Into<KeyRange>) -> Result<Vec<Bytes>, Error> {
+        let (rows, _) = self.scan_rows(range.into(), usize::MAX)?;
+        Ok(rows.into_iter().map(|(Row::Own(key, _) | Row::Stored(key, _))| key).collect())
+    }
+
+    /// The range in pages of at most `page_keys` keys (own writes beside). Each page is one more read of the same
+    /// transaction, so that all of them together are atomic too, but later pages may be newer than earlier ones.
+    pub fn scan_pages(&mut self, range: impl Into<KeyRange>, page_keys: usize) -> ScanPages<'_> {
+        ScanPages { rest: Some(range.into()), page_keys: page_keys.max(1), transaction: self }
+    }
+
+    /// The range as a stream of rows, in pages of 1,024 keys; see [`scan_pages`](Self::scan_pages).
+    pub fn scan_stream(
+        &mut self,
+        range: impl Into<KeyRange>,
+    ) -> impl Stream<Item = Result<(Bytes, Bytes), Error>> + Send + '_ {
+        let pages = self.scan_pages(range, STREAM_PAGE_KEYS);
+        futures::stream::unfold((pages, Vec::new().into_iter()), |(mut pages, mut rows)| async move {
+            loop {
+                if let Some(row) = rows.next() {
+                    return Some((Ok(row), (pages, rows)));
+                }
+                match pages.next_page().await {
+                    Ok(None) => return None,
+                    Ok(Some(page)) => rows = page.into_iter(),
+                    Err(error) => {
+                        pages.rest = None;
+                        return Some((Err(error), (pages, rows)));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Chooses the versions of a page, and merges the own writes in.
+    fn scan_rows(&mut self, range: KeyRange, limit: usize) -> Result<(Vec<Row>, Option<KeyRange>), Error> {
+        self.check_alive()?;
+        let page = choose::scan(range, limit, &mut self.reads, &self.node.view.read());
+        let page = page.map_err(|cause| self.unsatisfiable(cause))?;
+        let mut own = self.buffer.range(&page.covered).peekable();
+        let mut rows = Vec::with_capacity(page.rows.len());
+        for (key, found) in page.rows {
+            while let Some((own_key, value)) = own.next_if(|(own_key, _)| **own_key < key) {
+                rows.extend(value.map(|value| Row::Own(own_key.clone(), value.clone())));
+            }
+            match own.next_if(|(own_key, _)| **own_key == key) {
+                Some((_, value)) => rows.extend(value.map(|value| Row::Own(key, value.clone()))),
+                None => rows.push(Row::Stored(key, found)),
+            }
+        }
+        for (own_key, value) in own {
+            rows.extend(value.map(|value| Row::Own(own_key.clone(), value.clone())));
+        }
+        Ok((rows, page.rest))
+    }
+
+    async fn row_values(&self, rows: Vec<Row>) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let found = rows.iter().map(|row| match row {
+            Row::Own(..) => None,
+            Row::Stored(_, found) => Some(found.clone()),
+        });
+        let values = self.node.values(&self.store, found.collect()).await.map_err(|error| self.named(error))?;
+        let pairs = rows.into_iter().zip(values).filter_map(|(row, value)| match row {
+            Row::Own(key, value) => Some((key, value)),
+            // A tombstone is no row.
+            Row::Stored(key, _) => value.map(|value| (key, value)),
+        });
+        Ok(pairs.collect())
+    }
+}
+
+/// A scan in pages; from [`Transaction::scan_pages`].
+#[derive(Debug)]
+pub struct ScanPages<'a> {
+    transaction: &'a mut Transaction,
+    rest: Option<KeyRange>,
+    page_keys: usize,
+}
+
+impl ScanPages<'_> {
+    /// The next page; `None` after the last. A page can be empty while more follow: its keys were deleted.
+    ///
+    /// # Errors
+    /// As [`Transaction::get`]; the same page can be asked for again.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<(Bytes, Bytes)>>, Error> {
+        let Some(range) = self.rest.clone() else { return Ok(None) };
+        let (rows, rest) = self.transaction.scan_rows(range, self.page_keys)?;
+        let page = self.transaction.row_values(rows).await?;
+        self.rest = rest;
+        Ok(Some(page))
+    }
+}

@@ -1,0 +1,153 @@
+//! The store as a node uses it: every request counted and bounded in time, reads tried again where that may help.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use crate::node::stats::{RequestCounts, add};
+use crate::rng::NodeRng;
+use crate::storage::{Object, ObjectInfo, Storage, StorageError};
+
+/// A counted, bounded store.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    inner: Arc<dyn Storage>,
+    counts: Arc<RequestCounts>,
+    /// Also counts here: a transaction's own cost.
+    own: Option<Arc<RequestCounts>>,
+    timeout: Duration,
+}
+
+impl Store {
+    pub(crate) fn new(inner: Arc<dyn Storage>, timeout: Duration) -> Self {
+        Self { inner, counts: Arc::default(), own: None, timeout }
+    }
+
+    /// The same store, whose requests `own` counts as well.
+    pub(crate) fn counted_by(&self, own: &Arc<RequestCounts>) -> Self {
+        Self { own: Some(Arc::clone(own)), ..self.clone() }
+    }
+
+    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    pub(crate) fn counts(&self) -> &RequestCounts {
+        &self.counts
+    }
+
+    fn count(&self, counter: impl Fn(&RequestCounts) -> &AtomicU64, n: u64) {
+        add(counter(&self.counts), n);
+        if let Some(own) = &self.own {
+            add(counter(own), n);
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Object, StorageError> {
+        self.count(|counts| &counts.gets, 1);
+        let object = self.bounded(path, 0, StorageError::unavailable, self.inner.get(path)).await?;
+        self.count(|counts| &counts.bytes_read, object.bytes.len() as u64);
+        Ok(object)
+    }
+
+    /// Like [`get`](Self::get), for an object whose length is known and may be large.
+    pub(crate) async fn get_sized(&self, path: &str, len: u64) -> Result<Object, StorageError> {
+        self.count(|counts| &counts.gets, 1);
+        let object = self.bounded(path, len, StorageError::unavailable, self.inner.get(path)).await?;
+        self.count(|counts| &counts.bytes_read, object.bytes.len() as u64);
+        Ok(object)
+    }
+
+    pub(crate) async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.count(|counts| &counts.range_gets, 1);
+        let len = range.end.saturating_sub(range.start);
+        let bytes =
+            self.bounded(path, len, StorageError::unavailable, self.inner.get_range(path, range)).await?;
+        self.count(|counts| &counts.bytes_read, bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    pub(crate) async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
+        let len = bytes.len() as u64;
+        self.count(|counts| &counts.creates, 1);
+        self.count(|counts| &counts.bytes_written, len);
+        self.bounded(path, len, StorageError::unknown, self.inner.create(path, bytes)).await
+    }
+
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+    ) -> Result<Vec<ObjectInfo>, StorageError> {
+        self.count(|counts| &counts.lists, 1);
+        let mut stream = self.inner.list(prefix, start_after);
+        let mut objects = Vec::new();
+        loop {
+            let next = async { Ok(stream.next().await) };
+            match self.bounded(prefix, 0, StorageError::unavailable, next).await? {
+                None => return Ok(objects),
+                Some(object) => objects.push(object?),
+            }
+        }
+    }
+
+    /// Whether any object's path begins with `prefix`.
+    pub(crate) async fn any(&self, prefix: &str) -> Result<bool, StorageError> {
+        self.count(|counts| &counts.lists, 1);
+        let mut stream = self.inner.list(prefix, None);
+        let first = async { stream.next().await.transpose() };
+        Ok(self.bounded(prefix, 0, StorageError::unavailable, first).await?.is_some())
+    }
+
+    /// A request that carries `len` bytes, within its time.
+    async fn bounded<T>(
+        &self,
+        path: &str,
+        len: u64,
+        late: impl FnOnce(String) -> StorageError,
+        request: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let timeout = self.timeout + Duration::from_secs(len >> 20);
+        match tokio::time::timeout(timeout, request).await {
+            Ok(result) => result,
+            Err(_) => Err(late(path.to_owned())
+                .with_source(format!("no answer within {} ms", timeout.as_millis()))),
+        }
+    }
+}
+
+/// Waits between tries: 25 ms, doubling up to 2 s, each shortened at random by up to half; `tries` of them.
+pub(crate) fn backoff(rng: &NodeRng, tries: u32) -> impl Iterator<Item = Duration> {
+    (0..tries).map(move |n| {
+        let full = (25u64 << n.min(7)).min(2_000);
+        Duration::from_millis(full - rng.next() % (full / 2))
+    })
+}
+
+/// How often a read is tried before its error is believed: about 5 s of waiting.
+const READ_TRIES: u32 = 9;
+
+/// Does a request that changes nothing, again where that may help.
+pub(crate) async fn patiently<T, F>(
+    rng: &NodeRng,
+    mut request: impl FnMut() -> F + Send,
+) -> Result<T, StorageError>
+where
+    F: Future<Output = Result<T, StorageError>> + Send,
+{
+    for wait in backoff(rng, READ_TRIES) {
+        match request().await {
+            Err(error) if error.is_transient() => {
+                tracing::debug!(%error, ?wait, "trying again");
+                tokio::time::sleep(wait).await;
+            }
+            settled => return settled,
+        }
+    }
+    request().await
+}

@@ -1,0 +1,174 @@
+//! Sweeping: publishing the commits whose node died between decision and feed (I6; AFT, section 4.2, without its fault
+//! manager).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use tracing::Instrument;
+
+use crate::error::Error;
+use crate::format::name::{Job, ObjectName};
+use crate::node::Node;
+use crate::node::feed_queue::{Publication, objects_of};
+use crate::node::register::Looked;
+use crate::node::stats::add;
+use crate::node::store::patiently;
+use crate::protocol::timeliness::StoreTime;
+use crate::storage::StorageError;
+use crate::txn_id::TxnId;
+
+/// What a sweep did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SweepReport {
+    /// Decisions in the window that the sweep listed.
+    pub listed: u64,
+    /// Commits that no feed object had carried, and that this sweep published.
+    pub published: u64,
+    /// Aborts and void commits among those that it read.
+    pub dead: u64,
+    /// Every commit decided before this moment (by the store's clock) is published now. `None` where the store's
+    /// time is not known yet.
+    pub swept_through: Option<SystemTime>,
+}
+
+impl Node {
+    /// Finds and publishes every commit that was decided before this call and that no feed object carried.
+    pub(crate) async fn sweep(self: &Arc<Self>) -> Result<SweepReport, Error> {
+        self.check_writable()?;
+        self.refresh().await?;
+        self.publish().await?;
+        // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
+        let through = self.time.lock().newest;
+        let candidates = self.list_decisions().await?;
+        let mut report = SweepReport { listed: candidates.len() as u64, ..SweepReport::default() };
+        let unpublished: Vec<_> = {
+            let known = self.known.lock();
+            let settled = |id: &TxnId| known.published.contains(id) || known.dead.contains(id);
+            candidates.into_iter().filter(|id| !settled(id)).collect()
+        };
+        let looked: Vec<_> = futures::stream::iter(unpublished)
+            .map(|id| async move { (id, self.look(&self.store, id).await) })
+            .buffer_unordered(self.config.parallel_requests)
+            .collect()
+            .await;
+        let mut found = Vec::new();
+        let mut damaged = None;
+        for (id, looked) in looked {
+            match looked {
+                Ok(Looked::Committed { commits, .. }) => {
+                    tracing::info!(txn = %id, "found a commit that its node did not publish");
+                    found.extend(commits.into_iter().map(|it| {
+                        Publication::new(it.commit, it.request_key, &it.payload)
+                    }));
+                }
+                Ok(Looked::Dead { .. }) => {
+                    report.dead += 1;
+                    self.known.lock().dead.insert(id);
+                }
+                // Collected between the listing and the look: it was folded, so it had been published.
+                Ok(Looked::Empty) => {}
+                Err(error) => damaged = Some(error),
+            }
+        }
+        report.published = found.len() as u64;
+        self.publish_found(&found, through.filter(|_| damaged.is_none())).await?;
+        if let Some(error) = damaged {
+            return Err(error.wrapped(format!(
+                "the sweep published {} commits, but could not read one decision; it will be looked at again",
+                found.len()
+            )));
+        }
+        report.swept_through = through.map(|through| UNIX_EPOCH + Duration::from_secs(through.0));
+        add(&self.counters.sweeps, 1);
+        Ok(report)
+    }
+
+    /// Every decision that may be unpublished: the window of ids since the last sweep, in every shard.
+    async fn list_decisions(&self) -> Result<Vec<TxnId>, Error> {
+        let swept = self.known.lock().swept_through;
+        let from = TxnId::window_start(swept.map_or(0, |swept| self.limits.sweep_from_ms(swept)));
+        let lists = self.shards.commit_folders().map(|folder| async move {
+            let start_after = format!("{folder}{from}");
+            patiently(&self.rng, || self.store.list(&folder, Some(&start_after))).await
+        });
+        let listed: Vec<_> = futures::stream::iter(lists)
+            .buffer_unordered(self.config.parallel_requests)
+            .try_collect()
+            .await
+            .map_err(|error| Error::storage("listing decisions", error))?;
+        let mut ids = Vec::new();
+        for object in listed.into_iter().flatten() {
+            self.time.lock().note(StoreTime::of(object.last_modified));
+            match ObjectName::parse(&object.path, self.shards) {
+                Some(ObjectName::Decision(id)) => ids.push(id),
+                _ => tracing::warn!(path = object.path, "an object that is none of aft's lies among the decisions; it is left alone"),
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn publish_found(&self, found: &[Publication], through: Option<StoreTime>) -> Result<(), Error> {
+        self.learn(found.iter().map(|publication| Arc::clone(&publication.commit)));
+        let objects = objects_of(found);
+        // The claim to have swept comes last: it is true only once everything found is out.
+        let (last, first) = objects.split_last().map_or((&[][..], &[][..]), |(last, first)| (*last, first));
+        for object in first {
+            self.publish_object(object, None).await?;
+        }
+        if last.is_empty() && through.is_none() {
+            return Ok(());
+        }
+        self.publish_object(last, through).await?;
+        if let Some(through) = through {
+            let mut known = self.known.lock();
+            known.swept_through = known.swept_through.max(Some(through));
+            known.last_sweep = known.last_sweep.max(Some(StoreTime(self.now().wall_ms / 1000)));
+        }
+        Ok(())
+    }
+
+    /// Sweeps beside the node's work where the last sweep, anyone's, is too long ago: an acked commit of a dead node must not
+    /// depend on somebody having configured maintenance. Nodes share the work out by creating the epoch's object.
+    pub(crate) fn sweep_beside(node: &Arc<Self>) {
+        if node.read_only || node.check_open().is_err() {
+            return;
+        }
+        let interval = u64::try_from(node.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
+        let now = node.now().wall_ms;
+        let epoch = now / interval;
+        {
+            let mut known = node.known.lock();
+            let recent = known.last_sweep.is_some_and(|last| now.saturating_sub(last.ms()) <= interval);
+            if recent || known.offered_epoch == Some(epoch) {
+                return;
+            }
+            known.offered_epoch = Some(epoch);
+        }
+        let span = tracing::debug_span!("sweep", epoch);
+        let task = Arc::clone(node).sweep_for(epoch).instrument(span);
+        node.tasks.lock().sweep(tokio::spawn(task));
+    }
+
+    async fn sweep_for(self: Arc<Self>, epoch: u64) {
+        let path = self.path(ObjectName::Epoch(Job::Sweep, epoch));
+        match self.store.create(&path, Bytes::new()).await {
+            Ok(()) => {}
+            Err(StorageError::AlreadyExists { .. }) => {
+                tracing::debug!("another node sweeps in this epoch");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no sweep in this epoch");
+                return;
+            }
+        }
+        match self.sweep().await {
+            Ok(report) => tracing::debug!(?report, "swept"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the sweep did not complete"),
+        }
+    }
+}

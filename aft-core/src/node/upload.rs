@@ -1,0 +1,88 @@
+//! Uploading large values beside the transaction's work, from the moment they are put (I3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::name::{ObjectName, ValueName};
+use crate::node::Node;
+use crate::node::store::{Store, backoff};
+use crate::storage::StorageError;
+use crate::txn_id::TxnId;
+
+/// The uploads of a transaction, by the running number of their value object. Dropped, they stop; what is left of them
+/// is named by no decision, so nobody reads it and garbage collection takes it.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    running: BTreeMap<u32, Upload>,
+}
+
+#[derive(Debug)]
+struct Upload(JoinHandle<Result<(), Error>>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tries before an upload is given up: about 15 s of waiting.
+const UPLOAD_TRIES: u32 = 14;
+
+impl Uploads {
+    /// Starts the upload of a value object.
+    pub(crate) fn start(&mut self, node: &Arc<Node>, store: Store, txn: TxnId, name: ValueName, value: Bytes) {
+        let node = Arc::clone(node);
+        let task = async move {
+            // The semaphore is never closed, so a permit always comes.
+            let _permit = Arc::clone(&node.uploads).acquire_owned().await;
+            node.upload(&store, txn, name, value).await
+        };
+        self.running.insert(name.n, Upload(tokio::spawn(task)));
+    }
+
+    /// Waits until the value objects with these running numbers are durable; the others stop.
+    pub(crate) async fn finish(&mut self, needed: impl Iterator<Item = u32>) -> Result<(), Error> {
+        let mut running = std::mem::take(&mut self.running);
+        let needed: Vec<_> = needed.filter_map(|n| running.remove(&n)).collect();
+        drop(running);
+        for mut upload in needed {
+            let stopped = |cause| {
+                Error::new(ErrorKind::Unavailable, "the upload of a value was stopped; nothing was committed")
+                    .with_source(cause)
+            };
+            (&mut upload.0).await.map_err(stopped)??;
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Makes a value object durable. Its name is this attempt's alone, so whatever is there is ours and whole.
+    async fn upload(&self, store: &Store, txn: TxnId, name: ValueName, value: Bytes) -> Result<(), Error> {
+        let path = self.path(ObjectName::Value(txn, name));
+        let failed = |error| Error::storage("uploading a value", error).with_txn(txn);
+        let mut last = StorageError::unavailable(path.clone());
+        for wait in backoff(&self.rng, UPLOAD_TRIES) {
+            match store.create(&path, value.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
+                    // "Already exists" may be a conflict without effect: only what can be read is durable.
+                    match store.get_range(&path, 0..1).await {
+                        Ok(_) => return Ok(()),
+                        Err(StorageError::NotFound { .. }) => last = error,
+                        Err(error) if error.is_transient() => last = error,
+                        Err(error) => return Err(failed(error)),
+                    }
+                }
+                Err(error @ StorageError::Unavailable { .. }) => last = error,
+                Err(error) => return Err(failed(error)),
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(failed(last))
+    }
+}
