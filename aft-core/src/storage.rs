@@ -54,7 +54,11 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Every object whose path begins with `prefix` (a plain string prefix) and sorts after `start_after` (bytewise,
     /// exclusive), in any order. A path that is no prefix of anything lists nothing.
-    fn list(&self, prefix: &str, start_after: Option<&str>) -> BoxStream<'_, Result<ObjectInfo, StorageError>>;
+    fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+    ) -> BoxStream<'_, Result<ObjectInfo, StorageError>>;
 
     /// Deletes the objects at `paths`. Idempotent: an absent path is no error.
     ///

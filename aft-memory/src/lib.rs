@@ -1,1 +1,16 @@
-//! An in-memory store for aft.
+//! In-memory stores for aft: one for programs without a store, and one that tests hand to their own programs.
+//!
+//! - [`MemoryStorage`] keeps the objects in this process.
+//! - [`RecordingStorage`] wraps any store, logs every request and fails exactly those that a test scripts.
+
+mod fault;
+mod gate;
+mod memory;
+mod recording;
+mod request;
+
+pub use fault::{Corruption, ErrorKind, Fault};
+pub use gate::Gate;
+pub use memory::MemoryStorage;
+pub use recording::RecordingStorage;
+pub use request::{Counts, Operation, Request};

@@ -1,0 +1,76 @@
+//! What a [`RecordingStorage`](crate::RecordingStorage) remembers of a request.
+
+use crate::fault::ErrorKind;
+
+/// One of the five operations of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// `Storage::get`.
+    Get,
+    /// `Storage::get_range`.
+    GetRange,
+    /// `Storage::create`.
+    Create,
+    /// `Storage::list`.
+    List,
+    /// `Storage::delete`.
+    Delete,
+}
+
+/// One request, in the order in which requests began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What was asked.
+    pub operation: Operation,
+    /// The path; for a list its prefix, for a delete the first path (empty when there is none).
+    pub path: String,
+    /// Bytes of payload that went either way: sent by a create, received by a get.
+    pub bytes: u64,
+    /// How many objects it was about: 1, or the objects that a list returned, or the paths that a delete named.
+    pub objects: u64,
+    /// How it ended; `None` while it is under way, or when its caller dropped it.
+    pub result: Option<Result<(), ErrorKind>>,
+}
+
+/// How many requests of each kind were made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `get` requests.
+    pub gets: u64,
+    /// `get_range` requests.
+    pub range_gets: u64,
+    /// `create` requests.
+    pub creates: u64,
+    /// `list` calls: one for a whole listing, however many pages it takes.
+    pub lists: u64,
+    /// `delete` calls, however many paths each names.
+    pub deletes: u64,
+    /// Bytes sent by creates.
+    pub bytes_written: u64,
+    /// Bytes received by gets.
+    pub bytes_read: u64,
+}
+
+impl Counts {
+    /// All requests together.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.gets + self.range_gets + self.creates + self.lists + self.deletes
+    }
+
+    pub(crate) fn of(log: &[Request]) -> Self {
+        let mut counts = Self::default();
+        for request in log {
+            let (kind, bytes) = match request.operation {
+                Operation::Get => (&mut counts.gets, &mut counts.bytes_read),
+                Operation::GetRange => (&mut counts.range_gets, &mut counts.bytes_read),
+                Operation::Create => (&mut counts.creates, &mut counts.bytes_written),
+                Operation::List => (&mut counts.lists, &mut counts.bytes_read),
+                Operation::Delete => (&mut counts.deletes, &mut counts.bytes_written),
+            };
+            *kind += 1;
+            *bytes += request.bytes;
+        }
+        counts
+    }
+}
