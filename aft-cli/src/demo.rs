@@ -40,7 +40,8 @@ pub(crate) async fn run(args: Demo, store: Option<Store>, output: &Output) -> Re
             (store, url)
         }
         None => {
-            let dir = tempfile::tempdir().map_err(|cause| Failure::io("cannot make a temporary directory", cause))?;
+            let dir = tempfile::tempdir()
+                .map_err(|cause| Failure::io("cannot make a temporary directory", cause))?;
             let dir = temporary.insert(dir);
             let at = |name: &str| Store::parse(&dir.path().join(name).to_string_lossy());
             (at("aft")?, at("plain")?.url().to_owned())
@@ -60,7 +61,10 @@ pub(crate) async fn run(args: Demo, store: Option<Store>, output: &Output) -> Re
     let report = Report::new(plan, plain_outcome, aft_outcome);
     report.print(output)?;
     if report.aft_anomalies() > 0 {
-        return Err(Failure::new(Exit::Error, "the run on aft was not free of anomalies; please report this"));
+        return Err(Failure::new(
+            Exit::Error,
+            "the run on aft was not free of anomalies; please report this",
+        ));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aft_core::KeyRange;
 use serde_json::json;
 
 use crate::args::Export;
@@ -24,10 +25,13 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
     let prefix = args.prefix.into_folder();
     let aft = store.open_to_read().await?;
     let mut tx = aft.begin().await?;
-    let keys = tx.scan_keys_prefix(prefix.as_bytes()).await?;
+    let keys = tx.scan_keys(KeyRange::prefix(&prefix)).await?;
     if keys.is_empty() && !args.allow_empty {
-        return Err(Failure::new(Exit::KeyNotFound, format!("there is no key under {prefix:?}; nothing was written"))
-            .advice("--allow-empty exports an empty directory"));
+        return Err(Failure::new(
+            Exit::KeyNotFound,
+            format!("there is no key under {prefix:?}; nothing was written"),
+        )
+        .advice("--allow-empty exports an empty directory"));
     }
     let paths = layout::paths(&prefix, &keys, target.path_length()).map_err(|refused| {
         let what = format!("{} cannot be files; nothing was written", count(refused.len(), "key"));
@@ -42,7 +46,10 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
         for ((key, path), value) in keys.iter().zip(paths).zip(values) {
             let value = value.ok_or_else(|| {
                 let key = crate::key::Key::from_bytes(&**key);
-                Failure::new(Exit::Error, format!("the key {key} was scanned and is not there; this is a bug"))
+                Failure::new(
+                    Exit::Error,
+                    format!("the key {key} was scanned and is not there; this is a bug"),
+                )
             })?;
             staging.write(path, &value)?;
             bytes += value.len() as u64;
@@ -52,7 +59,10 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
     drop(progress);
     staging.publish()?;
     let document = json!({ "prefix": prefix, "directory": shown, "files": keys.len(), "bytes": bytes });
-    output.done(&document, format!("exported {} ({}) to {}", count(keys.len(), "file"), size(bytes), shown.display()))
+    output.done(
+        &document,
+        format!("exported {} ({}) to {}", count(keys.len(), "file"), size(bytes), shown.display()),
+    )
 }
 
 /// What an export never removes.

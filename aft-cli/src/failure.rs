@@ -122,7 +122,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(cause: Error) -> Self {
         let exit = match cause.kind() {
-            ErrorKind::Aborted | ErrorKind::Expired | ErrorKind::Conflict | ErrorKind::VersionUnavailable => Exit::Aborted,
+            ErrorKind::Aborted | ErrorKind::Expired | ErrorKind::Conflict | ErrorKind::VersionUnavailable => {
+                Exit::Aborted
+            }
             ErrorKind::OutcomeUnknown => Exit::OutcomeUnknown,
             ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::ClockSkew => Exit::Unavailable,
             ErrorKind::NoStore | ErrorKind::Corrupt | ErrorKind::Unsupported => Exit::BadStore,

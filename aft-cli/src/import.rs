@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aft_core::{Aft, Begin, Commit};
+use aft_core::{Aft, Begin, Commit, KeyRange};
 use serde_json::json;
 
 use crate::args::Import;
@@ -54,7 +54,8 @@ pub(crate) async fn run(args: Import, store: &Store, output: &Output) -> Result<
 /// Refuses what cannot be stored, all of it at once.
 fn refuse(found: &Walk, args: &Import) -> Result<(), Failure> {
     let symlinks = found.symlinks.iter().filter(|_| !args.skip_symlinks);
-    let mut items: Vec<String> = symlinks.map(|path| format!("{}: a symbolic link", path.display())).collect();
+    let mut items: Vec<String> =
+        symlinks.map(|path| format!("{}: a symbolic link", path.display())).collect();
     items.extend(found.special.iter().map(|path| format!("{}: no regular file", path.display())));
     if items.is_empty() {
         return Ok(());
@@ -95,7 +96,8 @@ async fn import(
     let mut bytes = 0;
     for file in &found.files {
         let path = dir.join(&file.relative);
-        let value = fs::read(&path).map_err(|cause| Failure::io(format!("cannot read {}", path.display()), cause))?;
+        let value =
+            fs::read(&path).map_err(|cause| Failure::io(format!("cannot read {}", path.display()), cause))?;
         bytes += value.len() as u64;
         let put = tx.put(prefix.join(file.name()), value);
         put.map_err(|error| Failure::from(error).within(format!("cannot import {}", path.display())))?;
@@ -105,7 +107,7 @@ async fn import(
     let mut deleted = 0;
     if delete {
         let kept: HashSet<Key> = found.files.iter().map(|file| prefix.join(file.name())).collect();
-        for key in tx.scan_keys_prefix(prefix.as_bytes()).await? {
+        for key in tx.scan_keys(KeyRange::prefix(&prefix)).await? {
             if !kept.contains(&Key::from_bytes(&*key)) {
                 tx.delete(&key)?;
                 deleted += 1;

@@ -6,10 +6,8 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use aft_core::MAX_KEY_BYTES;
 use serde::{Serialize, Serializer};
-
-/// The greatest length of a key, in bytes.
-const MAX_BYTES: usize = 4096;
 
 /// A key, or the prefix of keys, as the command line spells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +32,7 @@ impl Key {
         let bytes = unescape(text)?;
         match bytes.len() {
             0 => Err(KeyError::Empty),
-            length if length > MAX_BYTES => Err(KeyError::TooLong(length)),
+            length if length > MAX_KEY_BYTES => Err(KeyError::TooLong(length)),
             _ => Ok(Self(bytes)),
         }
     }
@@ -87,7 +85,7 @@ impl FromStr for Prefix {
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let bytes = unescape(text)?;
-        if bytes.len() > MAX_BYTES { Err(KeyError::TooLong(bytes.len())) } else { Ok(Self(bytes)) }
+        if bytes.len() > MAX_KEY_BYTES { Err(KeyError::TooLong(bytes.len())) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -137,6 +135,12 @@ fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+impl AsRef<[u8]> for Prefix {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escape(&self.0, f)
@@ -165,7 +169,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("a key has at least one byte"),
-            Self::TooLong(length) => write!(f, "{length} bytes long; a key has at most {MAX_BYTES}"),
+            Self::TooLong(length) => write!(f, "{length} bytes long; a key has at most {MAX_KEY_BYTES}"),
             Self::Escape(text) => {
                 write!(f, "{text:?} is no escape; write \\\\ for a backslash and \\xNN for a byte")
             }

@@ -1,5 +1,6 @@
 //! `aft ls`.
 
+use aft_core::KeyRange;
 use serde_json::json;
 
 use crate::args::Ls;
@@ -12,7 +13,7 @@ pub(crate) async fn run(args: Ls, store: &Store, output: &Output) -> Result<(), 
     let aft = store.open_to_read().await?;
     let mut tx = aft.begin().await?;
     if args.long {
-        let found = tx.scan_prefix(args.prefix.as_bytes()).await?;
+        let found = tx.scan_prefix(&args.prefix).await?;
         let rows: Vec<_> = found.iter().map(|(key, value)| (Key::from_bytes(&**key), value.len())).collect();
         if output.is_json() {
             let keys: Vec<_> = rows.iter().map(|(key, size)| json!({ "key": key, "size": size })).collect();
@@ -21,7 +22,8 @@ pub(crate) async fn run(args: Ls, store: &Store, output: &Output) -> Result<(), 
         let width = rows.iter().map(|(_, size)| size.to_string().len()).max().unwrap_or_default();
         return output.lines(rows.iter().map(|(key, size)| format!("{size:>width$} {key}")));
     }
-    let keys: Vec<Key> = tx.scan_keys_prefix(args.prefix.as_bytes()).await?.into_iter().map(Key::from_bytes).collect();
+    let keys: Vec<Key> =
+        tx.scan_keys(KeyRange::prefix(&args.prefix)).await?.into_iter().map(Key::from_bytes).collect();
     if output.is_json() {
         let keys: Vec<_> = keys.iter().map(|key| json!({ "key": key })).collect();
         return output.json(&json!({ "prefix": args.prefix, "keys": keys }));

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -101,6 +102,11 @@ pub(crate) fn thousands(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A moment, as in RFC 3339, in UTC, to the millisecond.
+pub(crate) fn time(moment: SystemTime) -> String {
+    humantime::format_rfc3339_millis(moment).to_string()
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ impl Store {
             return Self::parse(flag);
         }
         if let Some(value) = set(VARIABLE) {
-            let text = value.into_string().map_err(|_| Failure::usage(format!("{VARIABLE} is not UTF-8 text")))?;
+            let text =
+                value.into_string().map_err(|_| Failure::usage(format!("{VARIABLE} is not UTF-8 text")))?;
             return Self::parse(&text);
         }
         let data = set("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -47,7 +48,9 @@ impl Store {
     /// A URL, or the path of a directory.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         if text.is_empty() {
-            return Err(Failure::usage("the store's name is empty").advice("for example --store file:///path"));
+            return Err(
+                Failure::usage("the store's name is empty").advice("for example --store file:///path")
+            );
         }
         if text.contains("://") { Ok(Self { url: text.to_owned() }) } else { Self::at(Path::new(text)) }
     }
@@ -88,13 +91,14 @@ impl Store {
 
     /// Opens a store that must be there already to write to it.
     pub(crate) async fn open_existing(&self) -> Result<Aft, Failure> {
-        self.open_to_read().await?;
-        self.open_to_write().await
+        let storage = self.storage()?;
+        Aft::builder(storage).config(config()).must_exist().open().await.map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: Error) -> Failure {
-        let advice = (error.kind() == ErrorKind::NoStore)
-            .then_some("name the store with --store or AFT_STORE; commands that write make one where there is none");
+        let advice = (error.kind() == ErrorKind::NoStore).then_some(
+            "name the store with --store or AFT_STORE; commands that write make one where there is none",
+        );
         let failure = Failure::from(error).within(format!("cannot open the store {}", self.url));
         match advice {
             Some(advice) => failure.advice(advice),
@@ -143,7 +147,8 @@ mod tests {
     use super::*;
 
     fn url(flag: Option<&str>, variables: &[(&str, &str)]) -> String {
-        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        let find =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
         Store::choose(flag, find).unwrap().url
     }
 
@@ -154,7 +159,10 @@ mod tests {
         assert_eq!(url(None, &all), "s3://b/e");
         assert_eq!(url(None, &all[1..]), "file:///data/aft/store");
         assert_eq!(url(None, &all[2..]), "file:///home/me/.local/share/aft/store");
-        assert_eq!(url(None, &[("AFT_STORE", ""), ("XDG_DATA_HOME", "rel"), all[2]]), "file:///home/me/.local/share/aft/store");
+        assert_eq!(
+            url(None, &[("AFT_STORE", ""), ("XDG_DATA_HOME", "rel"), all[2]]),
+            "file:///home/me/.local/share/aft/store"
+        );
         assert!(Store::choose(None, |_| None).is_err() && Store::choose(Some(""), |_| None).is_err());
     }
 

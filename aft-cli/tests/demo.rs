@@ -22,8 +22,14 @@ fn plain_keys_show_every_anomaly_and_aft_none() {
         assert_eq!(report["aft"]["anomalies"][kind], 0, "{kind}: {report}");
     }
     for side in ["plain", "aft"] {
-        assert_eq!((&report[side]["finished"], &report[side]["anomalies"]["lost_effects"]), (&100.into(), &0.into()));
-        assert!(report[side]["crashes"].as_u64().unwrap() > 0 && report[side]["requests_total"].as_u64().unwrap() > 100);
+        assert_eq!(
+            (&report[side]["finished"], &report[side]["anomalies"]["lost_effects"]),
+            (&100.into(), &0.into())
+        );
+        assert!(
+            report[side]["crashes"].as_u64().unwrap() > 0
+                && report[side]["requests_total"].as_u64().unwrap() > 100
+        );
     }
     assert_eq!(report["plain"]["crashes"], report["aft"]["crashes"], "both runs crash at the same points");
     assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0, "nothing is left of it");
@@ -53,7 +59,8 @@ fn it_runs_in_the_store_that_is_named_and_leaves_its_keys_alone() {
 #[test]
 fn people_get_a_table_and_a_paragraph() {
     let place = Place::new();
-    let ran = ran(bare(place.dir.path()).args(["demo", "--orders", "30", "--seed", "2"]).output().unwrap()).ok();
+    let ran =
+        ran(bare(place.dir.path()).args(["demo", "--orders", "30", "--seed", "2"]).output().unwrap()).ok();
     for words in ["plain keys", "fractured reads", "store writes", "--seed 2"] {
         assert!(ran.text().contains(words), "{}", ran.text());
     }

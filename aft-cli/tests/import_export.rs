@@ -31,7 +31,11 @@ fn generated(place: &Place) -> [PathBuf; 2] {
         let mut content = || {
             let size = [0, 40, 900, 5_000, 20_000][rng.random_range(0..5)];
             let mut bytes = vec![0; size];
-            if number % 2 == 0 { rng.fill_bytes(&mut bytes) } else { bytes.fill(b"text\n"[size % 5]) }
+            if number % 2 == 0 {
+                rng.fill_bytes(&mut bytes)
+            } else {
+                bytes.fill(b"text\n"[size % 5])
+            }
             bytes
         };
         match number % 6 {
@@ -49,7 +53,8 @@ fn generated(place: &Place) -> [PathBuf; 2] {
     releases[1].push(("turns/into".into(), b"a folder".to_vec()));
     ["a", "b"].map(|name| {
         let files = &releases[usize::from(name == "b")];
-        let files: Vec<(&[u8], &[u8])> = files.iter().map(|(name, content)| (name.as_bytes(), &content[..])).collect();
+        let files: Vec<(&[u8], &[u8])> =
+            files.iter().map(|(name, content)| (name.as_bytes(), &content[..])).collect();
         place.tree(name, &files)
     })
 }
@@ -119,7 +124,14 @@ impl Counts {
     }
 }
 
-fn export_until(place: &Place, out: &str, kill: Option<u64>, stop: &AtomicBool, counts: &Counts, releases: &[Tree; 2]) {
+fn export_until(
+    place: &Place,
+    out: &str,
+    kill: Option<u64>,
+    stop: &AtomicBool,
+    counts: &Counts,
+    releases: &[Tree; 2],
+) {
     let mut rng = StdRng::seed_from_u64(kill.unwrap_or_default());
     let path = place.path(out);
     while !stop.load(Ordering::Relaxed) {
@@ -140,7 +152,14 @@ fn every_export_is_one_release_or_the_other_whoever_is_killed() {
     let dirs = releases(&place);
     let trees = dirs.each_ref().map(|dir| stored(dir));
     let import = |dir: &PathBuf| {
-        let arguments = ["import".as_ref(), dir.as_os_str(), "--prefix".as_ref(), "release".as_ref(), "--delete".as_ref(), "--skip-symlinks".as_ref()];
+        let arguments = [
+            "import".as_ref(),
+            dir.as_os_str(),
+            "--prefix".as_ref(),
+            "release".as_ref(),
+            "--delete".as_ref(),
+            "--skip-symlinks".as_ref(),
+        ];
         start(place.command(&arguments))
     };
     let clock = SystemClock::new();

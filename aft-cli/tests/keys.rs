@@ -80,7 +80,10 @@ fn del_deletes_all_its_keys_at_once_and_absent_ones_are_no_error() {
 fn json_says_what_happened() {
     let place = Place::new();
     let put = place.json(&["put", "k", "v"]);
-    assert_eq!((&put["key"], &put["size"], &put["commit"]["replayed"]), (&"k".into(), &1.into(), &false.into()));
+    assert_eq!(
+        (&put["key"], &put["size"], &put["commit"]["replayed"]),
+        (&"k".into(), &1.into(), &false.into())
+    );
     assert!(put["commit"]["receipt"].as_str().unwrap().starts_with("aft1."));
     let got = place.json(&["get", "k"]);
     assert_eq!((&got["value"], &got["size"]), (&"v".into(), &1.into()));
@@ -121,9 +124,15 @@ fn bad_arguments_are_refused_and_make_no_store() {
 #[test]
 fn commands_that_need_a_store_say_so_and_make_none() {
     let place = Place::new();
-    for arguments in
-        [vec!["get", "k"], vec!["ls"], vec!["log"], vec!["status"], vec!["del", "k"], vec!["sweep"], vec!["export", "out", "-p", "x"]]
-    {
+    for arguments in [
+        vec!["get", "k"],
+        vec!["ls"],
+        vec!["log"],
+        vec!["status"],
+        vec!["del", "k"],
+        vec!["sweep"],
+        vec!["export", "out", "-p", "x"],
+    ] {
         place.aft(&arguments).fails(7, &["no aft store", "hint"]);
         assert!(!place.store().exists() && !place.path("out").exists(), "{arguments:?}");
     }
@@ -149,7 +158,9 @@ fn reading_writes_not_a_byte() {
     let place = Place::new();
     place.aft(&["put", "k", "v"]).ok();
     let before = common::read_tree(&place.store());
-    for arguments in [vec!["get", "k"], vec!["ls"], vec!["log"], vec!["status"], vec!["export", "out", "-p", ""]] {
+    for arguments in
+        [vec!["get", "k"], vec!["ls"], vec!["log"], vec!["status"], vec!["export", "out", "-p", ""]]
+    {
         place.aft(&arguments).ok();
     }
     assert_eq!(common::read_tree(&place.store()), before);
@@ -165,7 +176,8 @@ fn the_default_store_is_in_the_users_data_directory() {
     let data = place.path("data");
     ran(bare(place.dir.path()).env("XDG_DATA_HOME", &data).args(["put", "k", "w"]).output().unwrap()).ok();
     assert!(data.join("aft/store/aft.json").exists());
-    let path = ran(bare(place.dir.path()).args(["--store", "data/aft/store", "get", "k"]).output().unwrap()).ok();
+    let path =
+        ran(bare(place.dir.path()).args(["--store", "data/aft/store", "get", "k"]).output().unwrap()).ok();
     assert_eq!(path.text(), "w");
 }
 

@@ -30,7 +30,8 @@ fn odd_files() -> Vec<(&'static [u8], Vec<u8>)> {
 fn a_directory_comes_back_as_it_was() {
     let place = Place::new();
     let files = odd_files();
-    let files: Vec<(&[u8], &[u8])> = files.iter().map(|(name, content)| (*name, content.as_slice())).collect();
+    let files: Vec<(&[u8], &[u8])> =
+        files.iter().map(|(name, content)| (*name, content.as_slice())).collect();
     let dir = place.tree("dir", &files);
     for prefix in ["site", "other/", "", "\\xff"] {
         let imported = place.json(&["import", "dir", "--prefix", prefix]);
@@ -42,7 +43,9 @@ fn a_directory_comes_back_as_it_was() {
         }
     }
     let keys = place.aft(&["ls", "site"]).ok();
-    assert!(keys.text().contains("site/not utf-8 \\xff\\xfe\n") && keys.text().contains("site/back\\\\slash\n"));
+    assert!(
+        keys.text().contains("site/not utf-8 \\xff\\xfe\n") && keys.text().contains("site/back\\\\slash\n")
+    );
 }
 
 #[test]
@@ -60,7 +63,11 @@ fn an_import_is_one_commit_and_deletes_only_under_its_prefix_and_only_if_asked()
     assert_eq!(deleted["deleted"], 2);
     assert_eq!(place.aft(&["ls"]).ok().text(), "sit\nsite\nsite-x\nsite/a\nsite/b/d\nsite2/x\n");
     let newest = &place.json(&["log", "-n", "1"])["commits"][0];
-    assert_eq!(newest["keys"].as_array().unwrap().len(), 4, "two written, two deleted, in one commit: {newest}");
+    assert_eq!(
+        newest["keys"].as_array().unwrap().len(),
+        4,
+        "two written, two deleted, in one commit: {newest}"
+    );
     fs::create_dir(place.path("none")).unwrap();
     place.aft(&["import", "none", "--prefix", "site", "--delete"]).ok();
     assert_eq!(place.aft(&["ls", "site/"]).ok().text(), "");
@@ -89,8 +96,17 @@ fn an_import_refuses_what_it_cannot_store_and_lists_all_of_it() {
 fn an_export_refuses_every_key_that_is_no_file_before_it_writes_anything() {
     let place = Place::new();
     let long_name = format!("p/{}", "n".repeat(256));
-    let bad =
-        ["p/../escape", "p//etc/passwd", "p/a/", "p/.", "p/x\\x00y", &long_name, "p/both", "p/both/file", "p/b//c"];
+    let bad = [
+        "p/../escape",
+        "p//etc/passwd",
+        "p/a/",
+        "p/.",
+        "p/x\\x00y",
+        &long_name,
+        "p/both",
+        "p/both/file",
+        "p/b//c",
+    ];
     for key in bad {
         place.aft(&["put", key, "evil"]).ok();
     }
@@ -98,7 +114,12 @@ fn an_export_refuses_every_key_that_is_no_file_before_it_writes_anything() {
     let old = place.tree("out", &[(b"old", b"1")]);
     let refused = place.aft(&["export", "out", "--prefix", "p"]).fails(2, &["8 keys cannot be files"]);
     for key in bad {
-        assert_eq!(refused.stderr.contains(&format!("  {key}: ")), key != "p/both/file", "{key}: {}", refused.stderr);
+        assert_eq!(
+            refused.stderr.contains(&format!("  {key}: ")),
+            key != "p/both/file",
+            "{key}: {}",
+            refused.stderr
+        );
     }
     assert!(!refused.stderr.contains("p/good"));
     assert_eq!(read_tree(&old).len(), 1);

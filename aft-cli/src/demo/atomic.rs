@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Begin, CommitOutcome, Config, Receipt, Storage, Transaction, TxnId, Version};
+use aft_core::{Aft, Begin, CommitOutcome, Config, KeyRange, Receipt, Storage, Transaction, TxnId, Version};
 use bytes::Bytes;
 
 use super::requests::{Counted, Counters, Requests};
@@ -68,7 +68,7 @@ impl Atomic {
     /// Deletes every key of the run, and closes the nodes.
     pub(crate) async fn clean(self) -> Result<(), Failure> {
         let mut tx = self.nodes[READER].begin_with(Begin::new().latest()).await?;
-        for key in tx.scan_keys_prefix(&self.root).await? {
+        for key in tx.scan_keys(KeyRange::prefix(&self.root)).await? {
             tx.delete(key)?;
         }
         tx.commit().await?;

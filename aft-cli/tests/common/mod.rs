@@ -107,7 +107,8 @@ impl Ran {
         for word in words {
             assert!(self.stderr.contains(word), "{word} in {}", self.stderr);
         }
-        let lines: Vec<_> = self.stderr.lines().map(|line| line.trim().trim_start_matches("caused by: ")).collect();
+        let lines: Vec<_> =
+            self.stderr.lines().map(|line| line.trim().trim_start_matches("caused by: ")).collect();
         let mut unique = lines.clone();
         unique.sort_unstable();
         unique.dedup();
