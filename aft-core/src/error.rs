@@ -77,7 +77,8 @@ impl Error {
 
     /// The caller's own error, to be returned from a closure that aft runs.
     pub fn application(cause: impl Into<BoxError>) -> Self {
-        Self::new(ErrorKind::Application, "the application's own error; nothing was committed").with_source(cause)
+        Self::new(ErrorKind::Application, "the application's own error; nothing was committed")
+            .with_source(cause)
     }
 
     /// An error of the store while doing `what` ("reading the marker").
@@ -85,7 +86,9 @@ impl Error {
         let (kind, advice) = match &cause {
             StorageError::Denied { .. } => (ErrorKind::Denied, "check the credentials and permissions"),
             StorageError::Invalid { .. } => (ErrorKind::Unsupported, "see the cause"),
-            StorageError::NotFound { .. } => (ErrorKind::VersionUnavailable, "an object that should exist is gone"),
+            StorageError::NotFound { .. } => {
+                (ErrorKind::VersionUnavailable, "an object that should exist is gone")
+            }
             StorageError::AlreadyExists { .. }
             | StorageError::Unavailable { .. }
             | StorageError::Unknown { .. } => (ErrorKind::Unavailable, "try again later"),
@@ -210,7 +213,10 @@ mod tests {
 
     #[test]
     fn each_cause_is_printed_once_also_when_the_error_is_shared() {
-        let error = Error::storage("reading the marker", StorageError::unavailable("aft.json").with_source("refused"));
+        let error = Error::storage(
+            "reading the marker",
+            StorageError::unavailable("aft.json").with_source("refused"),
+        );
         let other = error.clone().with_txn(TxnId::from_bytes([7; 16]));
         for error in [error, other] {
             let mut chain = vec![error.to_string()];

@@ -7,10 +7,10 @@ pub mod conformance;
 mod error;
 mod format;
 mod node;
+mod path;
 mod protocol;
 mod receipt;
 mod rng;
-mod path;
 mod storage;
 mod txn_id;
 mod version;
@@ -18,10 +18,13 @@ mod version;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 pub use error::{Error, ErrorKind};
-pub use node::{Aft, Begin, Builder, Commit, CommitInfo, CommitOutcome, Cost, Outcome, ScanPages, Stats, StoreInfo, SweepReport, Transaction};
+pub use node::{
+    Aft, Begin, Builder, Commit, CommitInfo, CommitOutcome, Cost, Outcome, ScanPages, Stats, StoreInfo,
+    SweepReport, Transaction,
+};
+pub use path::check_path;
 pub use protocol::key_range::KeyRange;
 pub use receipt::Receipt;
-pub use path::check_path;
 pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
 pub use txn_id::TxnId;
 pub use version::{Timestamp, Version};

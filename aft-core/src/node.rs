@@ -118,7 +118,10 @@ impl Node {
     /// Fails on a node that may not write.
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         if self.read_only {
-            return Err(Error::new(ErrorKind::Unsupported, "the store was opened read-only; nothing was written"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the store was opened read-only; nothing was written",
+            ));
         }
         Ok(())
     }
@@ -156,7 +159,9 @@ pub(crate) fn clock_error(ahead_ms: i64, config: &Config) -> Error {
     let bound = config.max_clock_skew.as_millis();
     Error::new(
         ErrorKind::ClockSkew,
-        format!("this machine's clock is at least {by} ms {side} the store's, and {bound} ms are allowed; nothing was committed; mend the clock"),
+        format!(
+            "this machine's clock is at least {by} ms {side} the store's, and {bound} ms are allowed; nothing was committed; mend the clock"
+        ),
     )
 }
 
@@ -175,7 +180,10 @@ impl Drop for Node {
     fn drop(&mut self) {
         let unpublished = self.feed.get_mut().len();
         if unpublished > 0 {
-            tracing::warn!(unpublished, "node dropped without close; the next sweep publishes its last commits");
+            tracing::warn!(
+                unpublished,
+                "node dropped without close; the next sweep publishes its last commits"
+            );
         }
         self.wake.notify_one();
     }

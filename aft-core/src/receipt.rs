@@ -71,7 +71,10 @@ impl FromStr for Receipt {
             parts.next().is_none().then_some(Self { version: Version::new(clock, txn), decided_by })
         };
         parse().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("{text:?} is no receipt; expected what Receipt prints"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is no receipt; expected what Receipt prints"),
+            )
         })
     }
 }
@@ -95,7 +98,9 @@ mod tests {
             }
             assert!(format!("{text}.").parse::<Receipt>().is_err());
         }
-        for text in ["", "aft1", "aft2.00", "aft1.é", "aft1.+123456789abcdef-0198f3f4-0000-7000-8000-000000000000"] {
+        for text in
+            ["", "aft1", "aft2.00", "aft1.é", "aft1.+123456789abcdef-0198f3f4-0000-7000-8000-000000000000"]
+        {
             assert!(text.parse::<Receipt>().is_err(), "{text}");
         }
     }

@@ -98,7 +98,10 @@ impl FromStr for TxnId {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = |why: &str| {
-            Error::new(ErrorKind::InvalidInput, format!("{text:?} is no transaction id: {why}; expected a UUIDv7"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is no transaction id: {why}; expected a UUIDv7"),
+            )
         };
         let id = Uuid::try_parse(text).map_err(|_| invalid("not a UUID"))?;
         if id.get_version_num() != 7 {

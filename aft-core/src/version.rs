@@ -112,12 +112,6 @@ impl HybridClock {
     pub fn observe(&mut self, other: Timestamp) {
         self.last = self.last.max(other);
     }
-
-    /// What the next reading will be at least.
-    #[must_use]
-    pub fn last(&self) -> Timestamp {
-        self.last
-    }
 }
 
 #[cfg(test)]

@@ -65,8 +65,8 @@ impl Marker {
         if format != FORMAT_VERSION {
             return Err(FormatError::UnsupportedVersion(format));
         }
-        let marker: Self =
-            serde_json::from_slice(object).map_err(|_| FormatError::Malformed("a marker with other fields"))?;
+        let marker: Self = serde_json::from_slice(object)
+            .map_err(|_| FormatError::Malformed("a marker with other fields"))?;
         if marker.checksum != marker.sum() {
             return Err(FormatError::Checksum);
         }
@@ -123,7 +123,9 @@ mod tests {
             // Damage to white space may go unseen; damage to what the marker says may not.
             let harmless = object[at].is_ascii_whitespace();
             assert!(Marker::decode(&damaged).map_or(true, |read| harmless && read == marker), "byte {at}");
-            assert!(Marker::decode(&object[..at]).map_or(true, |read| at + 1 == object.len() && read == marker));
+            assert!(
+                Marker::decode(&object[..at]).map_or(true, |read| at + 1 == object.len() && read == marker)
+            );
         }
         let other = String::from_utf8(object.to_vec()).unwrap().replace("\"format\": 1", "\"format\": 2");
         assert_eq!(Marker::decode(other.as_bytes()), Err(FormatError::UnsupportedVersion(2)));

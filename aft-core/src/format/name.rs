@@ -170,7 +170,8 @@ mod tests {
     use super::*;
 
     fn id() -> impl Strategy<Value = TxnId> {
-        (0u64..1 << 48, any::<u64>()).prop_map(|(ms, seed)| TxnId::from_parts(ms, &mut crate::rng::seeded(seed)))
+        (0u64..1 << 48, any::<u64>())
+            .prop_map(|(ms, seed)| TxnId::from_parts(ms, &mut crate::rng::seeded(seed)))
     }
 
     fn names() -> impl Strategy<Value = ObjectName> {

@@ -196,7 +196,8 @@ impl<'a> WireRecord<'a> {
             writes.push(Write { key, value });
         }
         let guards = self.guards.into_iter().map(|guard| {
-            let over = Version::new(Timestamp::from_bits(guard.over_clock), TxnId::from_bytes(guard.over_txn));
+            let over =
+                Version::new(Timestamp::from_bits(guard.over_clock), TxnId::from_bytes(guard.over_txn));
             Ok(Guard { key: checked_key(slice(guard.key))?, over, slot: guard.slot })
         });
         Ok(CommitRecord {
@@ -241,7 +242,8 @@ fn checked_key(key: Bytes) -> Result<Bytes, FormatError> {
 
 fn checked_parts(stored: StoredValue) -> Result<StoredValue, FormatError> {
     let ends = |part: &Part| part.offset.checked_add(part.len);
-    let sum = stored.parts.iter().try_fold(0u64, |sum, part| ends(part).and_then(|_| sum.checked_add(part.len)));
+    let sum =
+        stored.parts.iter().try_fold(0u64, |sum, part| ends(part).and_then(|_| sum.checked_add(part.len)));
     if stored.parts.is_empty() || sum != Some(stored.len) {
         return Err(FormatError::Malformed("parts that are not the value"));
     }

@@ -55,7 +55,10 @@ impl Node {
 async fn publish_waiting(node: &Weak<Node>) -> bool {
     let Some(node) = node.upgrade() else { return false };
     if let Err(error) = node.publish().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait and are tried again");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "publishing failed; the commits wait and are tried again"
+        );
     }
     if node.feed.lock().len() > 0 {
         node.wake.notify_one();

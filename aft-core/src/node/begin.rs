@@ -71,11 +71,15 @@ impl Node {
             if !self.config.background
                 && let Err(error) = self.publish_if_due().await
             {
-                tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "publishing failed; the commits wait"
+                );
             }
             Ok(())
         };
-        let refresh = async { if begin.latest { self.refresh().await } else { self.refresh_if_stale().await } };
+        let refresh =
+            async { if begin.latest { self.refresh().await } else { self.refresh_if_stale().await } };
         futures::try_join!(publish, refresh)?;
         self.learn_receipts(&begin.after).await?;
         add(&self.counters.begun, 1);
@@ -89,7 +93,9 @@ impl Node {
         let now = self.now().wall_ms;
         if id.start_ms() > now.saturating_add(self.limits.skew_ms) {
             let ahead = id.start_ms() - now;
-            let message = format!("the id starts {ahead} ms in the future of this machine's clock; one of the two clocks is wrong");
+            let message = format!(
+                "the id starts {ahead} ms in the future of this machine's clock; one of the two clocks is wrong"
+            );
             return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
         }
         if now.saturating_sub(id.start_ms()) > self.limits.lifetime_ms {
@@ -127,12 +133,14 @@ impl Node {
         if self.view.read().contains(receipt.version) {
             return Ok(());
         }
-        let message = "the store has no such commit as this receipt names: it is another store's, or was collected";
+        let message =
+            "the store has no such commit as this receipt names: it is another store's, or was collected";
         Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(receipt.txn_id()))
     }
 }
 
 pub(crate) fn expired(id: TxnId, lifetime_ms: u64) -> Error {
-    let message = format!("older than the transaction lifetime of {lifetime_ms} ms; run it again as a new transaction");
+    let message =
+        format!("older than the transaction lifetime of {lifetime_ms} ms; run it again as a new transaction");
     Error::new(ErrorKind::Expired, message).with_txn(id)
 }

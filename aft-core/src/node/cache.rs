@@ -26,7 +26,8 @@ pub(crate) struct DataCache {
 
 impl DataCache {
     pub(crate) fn new(bytes: u64) -> Self {
-        let weigh = |_: &ValueId, value: &Bytes| u32::try_from(value.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX);
+        let weigh =
+            |_: &ValueId, value: &Bytes| u32::try_from(value.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX);
         let cache = (bytes > 0).then(|| Cache::builder().max_capacity(bytes).weigher(weigh).build());
         Self { cache, largest: usize::try_from(bytes / 4).unwrap_or(usize::MAX) }
     }

@@ -93,10 +93,10 @@ impl Transaction {
     }
 
     fn read_only_commit(&self) -> Commit {
-        let receipt = self.reads.newest_commit().map_or_else(
-            || Receipt::new(Version::ABSENT, Version::ABSENT.txn),
-            |commit| commit.receipt(),
-        );
+        let receipt = self
+            .reads
+            .newest_commit()
+            .map_or_else(|| Receipt::new(Version::ABSENT, Version::ABSENT.txn), |commit| commit.receipt());
         Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() }
     }
 
@@ -193,7 +193,12 @@ impl Transaction {
                 add(&self.node.counters.replays, 1);
                 self.node.learn([Arc::clone(&own.commit)]);
                 let receipt = own.commit.receipt();
-                Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result: own.result, cost: self.cost() })
+                Ok(Commit {
+                    receipt,
+                    outcome: CommitOutcome::Replayed,
+                    result: own.result,
+                    cost: self.cost(),
+                })
             }
             Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
             Looked::Empty => {
@@ -207,13 +212,18 @@ impl Transaction {
         let ours = attempt == self.attempt;
         let message = match void {
             Some(Void::ClockAhead) if ours => {
-                return clock_error(i64::try_from(self.node.limits.skew_ms).unwrap_or(i64::MAX), &self.node.config)
-                    .with_txn(self.id);
+                return clock_error(
+                    i64::try_from(self.node.limits.skew_ms).unwrap_or(i64::MAX),
+                    &self.node.config,
+                )
+                .with_txn(self.id);
             }
             Some(Void::Late) if ours => {
                 "its decision landed later than the commit deadline and does not count; nothing was committed; run it again as a new transaction"
             }
-            Some(_) => "its decision was out of time and does not count; nothing was committed; run it again as a new transaction",
+            Some(_) => {
+                "its decision was out of time and does not count; nothing was committed; run it again as a new transaction"
+            }
             None => "it was aborted; nothing was committed; run it again as a new transaction",
         };
         Error::new(ErrorKind::Aborted, message).with_txn(self.id)

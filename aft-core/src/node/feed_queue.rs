@@ -31,7 +31,11 @@ impl Publication {
     pub(crate) fn new(commit: Arc<Commit>, request_key: Option<Bytes>, payload: &[Bytes]) -> Self {
         let carried = payload.iter().map(|value| value.len() as u64).sum::<u64>() <= CARRIED_BYTES;
         // Copies: a slice would hold on to the whole record until it is published.
-        let payload = if carried { payload.iter().map(|value| Bytes::copy_from_slice(value)).collect() } else { Vec::new() };
+        let payload = if carried {
+            payload.iter().map(|value| Bytes::copy_from_slice(value)).collect()
+        } else {
+            Vec::new()
+        };
         Self { commit, request_key, payload }
     }
 
@@ -43,7 +47,11 @@ impl Publication {
     fn entry(&self, superseded: bool) -> Entry {
         let (decided_by, version) = (self.commit.decided_by, self.commit.version);
         if superseded {
-            return Entry::Pruned { decided_by, txn: version.txn, values: self.commit.value_objects().collect() };
+            return Entry::Pruned {
+                decided_by,
+                txn: version.txn,
+                values: self.commit.value_objects().collect(),
+            };
         }
         let home = match self.commit.home {
             view::Home::Decision { base } if self.payload.is_empty() => Home::Decision { base },

@@ -96,7 +96,9 @@ impl Node {
 fn verified(path: &str, read: Result<Bytes, StorageError>, len: u64, expected: u64) -> Result<Bytes, Error> {
     let bytes = read.map_err(|error| match error {
         error @ StorageError::NotFound { .. } => {
-            let message = format!("the object {path:?}, which holds a committed value, is gone; other keys are not affected");
+            let message = format!(
+                "the object {path:?}, which holds a committed value, is gone; other keys are not affected"
+            );
             Error::new(ErrorKind::VersionUnavailable, message).with_source(error)
         }
         error => Error::storage(format_args!("reading a value from {path:?}"), error),

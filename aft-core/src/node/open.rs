@@ -98,10 +98,12 @@ impl Builder {
             return Opened::new(object, None);
         }
         if self.read_only || self.must_exist {
-            let message = "there is no aft store at this place: no aft.json in it; opening it for writing makes one";
+            let message =
+                "there is no aft store at this place: no aft.json in it; opening it for writing makes one";
             return Err(Error::new(ErrorKind::NoStore, message));
         }
-        let orphaned = store.any(COMMITS).await.map_err(|error| Error::storage("looking for a store", error))?;
+        let orphaned =
+            store.any(COMMITS).await.map_err(|error| Error::storage("looking for a store", error))?;
         if orphaned {
             // Unless another process made both since we looked.
             if let Some(object) = get_marker(store, rng).await? {
@@ -137,19 +139,15 @@ impl Builder {
     }
 
     fn node(self, store: Store, rng: NodeRng, config: Config, opened: Opened) -> Result<Node, Error> {
-        let shards = Shards::new(config.shards).ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
+        let shards =
+            Shards::new(config.shards).ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
         let limits = Limits::new(&config.shared());
         let mut time = NodeTime::default();
         time.note(opened.last_modified);
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);
         }
-        // Nothing was decided before the marker existed.
-        let known = refresh::Known {
-            swept_through: Some(opened.last_modified),
-            last_sweep: Some(opened.last_modified),
-            ..refresh::Known::default()
-        };
+        let known = refresh::Known::since(opened.last_modified);
         Ok(Node {
             store,
             limits,

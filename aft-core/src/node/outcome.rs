@@ -39,7 +39,10 @@ impl Node {
         match looked {
             Looked::Committed { commits, .. } => {
                 let own = commits.into_iter().find(|it| it.commit.version.txn == id);
-                own.map_or(Outcome::Undecided, |it| Outcome::Committed { receipt: it.commit.receipt(), result: it.result })
+                own.map_or(Outcome::Undecided, |it| Outcome::Committed {
+                    receipt: it.commit.receipt(),
+                    result: it.result,
+                })
             }
             Looked::Dead { .. } => Outcome::Aborted,
             Looked::Empty => {

@@ -105,10 +105,16 @@ impl Node {
             if self.time.lock().check.feed_surely_in_time(&self.limits, time_ms, sent, answered) {
                 return Ok(true);
             }
-        } else if let Err(error @ (StorageError::Unavailable { .. } | StorageError::Denied { .. } | StorageError::Invalid { .. })) = created {
+        } else if let Err(
+            error @ (StorageError::Unavailable { .. }
+            | StorageError::Denied { .. }
+            | StorageError::Invalid { .. }),
+        ) = created
+        {
             return Err(error);
         }
-        let Some(object) = self.store.list(&path, None).await?.into_iter().find(|object| object.path == path) else {
+        let Some(object) = self.store.list(&path, None).await?.into_iter().find(|object| object.path == path)
+        else {
             // Not found settles nothing; a copy under another name does.
             return Err(created.err().unwrap_or_else(|| StorageError::unknown(path)));
         };

@@ -11,14 +11,14 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::name::{FEED, FeedName};
+use crate::format::record::Value;
 use crate::node::stats::add;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::protocol::clock_check::LocalTime;
-use crate::protocol::timeliness::StoreTime;
 use crate::protocol::timeliness::Limits;
+use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{self, Commit};
-use crate::format::record::Value;
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
 
@@ -51,6 +51,11 @@ const OWN_REMEMBERED: usize = 64;
 const LARGEST_FEED_OBJECT: u64 = 256 << 20;
 
 impl Known {
+    /// What is known of a store whose marker was made at `made`: nothing was decided before.
+    pub(crate) fn since(made: StoreTime) -> Self {
+        Self { swept_through: Some(made), last_sweep: Some(made), ..Self::default() }
+    }
+
     pub(crate) fn note_own(&mut self, name: FeedName, sent: LocalTime, answered: LocalTime) {
         self.own.insert(name, (sent, answered));
         if self.own.len() > OWN_REMEMBERED {
@@ -144,7 +149,13 @@ impl Node {
         Ok(unseen)
     }
 
-    async fn take_in(&self, name: FeedName, last_modified: StoreTime, size: u64, cold: bool) -> Result<(), Error> {
+    async fn take_in(
+        &self,
+        name: FeedName,
+        last_modified: StoreTime,
+        size: u64,
+        cold: bool,
+    ) -> Result<(), Error> {
         let path = name.to_string();
         let object = patiently(&self.rng, || self.store.get_sized(&path, size))
             .await
@@ -165,7 +176,10 @@ impl Node {
                     // drag every clock along.
                     let latest = last_modified.ms() + self.limits.skew_ms + self.limits.visibility_ms + 1000;
                     if record.clock.ms() > latest {
-                        let message = format!("the feed object {path:?} carries a commit from the future: {}", record.txn);
+                        let message = format!(
+                            "the feed object {path:?} carries a commit from the future: {}",
+                            record.txn
+                        );
                         return Err(Error::new(ErrorKind::Corrupt, message));
                     }
                     commits.push(Arc::new(Commit::new(&record, decided_by, home)));

@@ -88,7 +88,9 @@ impl Node {
             }
             if in_doubt {
                 match store.get(&path).await {
-                    Ok(object) => return self.read_back(&path, proposal, first_sent, object).map(Decided::Read),
+                    Ok(object) => {
+                        return self.read_back(&path, proposal, first_sent, object).map(Decided::Read);
+                    }
                     Err(error) if error.is_transient() => last = error,
                     // Not found settles nothing: what was sent may still land.
                     Err(StorageError::NotFound { .. }) => {}
@@ -145,14 +147,16 @@ impl Node {
     pub(crate) fn judge(&self, path: &str, id: TxnId, object: Object) -> Result<Looked, Error> {
         let last_modified = StoreTime::of(object.last_modified);
         self.time.lock().note(last_modified);
-        let Decoded { decision, bases } = Decision::decode(&object.bytes).map_err(|cause| format_error(path, cause))?;
+        let Decoded { decision, bases } =
+            Decision::decode(&object.bytes).map_err(|cause| format_error(path, cause))?;
         let Decision { id: stored, attempt, verdict } = decision;
         if stored != id {
             let message = format!("the object {path:?} holds the decision of {stored}; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message).with_txn(id));
         }
         let Verdict::Commit(records) = verdict else { return Ok(Looked::Dead { attempt, void: None }) };
-        let judge = |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
+        let judge =
+            |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
         // The object is one: were a member void and another not, a group would be torn.
         if let Some(void) = records.iter().find_map(|record| judge(record.version())) {
             return Ok(Looked::Dead { attempt, void: Some(void) });

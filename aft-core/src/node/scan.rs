@@ -103,7 +103,8 @@ impl Transaction {
             Row::Own(..) => None,
             Row::Stored(_, found) => Some(found.clone()),
         });
-        let values = self.node.values(&self.store, found.collect()).await.map_err(|error| self.named(error))?;
+        let values =
+            self.node.values(&self.store, found.collect()).await.map_err(|error| self.named(error))?;
         let pairs = rows.into_iter().zip(values).filter_map(|(row, value)| match row {
             Row::Own(key, value) => Some((key, value)),
             // A tombstone is no row.

@@ -77,7 +77,8 @@ mod tests {
 
     #[tokio::test]
     async fn callers_share_a_flight_unless_they_want_one_that_began_later() {
-        let (flights, gate, began) = (SingleFlight::default(), Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
+        let (flights, gate, began) =
+            (SingleFlight::default(), Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
         let work = || {
             let (gate, began) = (Arc::clone(&gate), Arc::clone(&began));
             move || {

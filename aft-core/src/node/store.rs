@@ -115,8 +115,9 @@ impl Store {
         let timeout = self.timeout + Duration::from_secs(len >> 20);
         match tokio::time::timeout(timeout, request).await {
             Ok(result) => result,
-            Err(_) => Err(late(path.to_owned())
-                .with_source(format!("no answer within {} ms", timeout.as_millis()))),
+            Err(_) => {
+                Err(late(path.to_owned()).with_source(format!("no answer within {} ms", timeout.as_millis())))
+            }
         }
     }
 }

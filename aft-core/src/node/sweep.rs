@@ -60,9 +60,11 @@ impl Node {
             match looked {
                 Ok(Looked::Committed { commits, .. }) => {
                     tracing::info!(txn = %id, "found a commit that its node did not publish");
-                    found.extend(commits.into_iter().map(|it| {
-                        Publication::new(it.commit, it.request_key, &it.payload)
-                    }));
+                    found.extend(
+                        commits
+                            .into_iter()
+                            .map(|it| Publication::new(it.commit, it.request_key, &it.payload)),
+                    );
                 }
                 Ok(Looked::Dead { .. }) => {
                     report.dead += 1;
@@ -104,7 +106,10 @@ impl Node {
             self.time.lock().note(StoreTime::of(object.last_modified));
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Decision(id)) => ids.push(id),
-                _ => tracing::warn!(path = object.path, "an object that is none of aft's lies among the decisions; it is left alone"),
+                _ => tracing::warn!(
+                    path = object.path,
+                    "an object that is none of aft's lies among the decisions; it is left alone"
+                ),
             }
         }
         ids.sort_unstable();
@@ -168,7 +173,9 @@ impl Node {
         }
         match self.sweep().await {
             Ok(report) => tracing::debug!(?report, "swept"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the sweep did not complete"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the sweep did not complete")
+            }
         }
     }
 }

@@ -141,7 +141,8 @@ impl Transaction {
         let value = value.into();
         let config = &self.node.config;
         if value.len() as u64 > config.max_value_bytes {
-            let message = format!("a value of {} bytes; max_value_bytes is {}", value.len(), config.max_value_bytes);
+            let message =
+                format!("a value of {} bytes; max_value_bytes is {}", value.len(), config.max_value_bytes);
             return Err(Error::invalid(message).with_txn(self.id));
         }
         let object = (value.len() as u64 > config.inline_value_bytes).then_some(self.next_object);
@@ -169,7 +170,8 @@ impl Transaction {
     pub fn set_result(&mut self, result: impl Into<Bytes>) -> Result<(), Error> {
         let result = result.into();
         if result.len() > MAX_RESULT_BYTES {
-            let message = format!("a result of {} bytes; at most {MAX_RESULT_BYTES} can be stored", result.len());
+            let message =
+                format!("a result of {} bytes; at most {MAX_RESULT_BYTES} can be stored", result.len());
             return Err(Error::invalid(message).with_txn(self.id));
         }
         self.result = Some(result);
@@ -205,9 +207,15 @@ impl Transaction {
         let (id, config) = (self.id, &self.node.config);
         let admit = |sizes: Sizes| {
             let message = if sizes.held > config.max_transaction_bytes {
-                format!("the transaction would hold {} bytes; max_transaction_bytes is {}", sizes.held, config.max_transaction_bytes)
+                format!(
+                    "the transaction would hold {} bytes; max_transaction_bytes is {}",
+                    sizes.held, config.max_transaction_bytes
+                )
             } else if sizes.meta > config.max_record_bytes {
-                format!("the transaction writes too many keys for one record; max_record_bytes is {}", config.max_record_bytes)
+                format!(
+                    "the transaction writes too many keys for one record; max_record_bytes is {}",
+                    config.max_record_bytes
+                )
             } else {
                 return Ok(());
             };

@@ -34,7 +34,14 @@ const UPLOAD_TRIES: u32 = 14;
 
 impl Uploads {
     /// Starts the upload of a value object.
-    pub(crate) fn start(&mut self, node: &Arc<Node>, store: Store, txn: TxnId, name: ValueName, value: Bytes) {
+    pub(crate) fn start(
+        &mut self,
+        node: &Arc<Node>,
+        store: Store,
+        txn: TxnId,
+        name: ValueName,
+        value: Bytes,
+    ) {
         let node = Arc::clone(node);
         let task = async move {
             // The semaphore is never closed, so a permit always comes.

@@ -57,7 +57,8 @@ impl ClockCheck {
             return;
         }
         let dated = signed(last_modified.ms());
-        let offset = Offset { low: dated - signed(answered.wall_ms), high: dated + 1000 - signed(sent.wall_ms) };
+        let offset =
+            Offset { low: dated - signed(answered.wall_ms), high: dated + 1000 - signed(sent.wall_ms) };
         // A wide measurement (a slow request) does not replace a narrow one that it agrees with.
         let better = self.measured.is_none_or(|(old, at)| {
             let agrees = old.low <= offset.high && offset.low <= old.high && !answered.stepped_since(at);
@@ -78,7 +79,13 @@ impl ClockCheck {
     /// Whether a decision with version clock `clock_ms`, created between `sent` and `answered`, is in time beyond doubt. Where
     /// it is not, the decision must be read back before it is acknowledged (`HAZARDS` 4).
     #[must_use]
-    pub fn surely_in_time(&self, limits: &Limits, clock_ms: u64, sent: LocalTime, answered: LocalTime) -> bool {
+    pub fn surely_in_time(
+        &self,
+        limits: &Limits,
+        clock_ms: u64,
+        sent: LocalTime,
+        answered: LocalTime,
+    ) -> bool {
         let Some(offset) = self.verified(answered, limits) else { return false };
         let (earliest, latest) = dated_between(offset, sent, answered);
         let clock = signed(clock_ms);
@@ -87,7 +94,13 @@ impl ClockCheck {
 
     /// Whether a feed object with `name_ms` in its name, created between `sent` and `answered`, is in time beyond doubt.
     #[must_use]
-    pub fn feed_surely_in_time(&self, limits: &Limits, name_ms: u64, sent: LocalTime, answered: LocalTime) -> bool {
+    pub fn feed_surely_in_time(
+        &self,
+        limits: &Limits,
+        name_ms: u64,
+        sent: LocalTime,
+        answered: LocalTime,
+    ) -> bool {
         let Some(offset) = self.verified(answered, limits) else { return false };
         dated_between(offset, sent, answered).1 - signed(name_ms) <= signed(limits.publish_ms)
     }

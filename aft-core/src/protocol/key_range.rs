@@ -60,7 +60,7 @@ impl KeyRange {
     }
 
     /// The bounds, for a sorted map; `None` where the range is empty.
-    pub(crate) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(crate) fn bounds(&self) -> Option<Bounds<'_>> {
         let end = self.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
         (!self.is_empty()).then_some((Bound::Included(&self.start), end))
     }
@@ -78,6 +78,9 @@ impl KeyRange {
         Some(Self { start: self.start.clone().min(other.start.clone()), end })
     }
 }
+
+/// The bounds of a range in a sorted map.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// The least key that is greater than `key`.
 fn successor(key: &[u8]) -> Bytes {

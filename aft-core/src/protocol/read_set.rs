@@ -116,10 +116,4 @@ impl ReadSet {
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<Version>)> {
         self.reads.iter().map(|(key, read)| (key, read.as_ref().map(Found::version)))
     }
-
-    /// The ranges that were scanned.
-    #[must_use]
-    pub fn ranges(&self) -> &[KeyRange] {
-        &self.ranges
-    }
 }

@@ -84,20 +84,6 @@ impl Commit {
         self.writes.binary_search_by(|write| (*write.key).cmp(key)).ok()
     }
 
-    /// Whether the commit wrote any key of the range.
-    fn writes_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Write> {
-        let from = range.bounds().map_or(self.writes.len(), |(start, _)| {
-            let std::ops::Bound::Included(start) = start else { return 0 };
-            self.writes.partition_point(|write| *write.key < *start)
-        });
-        self.writes[from..].iter().take_while(|write| range.contains(&write.key))
-    }
-
-    /// The keys of the range that the commit wrote.
-    pub fn keys_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Bytes> {
-        self.writes_in(range).map(|write| &write.key)
-    }
-
     /// Where the value of the write with this ordinal is.
     #[must_use]
     pub fn place(&self, ordinal: usize) -> Place<'_> {

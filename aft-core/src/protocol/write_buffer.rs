@@ -109,9 +109,8 @@ impl WriteBuffer {
         self.writes.is_empty()
     }
 
-    /// The sizes of the write set.
-    #[must_use]
-    pub fn sizes(&self) -> Sizes {
+    #[cfg(test)]
+    fn sizes(&self) -> Sizes {
         self.sizes
     }
 
@@ -122,7 +121,8 @@ impl WriteBuffer {
         if excess == 0 {
             return Vec::new();
         }
-        let mut inline: Vec<_> = self.writes.values_mut().filter(|pending| pending.inline_len() > 0).collect();
+        let mut inline: Vec<_> =
+            self.writes.values_mut().filter(|pending| pending.inline_len() > 0).collect();
         inline.sort_by_key(|pending| std::cmp::Reverse(pending.inline_len()));
         let mut moved = Vec::new();
         for pending in inline {
@@ -199,7 +199,9 @@ mod tests {
         let (writes, payload) = buffer.write_set(9);
         assert_eq!(payload, [Bytes::from("123")]);
         assert_eq!(writes.iter().map(|write| &write.key[..]).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
-        assert!(matches!(&writes[1].value, Value::Stored(stored) if stored.parts[0].n == 4 && stored.len == 1));
+        assert!(
+            matches!(&writes[1].value, Value::Stored(stored) if stored.parts[0].n == 4 && stored.len == 1)
+        );
         assert_eq!(buffer.objects().collect::<Vec<_>>(), [4]);
         let refused = buffer.put(Bytes::from("d"), Some(Bytes::from("x")), None, |sizes| Err(sizes.held));
         assert_eq!((refused, buffer.sizes().held), (Err(9), 7));
