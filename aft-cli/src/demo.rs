@@ -14,8 +14,11 @@ mod worker;
 
 use std::sync::Arc;
 
-use aft_core::TxnId;
+use aft_core::{Storage, TxnId};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use tempfile::TempDir;
 use url::Url;
 
 use crate::args::Demo;
@@ -30,30 +33,48 @@ use plain::Plain;
 use report::Report;
 use run::Plan;
 
+/// Where the two runs are made.
+struct Place {
+    aft: Arc<dyn Storage>,
+    plain: Arc<dyn ObjectStore>,
+    plain_root: Path,
+    /// Removed when the demo is done.
+    _temporary: Option<TempDir>,
+}
+
+impl Place {
+    /// In `store`; the plain objects in a folder of their own beside it.
+    fn of(store: &Store, folder: &str) -> Result<Self, Failure> {
+        let (plain, root) = plain_store(store)?;
+        let plain_root = root.join(folder);
+        Ok(Self { aft: store.storage()?, plain, plain_root, _temporary: None })
+    }
+
+    /// In a temporary directory, with nothing synced on either side: it will not outlive the demo.
+    fn temporary() -> Result<Self, Failure> {
+        let dir =
+            tempfile::tempdir().map_err(|cause| Failure::io("cannot make a temporary directory", cause))?;
+        let at = |name: &str| Store::at(&dir.path().join(name));
+        let (plain, _) = plain_store(&at("plain")?)?;
+        let aft = at("aft")?.storage_with(aft_s3::Options { sync: false, ..aft_s3::Options::default() })?;
+        Ok(Self { aft, plain, plain_root: Path::from("keys"), _temporary: Some(dir) })
+    }
+}
+
 /// Runs the demo in `store`, or in a temporary directory.
 pub(crate) async fn run(args: Demo, store: Option<Store>, output: &Output) -> Result<(), Failure> {
     let plan = Plan { seed: args.seed, orders: args.orders };
-    let mut temporary = None;
-    let (aft_store, plain_url) = match store {
-        Some(store) => {
-            let url = store.url().to_owned();
-            (store, url)
-        }
-        None => {
-            let dir = tempfile::tempdir()
-                .map_err(|cause| Failure::io("cannot make a temporary directory", cause))?;
-            let dir = temporary.insert(dir);
-            let at = |name: &str| Store::parse(&dir.path().join(name).to_string_lossy());
-            (at("aft")?, at("plain")?.url().to_owned())
-        }
-    };
     let name = TxnId::new();
+    let place = match &store {
+        Some(store) => Place::of(store, &format!("aft-demo-plain-{name}"))?,
+        None => Place::temporary()?,
+    };
     let progress = Progress::new(output.is_json(), "orders", 2 * u64::from(args.orders));
-    let mut plain = open_plain(&plain_url, &format!("aft-demo-plain-{name}"))?;
+    let mut plain = Plain::new(Arc::clone(&place.plain), place.plain_root.clone());
     let plain_run = run::run(plan, &mut plain, || progress.advance(1)).await;
     plain.clean().await?;
     let (plain_outcome, _) = plain_run?;
-    let mut atomic = Atomic::open(aft_store.storage()?, format!("aft-demo/{name}/")).await?;
+    let mut atomic = Atomic::open(Arc::clone(&place.aft), format!("aft-demo/{name}/")).await?;
     let aft_run = run::run(plan, &mut atomic, || progress.advance(1)).await;
     atomic.clean().await?;
     let (aft_outcome, _) = aft_run?;
@@ -69,13 +90,20 @@ pub(crate) async fn run(args: Demo, store: Option<Store>, output: &Output) -> Re
     Ok(())
 }
 
-/// Plain objects below `folder` of the place that `url` names.
-fn open_plain(url: &str, folder: &str) -> Result<Plain, Failure> {
-    let failed = || Failure::new(Exit::Unavailable, format!("cannot use {url} for plain objects"));
-    let parsed = Url::parse(url).map_err(|cause| failed().because(cause))?;
+/// The object store at `store`'s place, for plain objects.
+fn plain_store(store: &Store) -> Result<(Arc<dyn ObjectStore>, Path), Failure> {
+    let failed = |cause| unusable(store).because(cause);
+    if let Some(dir) = store.directory() {
+        std::fs::create_dir_all(&dir).map_err(|cause| unusable(store).because(cause))?;
+        let files = LocalFileSystem::new_with_prefix(dir).map_err(failed)?.with_automatic_cleanup(true);
+        return Ok((Arc::new(files), Path::default()));
+    }
+    let url = Url::parse(store.url()).map_err(|cause| unusable(store).because(cause))?;
     let options = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let (store, root) =
-        object_store::parse_url_opts(&parsed, options).map_err(|cause| failed().because(cause))?;
-    let root = Path::parse(format!("{root}/{folder}")).map_err(|cause| failed().because(cause))?;
-    Ok(Plain::new(Arc::from(store), root))
+    let (plain, root) = object_store::parse_url_opts(&url, options).map_err(failed)?;
+    Ok((Arc::from(plain), root))
+}
+
+fn unusable(store: &Store) -> Failure {
+    Failure::new(Exit::Unavailable, format!("cannot use {} for plain objects", store.url()))
 }

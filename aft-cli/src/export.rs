@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
     if keys.is_empty() && !args.allow_empty {
         return Err(Failure::new(
             Exit::KeyNotFound,
-            format!("there is no key under {prefix:?}; nothing was written"),
+            format!("there is no key under {prefix}; nothing was written"),
         )
         .advice("--allow-empty exports an empty directory"));
     }

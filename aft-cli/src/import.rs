@@ -107,7 +107,7 @@ async fn import(
     let mut deleted = 0;
     if delete {
         let kept: HashSet<Key> = found.files.iter().map(|file| prefix.join(file.name())).collect();
-        for key in tx.scan_keys(KeyRange::prefix(&prefix)).await? {
+        for key in tx.scan_keys(KeyRange::prefix(prefix)).await? {
             if !kept.contains(&Key::from_bytes(&*key)) {
                 tx.delete(&key)?;
                 deleted += 1;

@@ -37,6 +37,7 @@ impl Key {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

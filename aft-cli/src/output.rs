@@ -67,6 +67,9 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let arrangement =
         if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     table.set_content_arrangement(arrangement);
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
     table
 }
 

@@ -24,7 +24,9 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     let requests = stats.requests;
     let mut table = table(["store", store.url()]);
-    let mut row = |name: &str, value: String| drop(table.add_row([name.to_owned(), value]));
+    let mut row = |name: &str, value: String| {
+        table.add_row([name.to_owned(), value]);
+    };
     row("store id", info.store_id);
     row("format version", info.format_version.to_string());
     row("newest commit", or_none(newest));

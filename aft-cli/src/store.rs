@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// A URL, or the path of a directory.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+    fn parse(text: &str) -> Result<Self, Failure> {
         if text.is_empty() {
             return Err(
                 Failure::usage("the store's name is empty").advice("for example --store file:///path")
@@ -55,7 +55,8 @@ impl Store {
         if text.contains("://") { Ok(Self { url: text.to_owned() }) } else { Self::at(Path::new(text)) }
     }
 
-    fn at(path: &Path) -> Result<Self, Failure> {
+    /// The store in the directory `path`.
+    pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
         let refuse = || Failure::usage(format!("{} cannot be the path of a store", path.display()));
         let path = std::path::absolute(path).map_err(|cause| refuse().because(cause))?;
         let url = Url::from_file_path(&path).map_err(|()| refuse())?;
@@ -73,7 +74,12 @@ impl Store {
 
     /// The storage below the store.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Failure> {
-        aft_s3::open(&self.url, aft_s3::Options::default())
+        self.storage_with(aft_s3::Options::default())
+    }
+
+    /// The storage below the store, with settings of its own.
+    pub(crate) fn storage_with(&self, options: aft_s3::Options) -> Result<Arc<dyn Storage>, Failure> {
+        aft_s3::open(&self.url, options)
             .map_err(|cause| Failure::storage(format!("cannot use the store {}", self.url), cause))
     }
 
@@ -97,7 +103,7 @@ impl Store {
 
     fn failed(&self, error: Error) -> Failure {
         let advice = (error.kind() == ErrorKind::NoStore).then_some(
-            "name the store with --store or AFT_STORE; commands that write make one where there is none",
+            "name another place with --store or AFT_STORE, or make a store with `aft put` or `aft import`",
         );
         let failure = Failure::from(error).within(format!("cannot open the store {}", self.url));
         match advice {

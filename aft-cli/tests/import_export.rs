@@ -4,6 +4,8 @@
 //! By default two generated trees are used. `AFT_RELEASE_A` and `AFT_RELEASE_B` name two real ones (two releases of
 //! some package, unpacked), `AFT_IMPORT_ROUNDS` how many imports are made (default 24).
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! `put`, `get`, `del` and `ls` of the real binary, on a store of files.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Place, bare, ran};

@@ -1,5 +1,7 @@
 //! `import` and `export` of the real binary: what they take, what they refuse, what they leave.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::ffi::OsStr;

@@ -71,7 +71,7 @@ impl Atomic {
         for key in tx.scan_keys(KeyRange::prefix(&self.root)).await? {
             tx.delete(key)?;
         }
-        tx.commit().await?;
+        let _receipt = tx.commit().await?;
         for node in self.nodes {
             node.close().await?;
         }

@@ -342,9 +342,7 @@ mod tests {
                 "{target}"
             );
         }
-        let target = Target::new(&root.join("home"), &[]).unwrap();
-        assert!(
-            target.contains(&root.join("link/me/not/there/yet")) && !target.contains(&root.join("other"))
-        );
+        let target = Target::new(&root.join("home/me/new"), &[]).unwrap();
+        assert!(target.is_within(&root.join("link/me")) && !target.is_within(&root.join("other")));
     }
 }
