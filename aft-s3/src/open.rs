@@ -51,13 +51,8 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Storage>, StorageErro
         "memory" => Ok(Arc::new(memory(&parsed))),
         "file" => file(&parsed, &options),
         "s3" | "s3a" => s3(&parsed, &options),
-        #[cfg(feature = "azure")]
         "az" | "abfs" | "abfss" => azure(&parsed, &options),
-        #[cfg(feature = "gcp")]
         "gs" => gcp(&parsed, &options),
-        "az" | "abfs" | "abfss" | "gs" => {
-            Err(invalid(url, "this build has no support for it: see the features of aft-s3"))
-        }
         _ => Err(invalid(url, "no store of this kind; there are s3://, file://, memory://, az:// and gs://")),
     }
 }
@@ -98,7 +93,17 @@ fn s3(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
 
 #[cfg(not(feature = "aws"))]
 fn s3(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
-    Err(invalid(url, "this build has no support for it: see the features of aft-s3"))
+    Err(invalid(url, UNSUPPORTED))
+}
+
+#[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
+const UNSUPPORTED: &str = "this build has no support for it: see the features of aft-s3";
+
+/// The part of the bucket that `url` names.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+pub(crate) fn prefix_of(url: &Url) -> Result<String, StorageError> {
+    let path = object_store::path::Path::from_url_path(url.path());
+    path.map(Into::into).map_err(|error| StorageError::invalid(url.as_str()).with_source(error))
 }
 
 /// How reads are retried inside the client: little, since the core repeats what it must.
@@ -123,7 +128,7 @@ fn azure(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError>
             builder.build().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
         Ok(Arc::new(built))
     };
-    let storage = crate::ObjectStorage::new(build(options.read_retries)?, url.path());
+    let storage = crate::ObjectStorage::new(build(options.read_retries)?, prefix_of(url)?);
     Ok(Arc::new(storage.with_creates(build(0)?)))
 }
 
@@ -138,6 +143,16 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
         Ok(Arc::new(built))
     };
     let reads = build(options.read_retries)?;
-    let storage = crate::ObjectStorage::new(Arc::<GoogleCloudStorage>::clone(&reads), url.path());
+    let storage = crate::ObjectStorage::new(Arc::<GoogleCloudStorage>::clone(&reads), prefix_of(url)?);
     Ok(Arc::new(storage.with_creates(build(0)?).with_lister(reads)))
+}
+
+#[cfg(not(feature = "azure"))]
+fn azure(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
+    Err(invalid(url, UNSUPPORTED))
+}
+
+#[cfg(not(feature = "gcp"))]
+fn gcp(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
+    Err(invalid(url, UNSUPPORTED))
 }

@@ -1,1 +1,8 @@
-//! Tests of aft across crates.
+//! What the tests across crates share: clocks that a test moves, and nodes on one recorded store.
+//!
+//! Tests run on a current-thread runtime whose time is paused: it jumps to the next timer when nothing else can run,
+//! so that waits cost nothing and a test replays exactly.
+
+mod world;
+
+pub use world::{NodeClock, World, get, put};

@@ -21,7 +21,6 @@ use crate::version::{Timestamp, Version};
 
 /// A commit that happened.
 #[derive(Debug, Clone)]
-#[must_use = "the receipt lets others see the commit"]
 pub struct Commit {
     /// Proof of the commit, for whoever must see it. A read-only transaction that wrote nothing has the receipt of the newest
     /// commit that it read: whoever begins after it sees at least as much.

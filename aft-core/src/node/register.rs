@@ -63,8 +63,9 @@ pub(crate) struct Proposal {
     pub(crate) since: LocalTime,
 }
 
-/// Tries before a decision is given up as unknown: about 75 s of waiting, unless the commit deadline ends it earlier.
-const DECIDE_TRIES: u32 = 40;
+/// Tries before a decision is given up as unknown: the commit deadline ends it earlier, unless the
+/// node's clocks stand still.
+const DECIDE_TRIES: u32 = 100;
 
 impl Node {
     /// Makes a decision, or learns the one that was made.

@@ -68,7 +68,7 @@ pub struct ScanPage {
     pub rest: Option<KeyRange>,
 }
 
-/// Reads every key of a range, absent ones included, up to `limit` keys that any commit wrote.
+/// Reads every key of a range, absent ones included, up to `limit` keys (at least one) that any commit wrote.
 ///
 /// Keys are chosen one after the other from one view, which is as atomic as reading them by name; then the range
 /// itself is noted, so that a key which a later commit creates in it counts as read absent: no phantom tears the scan.
@@ -84,7 +84,7 @@ pub fn scan(
     let mut rows = Vec::new();
     let mut last = None;
     let mut keys = view.keys_in(&range);
-    for key in keys.by_ref().take(limit) {
+    for key in keys.by_ref().take(limit.max(1)) {
         if let Some(found) = read(key, reads, view)?.filter(|found| !found.is_tombstone()) {
             rows.push((key.clone(), found));
         }
@@ -99,6 +99,10 @@ pub fn scan(
         }
         _ => (range, None),
     };
+    // A key that the view does not hold at all is passed over above: read as absent, which a floor may forbid.
+    if let Some(floor) = reads.unread_floor(&covered) {
+        return Err(Unsatisfiable { floor });
+    }
     reads.record_range(covered.clone());
     Ok(ScanPage { rows, covered, rest })
 }

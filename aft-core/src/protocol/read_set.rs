@@ -14,7 +14,8 @@ use crate::version::Version;
 pub struct ReadSet {
     /// What was read for each key; `None`: absent.
     reads: BTreeMap<Bytes, Option<Found>>,
-    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. Disjoint, sorted.
+    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. No two overlap or
+    /// touch.
     ranges: Vec<KeyRange>,
     /// The least version that each key may be read at, because a commit that was read also wrote it.
     floors: BTreeMap<Bytes, Version>,
@@ -42,6 +43,13 @@ impl ReadSet {
     #[must_use]
     pub fn floor(&self, key: &[u8]) -> Version {
         self.floors.get(key).copied().unwrap_or(Version::ABSENT)
+    }
+
+    /// A floor under a key of the range that was not read.
+    #[must_use]
+    pub fn unread_floor(&self, range: &KeyRange) -> Option<Version> {
+        let mut floors = self.floors.range::<[u8], _>(range.bounds()?);
+        floors.find(|(key, _)| self.read(key).is_none()).map(|(_, floor)| *floor)
     }
 
     /// Whether reading from `commit` keeps the read set atomic: no key that it also wrote was read at an older version,

@@ -1,0 +1,133 @@
+//! Nodes on one recorded in-memory store, each with a clock of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aft_core::{Aft, Builder, Clock, Config};
+use aft_memory::{MemoryStorage, RecordingStorage};
+use tokio::time::Instant;
+
+/// Where the simulated clocks begin: an odd moment within a second.
+const EPOCH: Duration = Duration::from_millis(1_800_000_000_437);
+
+/// A clock over the runtime's paused time, which a test can set wrong.
+#[derive(Debug)]
+pub struct NodeClock {
+    start: Instant,
+    /// Wall clock minus true time, in milliseconds.
+    skew_ms: AtomicI64,
+    /// How long both clocks stood still so far, in milliseconds.
+    lost_ms: AtomicU64,
+}
+
+impl NodeClock {
+    /// A right clock.
+    #[must_use]
+    pub fn new(start: Instant) -> Self {
+        Self { start, skew_ms: AtomicI64::new(0), lost_ms: AtomicU64::new(0) }
+    }
+
+    /// Sets the wall clock `skew_ms` ahead of the true time (negative: behind).
+    pub fn set_skew_ms(&self, skew_ms: i64) {
+        self.skew_ms.store(skew_ms, Ordering::Relaxed);
+    }
+
+    /// Sets both clocks back by `ms`, as if they had stood still for so long: what no program can notice.
+    pub fn stop_for_ms(&self, ms: u64) {
+        self.lost_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed().saturating_sub(Duration::from_millis(self.lost_ms.load(Ordering::Relaxed)))
+    }
+}
+
+impl Clock for NodeClock {
+    fn now(&self) -> SystemTime {
+        let right = u64::try_from((EPOCH + self.elapsed()).as_millis()).unwrap_or(u64::MAX);
+        UNIX_EPOCH + Duration::from_millis(right.saturating_add_signed(self.skew_ms.load(Ordering::Relaxed)))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.elapsed()
+    }
+}
+
+/// One store, and what is needed to open nodes on it.
+#[derive(Debug)]
+pub struct World {
+    /// The store: every request is logged, and can be made to fail.
+    pub storage: RecordingStorage,
+    /// The content, past the log.
+    pub memory: MemoryStorage,
+    start: Instant,
+    seeds: AtomicU64,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// An empty store, whose clock is right.
+    #[must_use]
+    pub fn new() -> Self {
+        let start = Instant::now();
+        let memory = MemoryStorage::with_clock(Arc::new(NodeClock::new(start)));
+        let storage = RecordingStorage::new(Arc::new(memory.clone()));
+        Self { storage, memory, start, seeds: AtomicU64::new(1) }
+    }
+
+    /// A new right clock.
+    #[must_use]
+    pub fn clock(&self) -> Arc<NodeClock> {
+        Arc::new(NodeClock::new(self.start))
+    }
+
+    /// Settings under which nothing happens beside what a test does.
+    #[must_use]
+    pub fn config() -> Config {
+        Config { background: false, feed_interval: Duration::from_secs(3600), ..Config::default() }
+    }
+
+    /// A node to be configured further.
+    #[must_use]
+    pub fn builder(&self) -> Builder {
+        let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
+        Aft::builder(Arc::new(self.storage.clone())).config(Self::config()).clock(self.clock()).rng_seed(seed)
+    }
+
+    /// A node with [`config`](Self::config) and a right clock.
+    ///
+    /// # Panics
+    /// Where the store cannot be opened.
+    #[allow(clippy::expect_used, reason = "a test's own helper")]
+    pub async fn node(&self) -> Aft {
+        self.builder().open().await.expect("the store opens")
+    }
+}
+
+/// Commits one key under a fresh id.
+///
+/// # Panics
+/// Where that fails.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn put(node: &Aft, key: &str, value: &str) -> aft_core::Receipt {
+    let mut tx = node.begin().await.expect("a transaction begins");
+    tx.put(key, value.to_owned()).expect("a small value is taken");
+    tx.commit().await.expect("the commit happens").receipt
+}
+
+/// What a transaction that begins now reads for a key.
+///
+/// # Panics
+/// Where that fails.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn get(node: &Aft, key: &str) -> Option<String> {
+    let mut tx = node.begin().await.expect("a transaction begins");
+    let value = tx.get(key).await.expect("the key is read");
+    value.map(|value| String::from_utf8_lossy(&value).into_owned())
+}

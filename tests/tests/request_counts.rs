@@ -1,0 +1,245 @@
+//! What each operation costs in requests to the store: exact, on the recording store.
+
+use std::time::Duration;
+
+use aft_core::{Begin, Config};
+use aft_memory::{Counts, Operation};
+use aft_tests::World;
+
+fn counts(gets: u64, range_gets: u64, creates: u64, lists: u64) -> [u64; 4] {
+    [gets, range_gets, creates, lists]
+}
+
+/// The requests since the last call: gets, range gets, creates, lists.
+fn spent(world: &World) -> [u64; 4] {
+    let Counts { gets, range_gets, creates, lists, deletes, .. } = world.storage.counts();
+    assert_eq!(deletes, 0);
+    world.storage.reset();
+    counts(gets, range_gets, creates, lists)
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_an_existing_store_is_a_get_a_probing_create_and_a_refresh() {
+    let world = World::new();
+    world.node().await;
+    // The first ever: the marker is looked for, commits without one are looked for, it is made, read and probed.
+    assert_eq!(spent(&world), counts(2, 0, 2, 2));
+    world.node().await;
+    assert_eq!(spent(&world), counts(1, 0, 1, 1));
+    world.builder().read_only().open().await.unwrap();
+    assert_eq!(spent(&world), counts(1, 0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_any_number_of_keys_is_one_create_and_one_read_back_while_the_clock_is_unverified() {
+    let world = World::new();
+    world.node().await;
+    let node = world.node().await;
+    spent(&world);
+    for (round, keys) in [1, 10, 100, 1000].into_iter().enumerate() {
+        let mut tx = node.begin().await.unwrap();
+        for key in 0..keys {
+            tx.put(format!("key-{key}"), vec![7; 1024]).unwrap();
+        }
+        let commit = tx.commit().await.unwrap();
+        let read_back = u64::from(round == 0);
+        assert_eq!(spent(&world), counts(read_back, 0, 1, 0), "{keys} keys");
+        assert_eq!(
+            (commit.cost.creates, commit.cost.gets, commit.cost.requests()),
+            (1, read_back, 1 + read_back)
+        );
+    }
+    assert_eq!(node.stats().requests.creates, 4 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_commit_is_read_back_where_that_is_asked_for() {
+    let world = World::new();
+    let node =
+        world.builder().config(Config { verify_every_commit: true, ..World::config() }).open().await.unwrap();
+    spent(&world);
+    for _ in 0..3 {
+        let mut tx = node.begin().await.unwrap();
+        tx.put("k", "v").unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(spent(&world), counts(1, 0, 1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_that_made_the_store_has_its_clock_verified_by_the_marker() {
+    let world = World::new();
+    let node = world.node().await;
+    spent(&world);
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "v").unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_and_giving_up_cost_nothing_in_writes() {
+    let world = World::new();
+    let node = world.node().await;
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "v").unwrap();
+    tx.commit().await.unwrap();
+    spent(&world);
+
+    let mut tx = node.begin().await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(tx.get("absent").await.unwrap(), None);
+    tx.commit().await.unwrap();
+    assert_eq!(spent(&world), [0; 4], "a read-only commit");
+
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "other").unwrap();
+    tx.abort().await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    tx.delete("k").unwrap();
+    drop(tx);
+    assert_eq!(spent(&world), [0; 4], "an abort of an unshared transaction");
+
+    let mut tx = node.begin_with(Begin::new().id(node.new_txn_id())).await.unwrap();
+    tx.put("k", "other").unwrap();
+    tx.abort().await.unwrap();
+    assert_eq!(spent(&world), counts(1, 0, 1, 0), "an abort that others must learn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_value_is_one_ranged_get_and_a_large_one_a_get_then_nothing() {
+    let world = World::new();
+    let (writer, other) = (world.node().await, world.node().await);
+    let mut tx = writer.begin().await.unwrap();
+    tx.put("small", vec![1; 100]).unwrap();
+    tx.put("large", vec![2; 100_000]).unwrap();
+    tx.put("empty", "").unwrap();
+    let receipt = tx.commit().await.unwrap().receipt;
+    writer.publish().await.unwrap();
+    spent(&world);
+
+    // A node that starts learns where values are, not the values.
+    let cold = world.node().await;
+    spent(&world);
+    let mut tx = cold.begin().await.unwrap();
+    assert_eq!(tx.get("small").await.unwrap().unwrap(), vec![1; 100]);
+    assert_eq!(spent(&world), counts(0, 1, 0, 0));
+    assert_eq!(tx.get("large").await.unwrap().unwrap(), vec![2; 100_000]);
+    assert_eq!(spent(&world), counts(1, 0, 0, 0));
+    assert_eq!(tx.get("empty").await.unwrap().unwrap(), "");
+    let again = tx.get_many(["small", "large", "empty", "absent"]).await.unwrap();
+    assert!(again[0].is_some() && again[1].is_some() && again[2].is_some() && again[3].is_none());
+    assert_eq!(spent(&world), [0; 4]);
+    assert_eq!((cold.stats().cache_hits, cold.stats().cache_misses), (2, 2));
+
+    // A node that runs gets small values with the feed; a receipt brings the decision and what it holds.
+    let mut tx = other.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    assert_eq!(spent(&world), counts(1, 0, 0, 0));
+    assert_eq!(tx.get("small").await.unwrap().unwrap(), vec![1; 100]);
+    assert_eq!(spent(&world), [0; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_readers_share_one_load() {
+    let world = World::new();
+    let writer = world.node().await;
+    let mut tx = writer.begin().await.unwrap();
+    tx.put("large", vec![2; 100_000]).unwrap();
+    tx.commit().await.unwrap();
+    writer.publish().await.unwrap();
+    let cold = world.node().await;
+    spent(&world);
+    let gate = world.storage.fail(Operation::Get, "values/", 1, aft_memory::Fault::Delay);
+    let read = || async {
+        let mut tx = cold.begin().await.unwrap();
+        tx.get("large").await.unwrap().unwrap().len()
+    };
+    let release = async {
+        gate.reached().await;
+        gate.release().await.unwrap();
+    };
+    let (a, b, c, ()) = tokio::join!(read(), read(), read(), release);
+    assert_eq!((a, b, c), (100_000, 100_000, 100_000));
+    assert_eq!(spent(&world), counts(1, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_refresh_is_one_list_and_only_when_the_view_is_stale() {
+    let world = World::new();
+    let node = world.node().await;
+    spent(&world);
+    node.begin().await.unwrap().commit().await.unwrap();
+    assert_eq!(spent(&world), [0; 4]);
+    tokio::time::advance(Duration::from_millis(5_001)).await;
+    let (a, b) = tokio::join!(node.begin(), node.begin());
+    assert_eq!(spent(&world), counts(0, 0, 0, 1), "concurrent callers share a refresh");
+    drop((a, b));
+    node.begin_with(Begin::new().latest()).await.unwrap().commit().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishing_is_one_create_for_any_number_of_commits() {
+    let world = World::new();
+    let (writer, reader) = (world.node().await, world.node().await);
+    for n in 0..100 {
+        let mut tx = writer.begin().await.unwrap();
+        tx.put(format!("key-{n}"), "v").unwrap();
+        tx.commit().await.unwrap();
+    }
+    spent(&world);
+    writer.publish().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 1, 0));
+    writer.publish().await.unwrap();
+    assert_eq!(spent(&world), [0; 4]);
+    reader.refresh().await.unwrap();
+    assert_eq!(spent(&world), counts(1, 0, 0, 1));
+    reader.refresh().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 0, 1));
+    let mut tx = reader.begin().await.unwrap();
+    assert_eq!(tx.scan_prefix("key-").await.unwrap().len(), 100);
+    assert_eq!(spent(&world), [0; 4], "the values came with the feed");
+
+    let mut tx = writer.begin_with(Begin::new().publish_before_ack()).await.unwrap();
+    tx.put("k", "v").unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_values_are_one_create_each_beside_the_decision() {
+    let world = World::new();
+    let node = world.node().await;
+    spent(&world);
+    let mut tx = node.begin().await.unwrap();
+    for n in 0..5 {
+        tx.put(format!("large-{n}"), vec![n; 20_000]).unwrap();
+    }
+    tx.put("small", "v").unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 6, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_would_be_too_large_moves_its_largest_values_out() {
+    let world = World::new();
+    let config = Config { max_record_bytes: 64 << 10, ..World::config() };
+    let node = world.builder().config(config).open().await.unwrap();
+    spent(&world);
+    let mut tx = node.begin().await.unwrap();
+    for n in 0..20 {
+        tx.put(format!("key-{n}"), vec![n; 4_000]).unwrap();
+    }
+    tx.commit().await.unwrap();
+    let requests = world.storage.requests();
+    let record = requests.iter().find(|request| request.path.starts_with("commits/")).unwrap();
+    assert!(record.bytes <= 64 << 10, "{} bytes", record.bytes);
+    assert_eq!(spent(&world), counts(0, 0, 1 + 5, 0), "no more moves than needed");
+    let mut tx = world.node().await.begin().await.unwrap();
+    assert!(tx.scan(..).await.unwrap().is_empty(), "not published yet");
+    node.publish().await.unwrap();
+    let mut tx = world.node().await.begin().await.unwrap();
+    let rows = tx.scan(..).await.unwrap();
+    assert_eq!(rows.len(), 20);
+    assert!(rows.iter().all(|(key, value)| *key == format!("key-{}", value[0]) && value.len() == 4_000));
+}
