@@ -72,12 +72,14 @@ pub(crate) async fn run(args: Demo, store: Option<Store>, output: &Output) -> Re
     let progress = Progress::new(output.is_json(), "orders", 2 * u64::from(args.orders));
     let mut plain = Plain::new(Arc::clone(&place.plain), place.plain_root.clone());
     let plain_run = run::run(plan, &mut plain, || progress.advance(1)).await;
-    plain.clean().await?;
+    let cleaned = plain.clean().await;
     let (plain_outcome, _) = plain_run?;
+    cleaned?;
     let mut atomic = Atomic::open(Arc::clone(&place.aft), format!("aft-demo/{name}/")).await?;
     let aft_run = run::run(plan, &mut atomic, || progress.advance(1)).await;
-    atomic.clean().await?;
+    let cleaned = atomic.clean().await;
     let (aft_outcome, _) = aft_run?;
+    cleaned?;
     drop(progress);
     let report = Report::new(plan, plain_outcome, aft_outcome);
     report.print(output)?;
@@ -99,9 +101,24 @@ fn plain_store(store: &Store) -> Result<(Arc<dyn ObjectStore>, Path), Failure> {
         return Ok((Arc::new(files), Path::default()));
     }
     let url = Url::parse(store.url()).map_err(|cause| unusable(store).because(cause))?;
-    let options = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let (plain, root) = object_store::parse_url_opts(&url, options).map_err(failed)?;
+    let (plain, root) = object_store::parse_url_opts(&url, environment()).map_err(failed)?;
     Ok((Arc::from(plain), root))
+}
+
+/// The environment as object_store takes it. As with aft's own client, a server on this machine may speak plain HTTP.
+fn environment() -> Vec<(String, String)> {
+    let mut options: Vec<_> =
+        std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    let endpoint =
+        ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| std::env::var(name).ok());
+    if let Some(endpoint) = endpoint {
+        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+            .iter()
+            .any(|host| endpoint.starts_with(host));
+        options.push(("aws_endpoint".to_owned(), endpoint));
+        options.push(("aws_allow_http".to_owned(), local.to_string()));
+    }
+    options
 }
 
 fn unusable(store: &Store) -> Failure {

@@ -32,7 +32,7 @@ Exit codes:
   4  the transaction did not commit (aborted, expired, conflict); run the command again
   5  the outcome is unknown: it may or may not have committed; `aft get` and `aft log` tell
   6  the store cannot be reached, denies access, or this machine's clock is off; nothing was written
-  7  no aft store there, a damaged one, or one of another format version";
+  7  no usable store there: none, a damaged one, one of another format version, or no such kind of URL";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {

@@ -82,13 +82,15 @@ impl Failure {
         self.exit
     }
 
-    /// The texts of the causes, outermost first, none twice.
+    /// The texts of the causes, outermost first, none twice: nor one that is part of another (some libraries print
+    /// their causes themselves).
     fn causes(&self) -> Vec<String> {
-        let mut texts = Vec::new();
+        let mut texts: Vec<String> = Vec::new();
         let mut next: Option<&dyn StdError> = self.cause.as_ref().map(|cause| &**cause as _);
         while let Some(cause) = next {
             let text = cause.to_string();
-            if !text.is_empty() && text != self.message && !texts.contains(&text) {
+            let said = texts.iter().chain([&self.message]).any(|said| said.contains(&text));
+            if !said {
                 texts.push(text);
             }
             next = cause.source();
@@ -156,6 +158,8 @@ mod tests {
             "error: cannot open\n  a\n  b\n  caused by: the store is unavailable; nothing happened to \"aft.json\"\n  \
              caused by: connection refused\n  hint: wait\n"
         );
+        let wordy = Failure::new(Exit::Error, "reading failed: timed out").because("timed out");
+        assert_eq!(text(&wordy, false), "error: reading failed: timed out\n");
         let parsed: serde_json::Value = serde_json::from_str(&text(&failure, true)).unwrap();
         assert_eq!(parsed["exit_code"], 6);
         assert_eq!(parsed["causes"].as_array().unwrap().len(), 2);

@@ -107,6 +107,29 @@ pub(crate) fn thousands(number: u64) -> String {
     grouped
 }
 
+/// `text` in lines of at most `width` characters, as far as its words allow.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let word_length = word.chars().count();
+        match length {
+            0 => {}
+            _ if length + 1 + word_length > width => {
+                lines.push('\n');
+                length = 0;
+            }
+            _ => {
+                lines.push(' ');
+                length += 1;
+            }
+        }
+        lines.push_str(word);
+        length += word_length;
+    }
+    lines
+}
+
 /// A moment, as in RFC 3339, in UTC, to the millisecond.
 pub(crate) fn time(moment: SystemTime) -> String {
     humantime::format_rfc3339_millis(moment).to_string()
@@ -115,6 +138,12 @@ pub(crate) fn time(moment: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_wrapped_between_words() {
+        assert_eq!(wrapped("one two  three four-five-six x", 9), "one two\nthree\nfour-five-six\nx");
+        assert_eq!(wrapped("", 9), "");
+    }
 
     #[test]
     fn numbers_are_readable() {

@@ -4,24 +4,28 @@
 //! By default two generated trees are used. `AFT_RELEASE_A` and `AFT_RELEASE_B` name two real ones (two releases of
 //! some package, unpacked), `AFT_IMPORT_ROUNDS` how many imports are made (default 16).
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use aft_core::{Clock, SystemClock};
-use common::{Place, ran, read_tree};
+use common::{Place, Tree, ran, read_tree, try_read_tree};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-
-/// A tree as [`read_tree`] sees it.
-type Tree = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Two releases: files that stay, change, come, go, are empty, or are larger than what travels in a commit record.
 fn generated(place: &Place) -> [PathBuf; 2] {
@@ -70,7 +74,7 @@ fn releases(place: &Place) -> [PathBuf; 2] {
 }
 
 /// The tree without its empty folders, which are not stored.
-fn stored(root: &std::path::Path) -> Tree {
+fn stored(root: &Path) -> Tree {
     let mut tree = read_tree(root);
     let files: Vec<Vec<u8>> = tree.keys().filter(|name| !name.ends_with(b"/")).cloned().collect();
     tree.retain(|name, _| !name.ends_with(b"/") || files.iter().any(|file| file.starts_with(name)));
@@ -100,6 +104,8 @@ fn end(mut child: Child, patience: Option<Duration>) -> bool {
 #[derive(Debug, Default)]
 struct Counts {
     exports: AtomicU32,
+    /// Looks into a directory at moments when nothing was exchanged.
+    looks: AtomicU32,
     of_a: AtomicU32,
     killed_exports: AtomicU32,
     mixes: AtomicU32,
@@ -107,22 +113,26 @@ struct Counts {
 
 impl Counts {
     /// Compares what lies in an export's directory with both releases.
-    fn check(&self, out: &std::path::Path, releases: &[Tree; 2]) {
-        let found = read_tree(out);
+    fn check(&self, out: &Path, releases: &[Tree; 2]) {
         self.exports.fetch_add(1, Ordering::Relaxed);
-        match releases.iter().position(|release| *release == found) {
-            Some(0) => drop(self.of_a.fetch_add(1, Ordering::Relaxed)),
-            Some(_) => {}
-            None => {
-                let differs = |release: &Tree| {
-                    let names = release.keys().chain(found.keys());
-                    names.filter(|name| release.get(*name) != found.get(*name)).count()
-                };
-                let [a, b] = releases.each_ref().map(differs);
-                eprintln!("a mix: {} files, {a} differ from A and {b} from B", found.len());
-                self.mixes.fetch_add(1, Ordering::Relaxed);
-            }
+        if self.compare(&read_tree(out), releases) == Some(0) {
+            self.of_a.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Which of the releases it is; counts it where it is none.
+    fn compare(&self, found: &Tree, releases: &[Tree; 2]) -> Option<usize> {
+        let which = releases.iter().position(|release| release == found);
+        if which.is_none() {
+            let differs = |release: &Tree| {
+                let names = release.keys().chain(found.keys());
+                names.filter(|name| release.get(*name) != found.get(*name)).count()
+            };
+            let [a, b] = releases.each_ref().map(differs);
+            eprintln!("a mix: {} files, {a} differ from A and {b} from B", found.len());
+            self.mixes.fetch_add(1, Ordering::Relaxed);
+        }
+        which
     }
 }
 
@@ -145,6 +155,29 @@ fn export_until(
         if path.exists() {
             counts.check(&path, releases);
         }
+    }
+}
+
+/// The tree at `path`, read through the open directory; None where it was replaced meanwhile, or is not there.
+///
+/// Holding the directory open keeps its inode from being given to another one; so the same inode before and after
+/// means that nothing was exchanged in between.
+fn snapshot(path: &Path) -> Option<Tree> {
+    let directory = File::open(path).ok()?;
+    let inside = PathBuf::from(format!("/proc/self/fd/{}/.", directory.as_raw_fd()));
+    let tree = try_read_tree(&inside).ok();
+    let same = std::fs::metadata(path).ok()?.ino() == directory.metadata().ok()?.ino();
+    same.then(|| tree.expect("a directory in place can be read"))
+}
+
+/// Looks into the directory that exports replace, all the time.
+fn watch(path: &Path, stop: &AtomicBool, counts: &Counts, releases: &[Tree; 2]) {
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(tree) = snapshot(path) {
+            counts.looks.fetch_add(1, Ordering::Relaxed);
+            counts.compare(&tree, releases);
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -180,13 +213,14 @@ fn every_export_is_one_release_or_the_other_whoever_is_killed() {
     thread::scope(|scope| {
         scope.spawn(|| export_until(&place, "out-1", None, &stop, &counts, &trees));
         scope.spawn(|| export_until(&place, "out-2", Some(2 * export_us), &stop, &counts, &trees));
+        scope.spawn(|| watch(&place.path("out-1"), &stop, &counts, &trees));
         let mut round = 0;
         // A machine that is slow to export gets the time for it.
         while round < rounds || (counts.exports.load(Ordering::Relaxed) < 10 && round < 20 * rounds) {
             let dir = &dirs[round as usize % 2];
             // Longer than it takes alone, since it is not alone; and now and then it may finish.
             let patience =
-                (round % 4 != 3).then(|| Duration::from_micros(rng.random_range(0..import_us * 3 / 2)));
+                (round % 3 != 2).then(|| Duration::from_micros(rng.random_range(0..import_us * 3 / 2)));
             if end(import(dir), patience) {
                 whole += 1
             } else {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::checker::Anomalies;
 use super::requests::Requests;
 use super::run::{Outcome, Plan};
-use crate::output::{Output, table, thousands};
+use crate::output::{Output, table, thousands, wrapped};
 
 /// Both runs side by side.
 #[derive(Debug, Serialize)]
@@ -55,7 +55,7 @@ impl Report {
             None,
             row("dirty reads", |side| side.anomalies.dirty_reads.into()),
             row("fractured reads", |side| side.anomalies.fractured_reads.into()),
-            row("own writes not read", |side| side.anomalies.read_your_writes.into()),
+            row("read-your-writes violations", |side| side.anomalies.read_your_writes.into()),
             row("doubled effects", |side| side.anomalies.doubled_effects.into()),
             row("lost effects", |side| side.anomalies.lost_effects.into()),
             None,
@@ -91,26 +91,31 @@ impl Report {
     }
 
     fn meaning(&self) -> String {
-        let found = self.plain.anomalies;
+        let (plain, aft) = (&self.plain, &self.aft);
+        let number = |count: u32| thousands(count.into());
+        let found = plain.anomalies;
         let verdict = match self.aft_anomalies() {
             0 => {
-                "On aft, with the same crashes, workers, readers and checker, none of it happened".to_owned()
+                "On aft, with the same crashes and retries and counted by the same checker, none of it happened: an \
+                 attempt's writes become visible together or never, and retries under one id commit at most once."
             }
-            count => format!("On aft the checker found {count} anomalies: this is a bug, please report it"),
+            _ => "On aft the checker found anomalies too: that is a bug, please report it with the seed.",
         };
-        format!(
-            "Each order ran through three functions (reserve, charge, record) that write six keys, and some attempts \
-             crashed half-way\nand were retried. On plain keys {} transactions read data of attempts that had not \
-             finished, {} saw one part of\nan order without another, {} did not find what they had just written, and \
-             {} reservations and charges were made\nagain by retries. {verdict}:\nan order's writes are one object \
-             that appears at once or never, and a retry under the same id commits at most\nonce. \
-             Run again with --seed {} for the same counts, or with another.",
-            thousands(found.dirty_reads.into()),
-            thousands(found.fractured_reads.into()),
-            thousands(found.read_your_writes.into()),
-            thousands(found.doubled_effects.into()),
+        let text = format!(
+            "Each order runs through three functions (reserve, charge, record) that write six keys; some attempts \
+             crash half-way and are retried. On plain keys {} transactions read data of attempts that had not \
+             finished, {} saw one part of an attempt without another, {} did not find what they had just written, \
+             and {} reservations and charges were made again by retries. {verdict} It took {} requests to the \
+             store, where plain keys took {}. Run it again with --seed {} for the same counts, or with another.",
+            number(found.dirty_reads),
+            number(found.fractured_reads),
+            number(found.read_your_writes),
+            number(found.doubled_effects),
+            thousands(aft.requests_total),
+            thousands(plain.requests_total),
             self.seed,
-        )
+        );
+        wrapped(&text, 100)
     }
 }
 
@@ -136,7 +141,7 @@ mod tests {
         assert!(shown.contains("1,234"), "{shown}");
         assert!(good.meaning().contains("none of it happened") && good.meaning().contains("--seed 9"));
         let bad = Report::new(plan, outcome(3), outcome(1));
-        assert!(bad.meaning().contains("this is a bug") && bad.aft_anomalies() == 1);
+        assert!(bad.meaning().contains("that is a bug") && bad.aft_anomalies() == 1);
         let json = serde_json::to_value(&good).unwrap();
         assert_eq!(json["plain"]["anomalies"]["dirty_reads"], 3);
         assert_eq!(json["aft"]["requests_total"], 1_237);

@@ -1,8 +1,11 @@
 //! Runs the real `aft`.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its part")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -13,6 +16,9 @@ use tempfile::TempDir;
 pub struct Place {
     pub dir: TempDir,
 }
+
+/// A tree of files, as [`read_tree`] sees it.
+pub type Tree = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What `aft` did.
 pub struct Ran {
@@ -67,13 +73,12 @@ impl Place {
 
     /// A directory of these files.
     pub fn tree(&self, name: &str, files: &[(&[u8], &[u8])]) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt;
         let root = self.path(name);
-        std::fs::create_dir_all(&root).unwrap();
+        fs::create_dir_all(&root).unwrap();
         for (path, content) in files {
             let path = root.join(OsStr::from_bytes(path));
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content).unwrap();
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
         }
         root
     }
@@ -122,22 +127,27 @@ impl Ran {
 }
 
 /// Every file below `root` with its content; folders end with `/`.
-pub fn read_tree(root: &Path) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut found = std::collections::BTreeMap::new();
+pub fn read_tree(root: &Path) -> Tree {
+    try_read_tree(root).unwrap()
+}
+
+/// As [`read_tree`], where somebody may take the tree away meanwhile.
+pub fn try_read_tree(root: &Path) -> io::Result<Tree> {
+    let mut found = BTreeMap::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
             let mut name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
-            if path.is_dir() {
+            if entry.file_type()?.is_dir() {
                 name.push(b'/');
                 found.insert(name, Vec::new());
                 folders.push(path);
             } else {
-                found.insert(name, std::fs::read(&path).unwrap());
+                found.insert(name, fs::read(&path)?);
             }
         }
     }
-    found
+    Ok(found)
 }
