@@ -65,6 +65,8 @@ impl Cluster {
 
     /// Starts a node on a machine, with its clients.
     pub(crate) fn start(self: &Arc<Self>, at: usize) {
+        // Two kinds of trouble may both want to start a node on this machine.
+        self.crash(at);
         let seed = self.rng.lock().next_u64();
         let mut machines = self.machines.lock();
         let machine = &mut machines[at];

@@ -116,7 +116,6 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     // Machines whose process died at a request are started again by then.
     sleep(CALM).await;
     cluster.stop();
-    sleep(Duration::from_millis(VISIBLE_MS)).await;
     let mut problems = cluster.panics().await;
     let (final_reads, outcomes) = audit(&cluster, &shared).await;
     let (history, more) = recorder.history(&outcomes);
@@ -152,6 +151,13 @@ async fn simulate(seed: u64, options: &Options) -> Report {
 async fn audit(cluster: &Cluster, shared: &Shared) -> (Vec<FinalRead>, BTreeMap<u128, Outcome>) {
     let (mut reads, mut outcomes) = (Vec::new(), BTreeMap::new());
     let Some(first) = cluster.auditor("auditor").await else { return (reads, outcomes) };
+    // Anyone who works with the store is enough for the last commits of dead nodes to be found.
+    for _ in 0..VISIBLE_MS / 2_000 {
+        sleep(Duration::from_secs(2)).await;
+        if let Err(error) = first.aft.begin().await {
+            shared.recorder.problem(format!("the auditor could not begin: {error}"));
+        }
+    }
     reads.extend(read_all(&first, shared).await);
     for id in shared.recorder.ids() {
         match first.aft.outcome(id).await {
