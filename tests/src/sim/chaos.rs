@@ -77,7 +77,7 @@ impl Chaos {
                 }
                 9 => {
                     self.count("outage");
-                    let lasts = self.draw(8_000);
+                    let lasts = self.draw(20_000);
                     self.network.outage(Duration::from_millis(lasts));
                 }
                 _ => {
