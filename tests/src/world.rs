@@ -94,7 +94,6 @@ impl World {
     }
 
     /// A node to be configured further.
-    #[must_use]
     pub fn builder(&self) -> Builder {
         let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
         Aft::builder(Arc::new(self.storage.clone())).config(Self::config()).clock(self.clock()).rng_seed(seed)

@@ -1,5 +1,7 @@
 //! Bad input and damaged stores: each a clear error, nothing lost, and other keys stay readable where that is possible.
 
+#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+
 use std::error::Error as _;
 use std::sync::Arc;
 
