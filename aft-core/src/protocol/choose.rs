@@ -16,6 +16,7 @@
 
 use bytes::Bytes;
 
+use crate::planted::{Planted, planted};
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::view::{Found, View};
@@ -38,9 +39,9 @@ pub fn choose(key: &[u8], reads: &ReadSet, view: &View) -> Result<Option<Found>,
     if let Some(read) = reads.read(key) {
         return Ok(read.cloned());
     }
-    let floor = reads.floor(key);
+    let floor = if planted(Planted::IgnoreFloor) { Version::ABSENT } else { reads.floor(key) };
     let candidates = view.versions(key).iter().rev().take_while(|found| found.version() >= floor);
-    match candidates.into_iter().find(|found| reads.admits(&found.commit)) {
+    match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || reads.admits(&found.commit)) {
         Some(found) => Ok(Some(found.clone())),
         None if floor.is_absent() => Ok(None),
         None => Err(Unsatisfiable { floor }),
@@ -85,6 +86,10 @@ pub fn scan(
     let mut last = None;
     let mut keys = view.keys_in(&range);
     for key in keys.by_ref().take(limit.max(1)) {
+        if planted(Planted::ForgetFloorsOfScan) {
+            let found = choose(key, reads, view)?;
+            reads.record_without_floors(key, found.as_ref());
+        }
         if let Some(found) = read(key, reads, view)?.filter(|found| !found.is_tombstone()) {
             rows.push((key.clone(), found));
         }
@@ -103,6 +108,8 @@ pub fn scan(
     if let Some(floor) = reads.unread_floor(&covered) {
         return Err(Unsatisfiable { floor });
     }
-    reads.record_range(covered.clone());
+    if !planted(Planted::ForgetScannedRange) {
+        reads.record_range(covered.clone());
+    }
     Ok(ScanPage { rows, covered, rest })
 }

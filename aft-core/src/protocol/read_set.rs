@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::planted::{Planted, planted};
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::view::{Commit, Found};
 use crate::version::Version;
@@ -72,9 +73,21 @@ impl ReadSet {
 
     /// Notes that `key` was read as `found` (`None`: absent), with the floors that follow.
     pub fn record(&mut self, key: &Bytes, found: Option<&Found>) {
+        if found.is_none() && planted(Planted::ForgetAbsentRead) {
+            return;
+        }
+        if planted(Planted::ForgetFloorsOfScan) && self.reads.contains_key(key) {
+            return;
+        }
         if let Some(found) = found {
             self.raise_floors(&found.commit);
         }
+        let found = found.filter(|found| !(planted(Planted::TombstoneAsAbsent) && found.is_tombstone()));
+        self.reads.insert(key.clone(), found.cloned());
+    }
+
+    /// For the planted bug.
+    pub(crate) fn record_without_floors(&mut self, key: &Bytes, found: Option<&Found>) {
         self.reads.insert(key.clone(), found.cloned());
     }
 
@@ -112,6 +125,12 @@ impl ReadSet {
     #[must_use]
     pub fn greatest(&self) -> Version {
         self.reads.values().flatten().map(Found::version).max().unwrap_or(Version::ABSENT)
+    }
+
+    /// The ranges that were scanned.
+    #[cfg(test)]
+    pub(crate) fn ranges(&self) -> &[KeyRange] {
+        &self.ranges
     }
 
     /// The newest commit that was read from.

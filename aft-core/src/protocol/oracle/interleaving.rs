@@ -1,6 +1,6 @@
 //! Random transactions: reads, repeated reads, scans and own writes while commits arrive in any order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 use crate::protocol::write_buffer::WriteBuffer;
@@ -39,12 +39,12 @@ struct Transaction {
     reader: Reader,
     own: WriteBuffer,
     own_model: BTreeMap<usize, Option<Bytes>>,
-    coming: std::vec::IntoIter<(Number, Writes)>,
+    coming: VecDeque<(Number, Writes)>,
 }
 
 impl Transaction {
     fn arrive(&mut self) {
-        if let Some((number, writes)) = self.coming.next() {
+        if let Some((number, writes)) = self.coming.pop_front() {
             self.reader.arrive(number, &writes);
             self.reader.check();
         }
@@ -97,7 +97,7 @@ impl Transaction {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     /// Each choice is the newest that the definition allows; the rest is in [`Reader::check`].
     #[test]
@@ -106,7 +106,7 @@ proptest! {
     ) {
         let known = known.min(arrivals.len());
         let reader = Reader::begin(arrivals[..known].iter().map(|(number, writes)| (*number, writes)));
-        let coming = arrivals[known..].to_vec().into_iter();
+        let coming = arrivals[known..].iter().cloned().collect();
         let mut txn = Transaction { reader, own: WriteBuffer::default(), own_model: BTreeMap::new(), coming };
         for step in steps {
             match step {

@@ -20,7 +20,7 @@ fn kept(batch: &[(Number, Writes)]) -> Vec<&(Number, Writes)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     /// A commit is pruned exactly if every key it wrote was overwritten in the batch; never the newest of a key.
     #[test]

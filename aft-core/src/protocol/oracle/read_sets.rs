@@ -24,7 +24,7 @@ fn bounds() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     /// For a key that was not read yet, a commit is admitted exactly if none of the keys it wrote was read below it.
     /// Holds for the sets that transactions can build: what they read was admissible when they read it.
