@@ -114,10 +114,10 @@ impl Node {
         let unknown: Vec<_> = {
             let view = self.view.read();
             let known = |receipt: &&Receipt| receipt.version.is_absent() || view.contains(receipt.version);
-            receipts.iter().filter(|receipt| !known(receipt)).collect()
+            receipts.iter().filter(|receipt| !known(receipt)).cloned().collect()
         };
         futures::stream::iter(unknown)
-            .map(|receipt| self.learn_receipt(receipt))
+            .map(|receipt: Receipt| async move { self.learn_receipt(&receipt).await })
             .buffer_unordered(self.config.parallel_requests)
             .try_for_each(|()| async { Ok(()) })
             .await
