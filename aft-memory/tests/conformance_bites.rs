@@ -28,6 +28,7 @@ enum Flaw {
     ListTwice,
     ListOnePage,
     ListByFolder,
+    ListSortsSlashFirst,
     ListLagsDelete,
     ListWrongSize,
     RangeOffByOne,
@@ -67,6 +68,7 @@ const FLAWS: &[(Flaw, &[&str])] = &[
     (ListTwice, &["list_complete"]),
     (ListOnePage, &["list_complete"]),
     (ListByFolder, &["list_start_after", "list_prefix"]),
+    (ListSortsSlashFirst, &["list_order_of_marks"]),
     (ListLagsDelete, &["list_after_changes"]),
     (ListWrongSize, &["list_complete"]),
     (RangeOffByOne, &["range_edges"]),
@@ -228,6 +230,17 @@ impl Storage for Broken {
             ListTwice => plain(prefix).chain(plain(prefix).take(1)).boxed(),
             ListOnePage => plain(prefix).take(1000).boxed(),
             ListByFolder if !prefix.ends_with('/') => plain(&format!("{prefix}/")),
+            ListSortsSlashFirst => {
+                let first = |path: &str| path.replace('/', "\u{1}");
+                let listed = self.inner.list(prefix, None);
+                listed
+                    .filter(move |info| {
+                        futures::future::ready(
+                            info.as_ref().is_ok_and(|info| first(&info.path) > first(&after)),
+                        )
+                    })
+                    .boxed()
+            }
             ListWrongSize => {
                 let listed = plain(prefix);
                 listed.map(|info| info.map(|info| ObjectInfo { size: info.size.min(1), ..info })).boxed()

@@ -1,6 +1,24 @@
 //! S3, local files and every other object_store backend as stores for aft.
+//!
+//! - [`open`] takes a URL: `s3://bucket/prefix`, `file:///path`, `memory://`, and what the features `azure` and `gcp` add.
+//! - [`ObjectStorage`] makes a store of any [`object_store`] backend.
+//! - [`FileStorage`] keeps objects as local files; it does not go through object_store, whose files cannot keep the
+//!   contract (see its module).
 
+mod failure;
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 mod file;
+mod object;
+mod open;
+mod options;
 mod prefix;
+#[cfg(feature = "aws")]
+mod profile;
+#[cfg(feature = "aws")]
+mod s3;
 
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 pub use file::FileStorage;
+pub use object::ObjectStorage;
+pub use open::open;
+pub use options::{Credentials, Options};

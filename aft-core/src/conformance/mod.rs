@@ -106,6 +106,7 @@ checks![
     range::range_edges,
     list::list_complete,
     list::list_start_after,
+    list::list_order_of_marks,
     list::list_prefix,
     list::list_after_changes,
     delete::delete_absent,

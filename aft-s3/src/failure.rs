@@ -1,0 +1,219 @@
+//! What an error of object_store says about the effect.
+//!
+//! object_store tells the HTTP status of most errors only in their text (its `RetryError` cannot be named), so the
+//! text is read here; `tests/responses.rs` pins it, response by response, against the version in use.
+
+use std::fmt;
+
+use aft_core::StorageError;
+use object_store::Error;
+
+/// Which kind of request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A get or a list: nothing can have happened.
+    Read,
+    /// A create.
+    Create,
+    /// A delete.
+    Delete,
+}
+
+/// An error of object_store. Its `Display` already holds the whole chain, each level printing the next, so that it
+/// has no `source` of its own: a chain is printed once.
+struct Failure {
+    error: Error,
+    hint: Option<&'static str>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(hint) = self.hint {
+            write!(f, "{hint}: ")?;
+        }
+        let text = self.error.to_string();
+        // The XML of an answer may hold what was signed; its code and message say enough.
+        match text.find('<') {
+            None => f.write_str(&text),
+            Some(body) => {
+                f.write_str(text[..body].trim_end())?;
+                let parts = ["Code", "Message"].map(|tag| element(&text, tag).unwrap_or_default());
+                write!(f, " {}: {}", parts[0], parts[1])
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The text of the first element of this name.
+fn element<'a>(text: &'a str, tag: &str) -> Option<&'a str> {
+    let rest = &text[text.find(&format!("<{tag}>"))? + tag.len() + 2..];
+    rest.split('<').next()
+}
+
+/// The HTTP status of the answer, where there was one.
+fn status(text: &str) -> Option<u16> {
+    let rest = text.split("Server returned non-2xx status code: ").nth(1)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// S3's own name for the error, of a whole request or of one path of a bulk delete.
+fn code(text: &str) -> Option<&str> {
+    let of_path = || text.split("(code: ").nth(1)?.split(')').next();
+    element(text, "Code").or_else(of_path)
+}
+
+/// Whether no connection came about, so that nothing was sent.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+fn never_sent(error: &Error) -> bool {
+    use std::error::Error as _;
+
+    use object_store::client::{HttpError, HttpErrorKind};
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(http) = error.downcast_ref::<HttpError>() {
+            return http.kind() == HttpErrorKind::Connect;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
+fn never_sent(_: &Error) -> bool {
+    false
+}
+
+type Kind = fn(String) -> StorageError;
+
+/// What is meant by S3's codes that say more than their status.
+fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
+    let (kind, hint): (Kind, &'static str) = match code {
+        "NoSuchBucket" => (StorageError::invalid, "there is no such bucket"),
+        "NoSuchUpload" => (StorageError::unknown, "the upload was lost"),
+        "RequestTimeTooSkewed" => {
+            (StorageError::denied, "the clock of this machine is too far from the store's")
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
+            (StorageError::denied, "the credentials have expired")
+        }
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => {
+            (StorageError::denied, "the credentials do not allow this")
+        }
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => {
+            (StorageError::denied, "the credentials are not accepted")
+        }
+        "EntityTooLarge" => (StorageError::invalid, "the object is too large for the store"),
+        "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "InsufficientCapacity" => {
+            (StorageError::invalid, "the store is full")
+        }
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            (StorageError::invalid, "the bucket is in another region, or at another endpoint")
+        }
+        // Refused because the body did not arrive as announced: trying again may help.
+        "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch" => {
+            return Some((StorageError::unavailable, None));
+        }
+        "RequestTimeout" => return Some((StorageError::unknown, None)),
+        _ => return None,
+    };
+    Some((kind, Some(hint)))
+}
+
+/// What is meant by a status without a telling code.
+fn by_status(status: u16) -> Option<(Kind, Option<&'static str>)> {
+    let (kind, hint): (Kind, Option<&'static str>) = match status {
+        300..=399 => (StorageError::invalid, Some("the bucket is in another region, or at another endpoint")),
+        401 | 403 => (StorageError::denied, None),
+        408 => (StorageError::unknown, None),
+        413 => (StorageError::invalid, Some("the object is too large for the store")),
+        429 => (StorageError::unavailable, None),
+        507 => (StorageError::invalid, Some("the store is full")),
+        501 => (StorageError::invalid, Some("the store does not support this")),
+        400..=499 => (StorageError::invalid, None),
+        _ => return None,
+    };
+    Some((kind, hint))
+}
+
+/// Whether it is the bucket that was not found.
+pub(crate) fn is_missing_bucket(error: &Error) -> bool {
+    code(&error.to_string()) == Some("NoSuchBucket")
+}
+
+/// The error of a request at `path`.
+pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
+    let text = error.to_string();
+    let told = code(&text).and_then(by_code);
+    let (kind, hint) = match &error {
+        _ if told.is_some() => told.unwrap_or((StorageError::unknown, None)),
+        Error::NotFound { .. } if request == Request::Read => (StorageError::not_found as Kind, None),
+        Error::NotFound { .. } => (StorageError::invalid as Kind, Some("there is no such bucket")),
+        Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }
+            if request == Request::Create =>
+        {
+            (StorageError::already_exists as Kind, None)
+        }
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            (StorageError::denied as Kind, None)
+        }
+        Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::InvalidPath { .. }
+        | Error::UnknownConfigurationKey { .. } => (StorageError::invalid as Kind, None),
+        Error::Generic { .. } if text.contains("Received redirect without LOCATION") => {
+            (StorageError::invalid as Kind, Some("the bucket is in another region, or at another endpoint"))
+        }
+        Error::Generic { .. } if never_sent(&error) => {
+            (StorageError::unavailable as Kind, no_credentials(&text))
+        }
+        Error::Generic { .. } => status(&text)
+            .and_then(by_status)
+            .unwrap_or((StorageError::unknown as Kind, no_credentials(&text))),
+        _ => (StorageError::unknown as Kind, None),
+    };
+    let kind = kind(path.to_owned());
+    let settled = match kind {
+        // A read has no effect that could be unknown.
+        StorageError::Unknown { path, source } if request == Request::Read => {
+            StorageError::Unavailable { path, source }
+        }
+        other => other,
+    };
+    settled.with_source(Failure { error, hint })
+}
+
+/// The metadata service is the last place where credentials are looked for; on most machines there is none.
+fn no_credentials(text: &str) -> Option<&'static str> {
+    let asked = text.contains("169.254.169.254") || text.contains("fd00:ec2::254");
+    asked.then_some(
+        "no credentials in the settings, the environment or a profile, and no machine role answered",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_code_are_found_in_the_text() {
+        let text = "Generic S3 error: Error performing PUT http://h/b/k in 1ms - Server returned non-2xx status code: \
+                    507 Insufficient Storage: <Error><Code>X</Code><Message>full</Message><Sign>hush</Sign></Error>";
+        assert_eq!((status(text), code(text)), (Some(507), Some("X")));
+        assert_eq!(
+            code("DeleteObjects request failed for key k: no (code: AccessDenied)"),
+            Some("AccessDenied")
+        );
+        assert_eq!((status("Generic S3 error: timeout"), code("timeout")), (None, None));
+        let failure = Failure { error: Error::Generic { store: "S3", source: text.into() }, hint: None };
+        let shown = format!("{failure} {failure:?}");
+        assert!(shown.contains("X: full") && !shown.contains("hush"), "{shown}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What each answer of a server means: one line is one answer. This pins the texts in which object_store tells them.
+
+#![cfg(feature = "aws")]
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aft_core::{Storage, StorageError};
+use aft_s3::{Credentials, Options, open};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// What the server does with every request.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Status(u16, &'static str),
+    Closed,
+    Nothing,
+}
+
+use Answer::{Closed, Nothing, Status};
+
+/// A server that gives one answer to everything, and counts the requests.
+async fn server(answer: Answer) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 16_384];
+            let _ = socket.read(&mut request).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            match answer {
+                Closed => {}
+                Nothing => tokio::time::sleep(Duration::from_secs(30)).await,
+                Status(status, code) => {
+                    let body = match code {
+                        "" => String::new(),
+                        code => format!(
+                            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>why</Message>\
+                             <StringToSign>hush</StringToSign></Error>"
+                        ),
+                    };
+                    let head = format!(
+                        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                        body.len()
+                    );
+                    let _ = socket.write_all((head + &body).as_bytes()).await;
+                }
+            }
+        }
+    });
+    (endpoint, requests)
+}
+
+fn store(endpoint: String) -> Arc<dyn Storage> {
+    let credentials = Credentials {
+        access_key_id: "key".into(),
+        secret_access_key: "secret-hush".into(),
+        session_token: None,
+    };
+    let options = Options {
+        endpoint: Some(endpoint),
+        credentials: Some(credentials),
+        request_timeout: Duration::from_secs(2),
+        ..Options::default()
+    };
+    open("s3://bucket/prefix", options).unwrap()
+}
+
+fn kind(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::NotFound { .. } => "NotFound",
+        StorageError::AlreadyExists { .. } => "AlreadyExists",
+        StorageError::Unavailable { .. } => "Unavailable",
+        StorageError::Unknown { .. } => "Unknown",
+        StorageError::Denied { .. } => "Denied",
+        StorageError::Invalid { .. } => "Invalid",
+    }
+}
+
+async fn errors(storage: &dyn Storage) -> [StorageError; 4] {
+    [
+        storage.create("a", Bytes::from_static(b"x")).await.unwrap_err(),
+        storage.get("a").await.unwrap_err(),
+        storage.list("a/", None).try_next().await.unwrap_err(),
+        storage.delete(&["a".to_owned()]).await.unwrap_err(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_answer_says_what_is_certain() {
+    let open = "Unknown";
+    let retry = "Unavailable";
+    // the answer; then what it means to a create, a get, a list, a delete
+    let cases = [
+        (Status(412, "PreconditionFailed"), ["AlreadyExists", retry, "Invalid", open]),
+        (Status(409, "ConditionalRequestConflict"), ["AlreadyExists", retry, "Invalid", open]),
+        (Status(404, "NoSuchBucket"), ["Invalid"; 4]),
+        (Status(403, "AccessDenied"), ["Denied"; 4]),
+        (Status(403, "SignatureDoesNotMatch"), ["Denied"; 4]),
+        (Status(403, "RequestTimeTooSkewed"), ["Denied"; 4]),
+        (Status(403, ""), ["Denied"; 4]),
+        (Status(401, ""), ["Denied"; 4]),
+        (Status(400, "ExpiredToken"), ["Denied"; 4]),
+        (Status(400, "RequestTimeout"), [open, retry, retry, open]),
+        (Status(400, "IncompleteBody"), [retry; 4]),
+        (Status(400, "InvalidRequest"), ["Invalid"; 4]),
+        (Status(400, "EntityTooLarge"), ["Invalid"; 4]),
+        (Status(301, "PermanentRedirect"), ["Invalid"; 4]),
+        (Status(413, ""), ["Invalid"; 4]),
+        (Status(501, "NotImplemented"), ["Invalid"; 4]),
+        (Status(507, "InsufficientStorage"), ["Invalid"; 4]),
+        (Status(507, ""), ["Invalid"; 4]),
+        (Status(429, ""), [retry; 4]),
+        (Status(500, "InternalError"), [open, retry, retry, open]),
+        (Status(502, ""), [open, retry, retry, open]),
+        (Status(503, "SlowDown"), [open, retry, retry, open]),
+        (Closed, [open, retry, retry, open]),
+        (Nothing, [open, retry, retry, open]),
+    ];
+    let check = |(answer, expected): (Answer, [&'static str; 4])| async move {
+        let (endpoint, _) = server(answer).await;
+        let errors = errors(&*store(endpoint)).await;
+        for error in &errors {
+            let text = format!("{error} {error:?} {}", error.source().unwrap());
+            assert!(!text.contains("hush"), "{answer:?}: {text}");
+            assert!(error.source().unwrap().source().is_none(), "the cause is printed once");
+        }
+        (answer, errors.each_ref().map(kind), expected)
+    };
+    let mut checked = stream::iter(cases.map(check)).buffer_unordered(4);
+    while let Some((answer, seen, expected)) = checked.next().await {
+        assert_eq!(seen, expected, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let seen = errors(&*store(endpoint)).await.each_ref().map(kind);
+    assert_eq!(seen, ["Unavailable"; 4]);
+}
+
+#[tokio::test]
+async fn creates_are_sent_once_and_reads_again() {
+    for answer in [Status(500, "InternalError"), Status(503, "SlowDown"), Closed] {
+        let (endpoint, requests) = server(answer).await;
+        let storage = store(endpoint);
+        let unknown = storage.create("a", Bytes::new()).await.unwrap_err();
+        assert!(matches!(unknown, StorageError::Unknown { .. }), "{unknown:?}");
+        assert_eq!(requests.swap(0, Ordering::SeqCst), 1, "{answer:?}");
+        storage.get("a").await.unwrap_err();
+        assert!(requests.load(Ordering::SeqCst) > 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn hints_are_clear() {
+    for (answer, hint) in [
+        (Status(404, "NoSuchBucket"), "no such bucket"),
+        (Status(403, "RequestTimeTooSkewed"), "clock"),
+        (Status(400, "ExpiredToken"), "expired"),
+        (Status(507, ""), "full"),
+        (Status(301, "PermanentRedirect"), "region"),
+    ] {
+        let (endpoint, _) = server(answer).await;
+        let error = store(endpoint).create("a", Bytes::new()).await.unwrap_err();
+        let text = error.source().unwrap().to_string();
+        assert!(text.contains(hint), "{answer:?}: {text}");
+    }
+}
