@@ -116,8 +116,9 @@ impl Node {
             let known = |receipt: &&Receipt| receipt.version.is_absent() || view.contains(receipt.version);
             receipts.iter().filter(|receipt| !known(receipt)).collect()
         };
-        futures::stream::iter(unknown)
-            .map(|receipt| self.learn_receipt(receipt))
+        // Made before they are streamed: a closure over a borrowed receipt would keep `begin` from being spawned.
+        let flights: Vec<_> = unknown.into_iter().map(|receipt| self.learn_receipt(receipt)).collect();
+        futures::stream::iter(flights)
             .buffer_unordered(self.config.parallel_requests)
             .try_for_each(|()| async { Ok(()) })
             .await
