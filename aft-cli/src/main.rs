@@ -1,2 +1,69 @@
-//! The command line of aft.
-fn main() {}
+//! `aft`: the command line of aft stores.
+
+mod args;
+mod del;
+mod demo;
+mod exit;
+mod export;
+mod failure;
+mod get;
+mod import;
+mod key;
+mod log;
+mod logging;
+mod ls;
+mod output;
+mod progress;
+mod put;
+mod status;
+mod store;
+mod sweep;
+mod tree;
+
+use std::io::stderr;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::store::Store;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.common.json;
+    logging::start(arguments.common.verbose);
+    let Err(failure) = start(arguments) else { return Exit::Done.into() };
+    // Where stderr is gone too, the exit code is all that can be said.
+    let _ = failure.report(&mut stderr().lock(), json);
+    failure.exit().into()
+}
+
+fn start(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|cause| Failure::io("cannot start", cause))?;
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { common, command } = arguments;
+    let output = Output::new(common.json);
+    if let Command::Demo(args) = command {
+        let store = common.store.as_deref().map(|flag| Store::find(Some(flag))).transpose()?;
+        return demo::run(args, store, &output).await;
+    }
+    let store = Store::find(common.store.as_deref())?;
+    match command {
+        Command::Put(args) => put::run(args, &store, &output).await,
+        Command::Get(args) => get::run(args, &store, &output).await,
+        Command::Del(args) => del::run(args, &store, &output).await,
+        Command::Ls(args) => ls::run(args, &store, &output).await,
+        Command::Import(args) => import::run(args, &store, &output).await,
+        Command::Export(args) => export::run(args, &store, &output).await,
+        Command::Log(args) => log::run(args, &store, &output).await,
+        Command::Status(_) => status::run(&store, &output).await,
+        Command::Sweep(_) => sweep::run(&store, &output).await,
+        Command::Demo(_) => Ok(()),
+    }
+}

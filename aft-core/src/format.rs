@@ -8,3 +8,5 @@ pub mod feed;
 pub mod marker;
 pub mod name;
 pub mod record;
+#[cfg(test)]
+mod stored;

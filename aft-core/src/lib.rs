@@ -1,4 +1,95 @@
-//! Atomic, exactly-once transactions over any object store.
+//! Atomic, exactly-once transactions over any object store, without a server, a lock or a coordinator.
+//!
+//! A transaction reads and writes any number of keys. Its writes become visible all at once or not at all, to every
+//! process that opened the same store. The one thing that a store must be able to do is to make an object only where
+//! none is; everything else follows from that. aft implements the read-atomic protocol of AFT (Sreekanti et al., "A
+//! Fault-Tolerance Shim for Serverless Computing", EuroSys 2020), whose isolation level is that of RAMP (Bailis et al.,
+//! "Scalable Atomic Visibility with RAMP Transactions", SIGMOD 2014).
+//!
+//! # Quick start
+//!
+//! ```
+//! use std::sync::Arc;
+//! use aft_core::{Aft, Begin, CommitOutcome, Config, TxnId};
+//! use aft_memory::MemoryStorage;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await?;
+//!
+//! // An id that comes with the event makes every retry the same transaction: it commits once.
+//! let id = TxnId::new();
+//! for attempt in 0..2 {
+//!     let mut tx = aft.begin_with(Begin::new().id(id)).await?;
+//!     tx.put("order/4711", "paid")?;
+//!     tx.put("stock/apples", "99")?;
+//!     tx.set_result("receipt no. 1")?;
+//!     let commit = tx.commit().await?;
+//!     assert_eq!(commit.outcome == CommitOutcome::Replayed, attempt == 1);
+//!     assert_eq!(commit.result.as_deref(), Some(&b"receipt no. 1"[..]));
+//! }
+//!
+//! let mut tx = aft.begin().await?;
+//! assert_eq!(tx.scan_prefix("order/").await?.len(), 1);
+//! assert_eq!(tx.get("stock/apples").await?.as_deref(), Some(&b"99"[..]));
+//! aft.close().await?;
+//! # Ok::<(), aft_core::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! The store above lives in this process. `aft_s3::open(url, options)` opens `s3://bucket/prefix` and
+//! `file:///folder`, and any other implementation of [`Storage`] does as well. A node needs a Tokio runtime with
+//! timers, also for [`Transaction::put`], which starts uploads.
+//!
+//! # What it guarantees
+//!
+//! - **No dirty reads**: only committed transactions are read.
+//! - **No fractured reads** (AFT, section 3.2): whoever read what a commit wrote reads, of everything else that the
+//!   commit wrote, that or something newer. An absent key counts as read, and so does every key of a scanned range.
+//! - **Read your writes** and **repeatable reads**, deletes included (AFT, section 3.5).
+//! - **Exactly once** (AFT, section 3.1): one transaction id commits at most once, whichever processes retry or race
+//!   it, and a retry gets the outcome and the stored result of the attempt that won.
+//! - **Durable when acknowledged**: a commit survives every process, and becomes visible everywhere without the one that
+//!   made it (AFT, section 4.2).
+//! - **Causal versions**: a commit's version exceeds every version that it read, whatever the clocks say.
+//!
+//! It does not guarantee serializability (two transactions that read the same state may both commit: write skew and
+//! lost updates are possible), nor that other nodes see a commit at once. They see it within
+//! [`Config::max_staleness`] and [`Config::feed_interval`]; whoever holds its [`Receipt`] sees it at once.
+//!
+//! # The public names
+//!
+//! | for | names |
+//! |---|---|
+//! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
+//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`KeyRange`], [`ScanPages`] |
+//! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
+//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`] |
+//! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
+//! | time | [`Clock`], [`SystemClock`] |
+//! | errors | [`Error`], [`ErrorKind`], [`BoxError`] |
+//!
+//! # Errors
+//!
+//! Every call returns [`Error`]. Its [`kind`](Error::kind) says what the caller should do, its text what happened, to
+//! which transaction and what became of it; the cause is its `source`. Two kinds ask for care:
+//! [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) means that a commit may have happened and
+//! [`Aft::outcome`] will tell, and [`Unpublished`](ErrorKind::Unpublished) means that it did happen. A future of
+//! [`Transaction::commit`] that is dropped before it ends leaves the same question as `OutcomeUnknown`.
+//!
+//! # Limits
+//!
+//! | what | limit |
+//! |---|---|
+//! | key | 1 to [`MAX_KEY_BYTES`] bytes |
+//! | value | [`Config::max_value_bytes`], 256 MiB unless set otherwise |
+//! | keys of one transaction | what fits one record of [`Config::max_record_bytes`]: some tens of thousands |
+//! | bytes of one transaction | [`Config::max_transaction_bytes`], held in memory until it ends |
+//! | stored result | [`MAX_RESULT_BYTES`] |
+//! | age of a transaction | [`Config::transaction_lifetime`], 15 minutes unless set otherwise |
+//! | clocks of the nodes | within [`Config::max_clock_skew`] of the store's; a node beyond it refuses to commit |
+//!
+//! This version neither collects garbage nor makes checkpoints: a store only grows, a node holds the keys (not the
+//! values) of every commit in memory, and opening a store reads its whole feed.
 
 mod clock;
 mod config;
@@ -8,6 +99,14 @@ mod error;
 mod format;
 mod node;
 mod path;
+#[cfg(feature = "planted-bugs")]
+#[doc(hidden)]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod protocol;
 mod receipt;
 mod rng;
@@ -28,3 +127,8 @@ pub use receipt::Receipt;
 pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
 pub use txn_id::TxnId;
 pub use version::{Timestamp, Version};
+
+/// The examples of the readme compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

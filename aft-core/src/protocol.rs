@@ -5,6 +5,8 @@
 pub mod choose;
 pub mod clock_check;
 pub mod key_range;
+#[cfg(test)]
+mod oracle;
 pub mod prune;
 pub mod read_set;
 pub mod timeliness;

@@ -60,17 +60,19 @@ impl Counts {
 
     pub(crate) fn of(log: &[Request]) -> Self {
         let mut counts = Self::default();
-        for request in log {
-            let (kind, bytes) = match request.operation {
-                Operation::Get => (&mut counts.gets, &mut counts.bytes_read),
-                Operation::GetRange => (&mut counts.range_gets, &mut counts.bytes_read),
-                Operation::Create => (&mut counts.creates, &mut counts.bytes_written),
-                Operation::List => (&mut counts.lists, &mut counts.bytes_read),
-                Operation::Delete => (&mut counts.deletes, &mut counts.bytes_written),
-            };
-            *kind += 1;
-            *bytes += request.bytes;
-        }
+        log.iter().for_each(|request| counts.add(request.operation, request.bytes));
         counts
+    }
+
+    pub(crate) fn add(&mut self, operation: Operation, bytes: u64) {
+        let (kind, sum) = match operation {
+            Operation::Get => (&mut self.gets, &mut self.bytes_read),
+            Operation::GetRange => (&mut self.range_gets, &mut self.bytes_read),
+            Operation::Create => (&mut self.creates, &mut self.bytes_written),
+            Operation::List => (&mut self.lists, &mut self.bytes_read),
+            Operation::Delete => (&mut self.deletes, &mut self.bytes_written),
+        };
+        *kind += 1;
+        *sum += bytes;
     }
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Failure {
             Some(body) => {
                 f.write_str(text[..body].trim_end())?;
                 let parts = ["Code", "Message"].map(|tag| element(&text, tag).unwrap_or_default());
-                write!(f, " {}: {}", parts[0], parts[1])
+                parts.iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, " {part}"))
             }
         }
     }
@@ -174,11 +174,12 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
         Error::Generic { .. } if never_sent(&error) => {
             (StorageError::unavailable as Kind, no_credentials(&text))
         }
-        Error::Generic { .. } => status(&text)
-            .and_then(by_status)
-            .unwrap_or((StorageError::unknown as Kind, no_credentials(&text))),
+        Error::Generic { .. } => {
+            status(&text).and_then(by_status).unwrap_or((StorageError::unknown as Kind, None))
+        }
         _ => (StorageError::unknown as Kind, None),
     };
+    let hint = no_credentials(&text).or(hint);
     let kind = kind(path.to_owned());
     let settled = match kind {
         // A read has no effect that could be unknown.
@@ -214,6 +215,6 @@ mod tests {
         assert_eq!((status("Generic S3 error: timeout"), code("timeout")), (None, None));
         let failure = Failure { error: Error::Generic { store: "S3", source: text.into() }, hint: None };
         let shown = format!("{failure} {failure:?}");
-        assert!(shown.contains("X: full") && !shown.contains("hush"), "{shown}");
+        assert!(shown.contains("X full") && !shown.contains("hush"), "{shown}");
     }
 }

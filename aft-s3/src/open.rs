@@ -99,6 +99,13 @@ fn s3(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
 #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
 const UNSUPPORTED: &str = "this build has no support for it: see the features of aft-s3";
 
+/// The part of the bucket that `url` names.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+pub(crate) fn prefix_of(url: &Url) -> Result<String, StorageError> {
+    let path = object_store::path::Path::from_url_path(url.path());
+    path.map(Into::into).map_err(|error| StorageError::invalid(url.as_str()).with_source(error))
+}
+
 /// How reads are retried inside the client: little, since the core repeats what it must.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 pub(crate) fn retries(max_retries: usize, options: &Options) -> object_store::RetryConfig {
@@ -121,7 +128,7 @@ fn azure(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError>
             builder.build().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
         Ok(Arc::new(built))
     };
-    let storage = crate::ObjectStorage::new(build(options.read_retries)?, url.path());
+    let storage = crate::ObjectStorage::new(build(options.read_retries)?, prefix_of(url)?);
     Ok(Arc::new(storage.with_creates(build(0)?)))
 }
 
@@ -136,7 +143,7 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
         Ok(Arc::new(built))
     };
     let reads = build(options.read_retries)?;
-    let storage = crate::ObjectStorage::new(Arc::<GoogleCloudStorage>::clone(&reads), url.path());
+    let storage = crate::ObjectStorage::new(Arc::<GoogleCloudStorage>::clone(&reads), prefix_of(url)?);
     Ok(Arc::new(storage.with_creates(build(0)?).with_lister(reads)))
 }
 

@@ -61,7 +61,7 @@ impl Profile {
         Self::from_files(asked.as_deref(), files.0.as_deref(), files.1.as_deref())
     }
 
-    fn from_files(
+    pub(crate) fn from_files(
         asked: Option<&str>,
         credentials: Option<&Path>,
         config: Option<&Path>,

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aft_core::StorageError;
-use object_store::ClientConfigKey;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
+use object_store::{ClientConfigKey, StaticCredentialProvider};
 use url::{Host, Url};
 
 use crate::ObjectStorage;
-use crate::open::{invalid, retries};
+use crate::open::{invalid, prefix_of, retries};
 use crate::options::Options;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileError};
 
 /// Two clients for one bucket: reads are retried inside, creates are not. They share their credentials.
 pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, StorageError> {
@@ -24,7 +24,7 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, Storag
     let reads = build(builder.clone().with_retry(retries(options.read_retries, options)))?;
     let credentials = Arc::clone(reads.credentials());
     let creates = build(builder.with_credentials(credentials).with_retry(retries(0, options)))?;
-    let storage = ObjectStorage::new(Arc::<AmazonS3>::clone(&reads), url.path());
+    let storage = ObjectStorage::new(Arc::<AmazonS3>::clone(&reads), prefix_of(url)?);
     Ok(storage.with_creates(creates).with_lister(reads))
 }
 
@@ -43,7 +43,10 @@ fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageEr
     if options.virtual_hosted_style {
         builder = builder.with_virtual_hosted_style_request(true);
     }
-    builder = with_profile(builder, url, options)?;
+    let wrong = |error| StorageError::invalid(url.as_str()).with_source(error);
+    if let Some(profile) = Profile::load(options.profile.as_deref()).map_err(wrong)? {
+        builder = with_profile(builder, &profile, options).map_err(wrong)?;
+    }
     if let Some(region) = &options.region {
         builder = builder.with_region(region);
     }
@@ -51,11 +54,13 @@ fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageEr
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
     if let Some(key) = &options.credentials {
-        builder =
-            builder.with_access_key_id(&key.access_key_id).with_secret_access_key(&key.secret_access_key);
-        if let Some(token) = &key.session_token {
-            builder = builder.with_token(token);
-        }
+        // As a whole, so that no token of the environment is mixed with a key of the options.
+        let key = AwsCredential {
+            key_id: key.access_key_id.clone(),
+            secret_key: key.secret_access_key.clone(),
+            token: key.session_token.clone(),
+        };
+        builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(key)));
     }
     check_endpoint(builder, url, options)
 }
@@ -63,37 +68,35 @@ fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageEr
 /// Fills what neither the options nor the environment say from the profile.
 fn with_profile(
     mut builder: AmazonS3Builder,
-    url: &Url,
+    profile: &Profile,
     options: &Options,
-) -> Result<AmazonS3Builder, StorageError> {
-    let has = |builder: &AmazonS3Builder, key| builder.get_config_value(&key).is_some();
-    // A profile that was asked for by name comes before the keys of the environment; the default one after them.
-    let signed = options.credentials.is_some()
-        || has(&builder, AmazonS3ConfigKey::SkipSignature)
-        || (options.profile.is_none()
-            && (has(&builder, AmazonS3ConfigKey::AccessKeyId)
-                || has(&builder, AmazonS3ConfigKey::WebIdentityTokenFile)
-                || has(&builder, AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
-                || has(&builder, AmazonS3ConfigKey::ContainerCredentialsFullUri)));
-    let profile = Profile::load(options.profile.as_deref())
-        .map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
-    let Some(profile) = profile else { return Ok(builder) };
-    let has_region =
-        has(&builder, AmazonS3ConfigKey::Region) || has(&builder, AmazonS3ConfigKey::DefaultRegion);
-    if let Some(region) = profile.region.as_ref().filter(|_| !has_region) {
+) -> Result<AmazonS3Builder, ProfileError> {
+    use AmazonS3ConfigKey as Key;
+    let any = |builder: &AmazonS3Builder, keys: &[Key]| {
+        keys.iter().any(|key| builder.get_config_value(key).is_some())
+    };
+    if let Some(region) =
+        profile.region.as_ref().filter(|_| !any(&builder, &[Key::Region, Key::DefaultRegion]))
+    {
         builder = builder.with_region(region);
     }
-    let has_endpoint =
-        has(&builder, AmazonS3ConfigKey::Endpoint) || has(&builder, AmazonS3ConfigKey::S3Endpoint);
-    if let Some(endpoint) = profile.endpoint_url.as_ref().filter(|_| !has_endpoint) {
+    let endpoint = profile.endpoint_url.as_ref();
+    if let Some(endpoint) = endpoint.filter(|_| !any(&builder, &[Key::Endpoint, Key::S3Endpoint])) {
         builder = builder.with_endpoint(endpoint);
     }
-    if signed {
+    // A profile that was asked for by name comes before the keys of the environment; any other after them.
+    let environment = [
+        Key::AccessKeyId,
+        Key::WebIdentityTokenFile,
+        Key::ContainerCredentialsRelativeUri,
+        Key::ContainerCredentialsFullUri,
+    ];
+    let unsigned = builder.get_config_value(&Key::SkipSignature).as_deref() == Some("true");
+    let found = options.profile.is_none() && any(&builder, &environment);
+    if options.credentials.is_some() || unsigned || found {
         return Ok(builder);
     }
-    let credentials =
-        profile.credentials().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
-    Ok(match credentials {
+    Ok(match profile.credentials()? {
         Some(credentials) => builder.with_credentials(Arc::new(credentials)),
         None => builder,
     })
@@ -153,6 +156,30 @@ mod tests {
         {
             assert!(!is_local(&Url::parse(other).unwrap()), "{other}");
         }
+    }
+
+    #[test]
+    fn a_profile_fills_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("credentials");
+        let text = "[p]\naws_access_key_id = id\naws_secret_access_key = key\nregion = r\nendpoint_url = http://[::1]:1";
+        std::fs::write(&file, text).unwrap();
+        let profile = Profile::from_files(Some("p"), Some(&file), None).unwrap().unwrap();
+        let key_of = |builder: AmazonS3Builder, options: Options| {
+            let builder = with_profile(builder.with_bucket_name("b"), &profile, &options).unwrap();
+            let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap();
+            let built = builder.with_allow_http(true).build().unwrap();
+            let credentials = Arc::clone(built.credentials());
+            (futures::executor::block_on(credentials.get_credential()).unwrap().key_id.clone(), region)
+        };
+        let environment = || {
+            let builder = AmazonS3Builder::new().with_access_key_id("env").with_secret_access_key("x");
+            builder.with_region("env")
+        };
+        let named = Options { profile: Some("p".into()), ..Options::default() };
+        assert_eq!(key_of(AmazonS3Builder::new(), Options::default()), ("id".into(), "r".into()));
+        assert_eq!(key_of(environment(), Options::default()), ("env".into(), "env".into()));
+        assert_eq!(key_of(environment(), named), ("id".into(), "env".into()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Tests run on a current-thread runtime whose time is paused: it jumps to the next timer when nothing else can run,
 //! so that waits cost nothing and a test replays exactly.
 
+pub mod history;
 mod world;
 
-pub use world::{NodeClock, World};
+pub use world::{NodeClock, World, get, put};

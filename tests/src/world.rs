@@ -94,7 +94,6 @@ impl World {
     }
 
     /// A node to be configured further.
-    #[must_use]
     pub fn builder(&self) -> Builder {
         let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
         Aft::builder(Arc::new(self.storage.clone())).config(Self::config()).clock(self.clock()).rng_seed(seed)
@@ -108,4 +107,26 @@ impl World {
     pub async fn node(&self) -> Aft {
         self.builder().open().await.expect("the store opens")
     }
+}
+
+/// Commits one key under a fresh id.
+///
+/// # Panics
+/// Where that fails.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn put(node: &Aft, key: &str, value: &str) -> aft_core::Receipt {
+    let mut tx = node.begin().await.expect("a transaction begins");
+    tx.put(key, value.to_owned()).expect("a small value is taken");
+    tx.commit().await.expect("the commit happens").receipt
+}
+
+/// What a transaction that begins now reads for a key.
+///
+/// # Panics
+/// Where that fails.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn get(node: &Aft, key: &str) -> Option<String> {
+    let mut tx = node.begin().await.expect("a transaction begins");
+    let value = tx.get(key).await.expect("the key is read");
+    value.map(|value| String::from_utf8_lossy(&value).into_owned())
 }

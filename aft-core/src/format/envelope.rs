@@ -111,6 +111,9 @@ pub fn open(kind: Kind, object: &Bytes) -> Result<(Bytes, usize), FormatError> {
     if version != FORMAT_VERSION {
         return Err(FormatError::UnsupportedVersion(version));
     }
+    if header[6..8] != [0; 2] || header[12..16] != [0; 4] {
+        return Err(FormatError::Malformed("a header with bytes that have no meaning yet"));
+    }
     let meta_len = u64::from(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
     let payload_len = read_u64(header, 16);
     let expected = (HEADER_LEN as u64).saturating_add(meta_len).saturating_add(payload_len);

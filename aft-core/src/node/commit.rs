@@ -14,6 +14,7 @@ use crate::node::register::{Decided, Looked, Proposal};
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
 use crate::node::{Outcome, clock_error};
+use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::Void;
 use crate::protocol::view::{self, Home};
 use crate::receipt::Receipt;
@@ -70,7 +71,9 @@ impl Transaction {
             return Ok(self.read_only_commit());
         }
         self.node.check_writable()?;
-        if let Err(error) = self.check_alive() {
+        if !planted(Planted::NoExpiryCheck)
+            && let Err(error) = self.check_alive()
+        {
             return self.too_old(error).await;
         }
         self.wait_for_room().await?;
@@ -80,6 +83,7 @@ impl Transaction {
             Err(error) if error.kind() == ErrorKind::Expired => return self.too_old(error).await,
             Err(error) => return Err(error),
         };
+        self.plant_before_decision(&draft).await;
         match self.node.decide(&self.store, &proposal).await? {
             Decided::Ours => {
                 let base = (proposal.bytes.len() as u64).saturating_sub(draft.record.inline_len());
@@ -88,6 +92,23 @@ impl Transaction {
                 self.acknowledge(&commit, draft).await
             }
             Decided::Read(looked) => self.read_decision(looked, draft).await,
+        }
+    }
+
+    /// For planted bugs: what must only happen once the decision is made.
+    async fn plant_before_decision(&self, draft: &Draft) {
+        if planted(Planted::PublishBeforeDecision) {
+            let commit = Arc::new(view::Commit::new(&draft.record, self.id, Home::Decision { base: 0 }));
+            let now = self.node.now();
+            self.node.feed.lock().push(Publication::new(commit, None, &draft.payload), now);
+            self.node.wake.notify_one();
+        }
+        if planted(Planted::CacheBeforeDecision) {
+            for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
+                if let Some(value) = value {
+                    self.node.cache.put((self.id, ordinal), value).await;
+                }
+            }
         }
     }
 
@@ -133,6 +154,10 @@ impl Transaction {
         for (n, value) in moved {
             self.upload(n, value);
         }
+        if planted(Planted::AckBeforeUpload) {
+            self.uploads.detach();
+            return Ok(());
+        }
         let needed: Vec<_> = self.buffer.objects().collect();
         self.uploads.finish(needed.into_iter()).await
     }
@@ -144,9 +169,17 @@ impl Transaction {
         let since = self.node.now();
         let clock = {
             let mut time = self.node.time.lock();
-            time.hybrid.take(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock)
+            if planted(Planted::WallClockVersion) {
+                time.hybrid = crate::version::HybridClock::default();
+                time.hybrid.take(since.wall_ms, self.id.start_ms(), Timestamp::default())
+            } else {
+                time.hybrid.take(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock)
+            }
         };
         let lifetime_ms = self.node.limits.lifetime_ms;
+        if planted(Planted::NoExpiryCheck) {
+            return self.draft_at(clock, since);
+        }
         if self.age_ms() > lifetime_ms || clock.ms().saturating_sub(self.id.start_ms()) > lifetime_ms {
             return Err(expired(self.id, lifetime_ms));
         }
@@ -185,6 +218,10 @@ impl Transaction {
                     let message = "its decision commits other transactions; the store is damaged";
                     return Err(Error::new(ErrorKind::Corrupt, message).with_txn(self.id));
                 };
+                if planted(Planted::AcceptForeignDecision) && attempt != self.attempt {
+                    let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
+                    return self.acknowledge(&commit, draft).await;
+                }
                 if attempt == self.attempt {
                     return self.acknowledge(&own.commit, draft).await;
                 }

@@ -16,6 +16,7 @@ use crate::node::Node;
 use crate::node::feed_queue::{Publication, feed_of, objects_of};
 use crate::node::stats::add;
 use crate::node::store::backoff;
+use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 
@@ -99,6 +100,9 @@ impl Node {
         let name = FeedName { time_ms, node: self.number, seq };
         let path = name.to_string();
         let created = self.store.create(&path, bytes).await;
+        if planted(Planted::TrustFeedCreate) {
+            return Ok(true);
+        }
         let answered = self.now();
         if created.is_ok() {
             self.known.lock().note_own(name, sent, answered);

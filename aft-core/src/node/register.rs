@@ -14,6 +14,7 @@ use crate::format::decision::{Decision, Decoded, Verdict};
 use crate::format::name::ObjectName;
 use crate::node::store::{Store, backoff, patiently};
 use crate::node::{Node, format_error};
+use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{StoreTime, Void};
 use crate::protocol::view::{Commit, Home};
@@ -63,8 +64,9 @@ pub(crate) struct Proposal {
     pub(crate) since: LocalTime,
 }
 
-/// Tries before a decision is given up as unknown: about 75 s of waiting, unless the commit deadline ends it earlier.
-const DECIDE_TRIES: u32 = 40;
+/// Tries before a decision is given up as unknown: the commit deadline ends it earlier, unless the
+/// node's clocks stand still.
+const DECIDE_TRIES: u32 = 100;
 
 impl Node {
     /// Makes a decision, or learns the one that was made.
@@ -78,6 +80,9 @@ impl Node {
             let sent = self.now();
             match store.create(&path, proposal.bytes.clone()).await {
                 Ok(()) if self.is_sure(proposal, sent) => return Ok(Decided::Ours),
+                Err(StorageError::AlreadyExists { .. }) if planted(Planted::SkipReadBack) => {
+                    return Ok(Decided::Ours);
+                }
                 Ok(()) | Err(StorageError::AlreadyExists { .. }) => in_doubt = true,
                 Err(error @ StorageError::Unknown { .. }) => {
                     in_doubt = true;
@@ -92,6 +97,9 @@ impl Node {
                         return self.read_back(&path, proposal, first_sent, object).map(Decided::Read);
                     }
                     Err(error) if error.is_transient() => last = error,
+                    Err(StorageError::NotFound { .. }) if planted(Planted::TrustNotFound) => {
+                        return Err(undecided(proposal.id, false, last));
+                    }
                     // Not found settles nothing: what was sent may still land.
                     Err(StorageError::NotFound { .. }) => {}
                     Err(error) => return Err(undecided(proposal.id, true, error)),
@@ -109,6 +117,9 @@ impl Node {
     /// Whether a decision whose create returned Ok needs no reading back.
     fn is_sure(&self, proposal: &Proposal, sent: LocalTime) -> bool {
         let Some(clock_ms) = proposal.clock_ms else { return true };
+        if planted(Planted::NeverVerify) {
+            return true;
+        }
         let answered = self.now();
         !self.config.verify_every_commit
             && self.time.lock().check.surely_in_time(&self.limits, clock_ms, sent, answered)
@@ -137,7 +148,12 @@ impl Node {
     pub(crate) async fn look(&self, store: &Store, id: TxnId) -> Result<Looked, Error> {
         let path = self.path(ObjectName::Decision(id));
         match patiently(&self.rng, || store.get(&path)).await {
-            Ok(object) => self.judge(&path, id, object),
+            Ok(mut object) => {
+                if planted(Planted::NoInTimeRule) {
+                    object.last_modified = forged_date(&object);
+                }
+                self.judge(&path, id, object)
+            }
             Err(StorageError::NotFound { .. }) => Ok(Looked::Empty),
             Err(error) => Err(Error::storage("reading the transaction's decision", error).with_txn(id)),
         }
@@ -177,4 +193,15 @@ fn undecided(id: TxnId, in_doubt: bool, cause: StorageError) -> Error {
         return Error::new(ErrorKind::OutcomeUnknown, message).with_source(cause).with_txn(id);
     }
     Error::storage("the commit was not written: creating its decision", cause).with_txn(id)
+}
+
+/// For the planted bug: the date at which the decision would be in time.
+fn forged_date(object: &Object) -> std::time::SystemTime {
+    let decided = Decision::decode(&object.bytes).map(|decoded| decoded.decision.verdict);
+    match decided {
+        Ok(Verdict::Commit(records)) => records.first().map_or(object.last_modified, |record| {
+            std::time::UNIX_EPOCH + std::time::Duration::from_millis(record.clock.ms())
+        }),
+        _ => object.last_modified,
+    }
 }

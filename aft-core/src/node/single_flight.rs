@@ -90,22 +90,16 @@ mod tests {
                 .boxed()
             }
         };
-        let release = async {
-            while began.load(Ordering::SeqCst) < 1 {
-                tokio::task::yield_now().await;
-            }
-            gate.notify_one();
-            while began.load(Ordering::SeqCst) < 2 {
-                tokio::task::yield_now().await;
-            }
-            gate.notify_one();
-        };
-        let late = async {
-            tokio::task::yield_now().await;
-            // Both want a flight that begins after the first; one suffices for both.
-            tokio::join!(flights.fresh(work()), flights.fresh(work()))
-        };
-        let (a, b, (c, d), ()) = tokio::join!(flights.any(work()), flights.any(work()), late, release);
+        let mut first = Box::pin(async { tokio::join!(flights.any(work()), flights.any(work())) });
+        assert!(futures::poll!(&mut first).is_pending());
+        // Both want a flight that begins after this one; one suffices for both.
+        let mut late = Box::pin(async { tokio::join!(flights.fresh(work()), flights.fresh(work())) });
+        assert!(futures::poll!(&mut late).is_pending());
+        gate.notify_one();
+        let (a, b) = first.await;
+        assert!(futures::poll!(&mut late).is_pending());
+        gate.notify_one();
+        let (c, d) = late.await;
         assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
         assert_eq!(began.load(Ordering::SeqCst), 2);
     }

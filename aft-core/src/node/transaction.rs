@@ -13,6 +13,7 @@ use crate::node::outcome::Outcome;
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
+use crate::planted::{Planted, planted};
 use crate::protocol::choose::{self, Unsatisfiable};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::read_set::ReadSet;
@@ -96,7 +97,7 @@ impl Transaction {
     pub async fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         let key = checked_key(key.as_ref())?;
         self.check_alive()?;
-        if let Some(own) = self.buffer.get(&key) {
+        if let Some(own) = self.buffer.get(&key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
             return Ok(own.cloned());
         }
         let found = self.choose(&key)?;

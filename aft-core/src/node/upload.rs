@@ -51,6 +51,11 @@ impl Uploads {
         self.running.insert(name.n, Upload(tokio::spawn(task)));
     }
 
+    /// For the planted bug: lets the uploads run on by themselves.
+    pub(crate) fn detach(&mut self) {
+        std::mem::take(&mut self.running).into_values().for_each(std::mem::forget);
+    }
+
     /// Waits until the value objects with these running numbers are durable; the others stop.
     pub(crate) async fn finish(&mut self, needed: impl Iterator<Item = u32>) -> Result<(), Error> {
         let mut running = std::mem::take(&mut self.running);

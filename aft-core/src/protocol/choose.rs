@@ -16,6 +16,7 @@
 
 use bytes::Bytes;
 
+use crate::planted::{Planted, planted};
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::view::{Found, View};
@@ -38,9 +39,9 @@ pub fn choose(key: &[u8], reads: &ReadSet, view: &View) -> Result<Option<Found>,
     if let Some(read) = reads.read(key) {
         return Ok(read.cloned());
     }
-    let floor = reads.floor(key);
+    let floor = if planted(Planted::IgnoreFloor) { Version::ABSENT } else { reads.floor(key) };
     let candidates = view.versions(key).iter().rev().take_while(|found| found.version() >= floor);
-    match candidates.into_iter().find(|found| reads.admits(&found.commit)) {
+    match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || reads.admits(&found.commit)) {
         Some(found) => Ok(Some(found.clone())),
         None if floor.is_absent() => Ok(None),
         None => Err(Unsatisfiable { floor }),
@@ -68,7 +69,7 @@ pub struct ScanPage {
     pub rest: Option<KeyRange>,
 }
 
-/// Reads every key of a range, absent ones included, up to `limit` keys that any commit wrote.
+/// Reads every key of a range, absent ones included, up to `limit` keys (at least one) that any commit wrote.
 ///
 /// Keys are chosen one after the other from one view, which is as atomic as reading them by name; then the range
 /// itself is noted, so that a key which a later commit creates in it counts as read absent: no phantom tears the scan.
@@ -84,7 +85,11 @@ pub fn scan(
     let mut rows = Vec::new();
     let mut last = None;
     let mut keys = view.keys_in(&range);
-    for key in keys.by_ref().take(limit) {
+    for key in keys.by_ref().take(limit.max(1)) {
+        if planted(Planted::ForgetFloorsOfScan) {
+            let found = choose(key, reads, view)?;
+            reads.record_without_floors(key, found.as_ref());
+        }
         if let Some(found) = read(key, reads, view)?.filter(|found| !found.is_tombstone()) {
             rows.push((key.clone(), found));
         }
@@ -99,6 +104,12 @@ pub fn scan(
         }
         _ => (range, None),
     };
-    reads.record_range(covered.clone());
+    // A key that the view does not hold at all is passed over above: read as absent, which a floor may forbid.
+    if let Some(floor) = reads.unread_floor(&covered) {
+        return Err(Unsatisfiable { floor });
+    }
+    if !planted(Planted::ForgetScannedRange) {
+        reads.record_range(covered.clone());
+    }
     Ok(ScanPage { rows, covered, rest })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::planted::{Planted, planted};
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::view::{Commit, Found};
 use crate::version::Version;
@@ -14,7 +15,8 @@ use crate::version::Version;
 pub struct ReadSet {
     /// What was read for each key; `None`: absent.
     reads: BTreeMap<Bytes, Option<Found>>,
-    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. Disjoint, sorted.
+    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. No two overlap or
+    /// touch.
     ranges: Vec<KeyRange>,
     /// The least version that each key may be read at, because a commit that was read also wrote it.
     floors: BTreeMap<Bytes, Version>,
@@ -44,6 +46,13 @@ impl ReadSet {
         self.floors.get(key).copied().unwrap_or(Version::ABSENT)
     }
 
+    /// A floor under a key of the range that was not read.
+    #[must_use]
+    pub fn unread_floor(&self, range: &KeyRange) -> Option<Version> {
+        let mut floors = self.floors.range::<[u8], _>(range.bounds()?);
+        floors.find(|(key, _)| self.read(key).is_none()).map(|(_, floor)| *floor)
+    }
+
     /// Whether reading from `commit` keeps the read set atomic: no key that it also wrote was read at an older version,
     /// absent ones included (AFT, algorithm 1, which forgets the absent ones).
     #[must_use]
@@ -64,9 +73,21 @@ impl ReadSet {
 
     /// Notes that `key` was read as `found` (`None`: absent), with the floors that follow.
     pub fn record(&mut self, key: &Bytes, found: Option<&Found>) {
+        if found.is_none() && planted(Planted::ForgetAbsentRead) {
+            return;
+        }
+        if planted(Planted::ForgetFloorsOfScan) && self.reads.contains_key(key) {
+            return;
+        }
         if let Some(found) = found {
             self.raise_floors(&found.commit);
         }
+        let found = found.filter(|found| !(planted(Planted::TombstoneAsAbsent) && found.is_tombstone()));
+        self.reads.insert(key.clone(), found.cloned());
+    }
+
+    /// For the planted bug.
+    pub(crate) fn record_without_floors(&mut self, key: &Bytes, found: Option<&Found>) {
         self.reads.insert(key.clone(), found.cloned());
     }
 
@@ -104,6 +125,12 @@ impl ReadSet {
     #[must_use]
     pub fn greatest(&self) -> Version {
         self.reads.values().flatten().map(Found::version).max().unwrap_or(Version::ABSENT)
+    }
+
+    /// The ranges that were scanned.
+    #[cfg(test)]
+    pub(crate) fn ranges(&self) -> &[KeyRange] {
+        &self.ranges
     }
 
     /// The newest commit that was read from.

@@ -1,0 +1,218 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::exit;
+use crate::key::{Key, Prefix};
+
+const LONG_ABOUT: &str = "\
+Atomic, exactly-once transactions over any object store: use, inspect and clean a store.
+
+The store is the one that --store names, or else the environment variable AFT_STORE, or else a directory of your own: \
+$XDG_DATA_HOME/aft/store (~/.local/share/aft/store). Commands that write make the store where there is none; commands \
+that only read never write a byte to it.
+
+Keys are UTF-8 text, in which \\\\ is a backslash and \\xNN any byte, so that every key can be written; what aft prints \
+is what it takes. A key has 1 to 4096 bytes. Values are bytes, taken and given as they are.";
+
+/// The arguments of `aft`.
+#[derive(Debug, Parser)]
+#[command(name = "aft", version, about = "Atomic, exactly-once transactions over any object store")]
+#[command(long_about = LONG_ABOUT, after_help = exit::HELP, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The store: s3://bucket/prefix, file:///path, memory://, or a path [env: AFT_STORE]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub(crate) store: Option<String>,
+    /// Print one JSON document on stdout; errors are JSON on stderr
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// Log to stderr (-v, -vv, -vvv); RUST_LOG overrules it
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Put(Put),
+    Get(Get),
+    Del(Del),
+    Ls(Ls),
+    Import(Import),
+    Export(Export),
+    Log(Log),
+    Status(Status),
+    Sweep(Sweep),
+    Demo(Demo),
+}
+
+/// Write one key
+///
+/// The value is the argument VALUE, or the file that --file names, or else all of stdin, byte for byte.
+#[derive(Debug, Args)]
+pub(crate) struct Put {
+    pub(crate) key: Key,
+    /// The value; `-` (or no value at all) reads stdin
+    pub(crate) value: Option<std::ffi::OsString>,
+    /// Read the value from this file
+    #[arg(long, short, value_name = "PATH", conflicts_with = "value")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Print the value of a key, byte for byte
+///
+/// Nothing is added to the value, not even a newline. A key that is not there ends with exit code 3. With --json the
+/// value is the text `value` where it is UTF-8, and `value_base64` where it is not.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    pub(crate) key: Key,
+}
+
+/// Delete keys, all in one transaction
+///
+/// Deleting a key that is not there is no error.
+#[derive(Debug, Args)]
+pub(crate) struct Del {
+    #[arg(required = true)]
+    pub(crate) keys: Vec<Key>,
+}
+
+/// List the keys, sorted by their bytes, of one atomic scan
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Only the keys that begin with this
+    #[arg(default_value = "")]
+    pub(crate) prefix: Prefix,
+    /// Print the size of each value before its key
+    #[arg(long, short)]
+    pub(crate) long: bool,
+}
+
+/// Write a whole directory as one transaction
+///
+/// Each regular file below DIR becomes the key PREFIX/its path. Everything is committed at once: readers see the whole
+/// directory or nothing of it, and killing the command at any moment leaves either the old or the new. Symbolic links,
+/// and files that are no regular ones (sockets, devices, pipes), are refused, all listed, before anything is written;
+/// --skip-symlinks leaves the links out instead. Modes, owners, times and empty directories are not stored. A file that
+/// changes while it is being read stops the import.
+///
+/// Two imports into one prefix at the same time both succeed, key by key the later one wins; so let one run at a time.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    pub(crate) dir: PathBuf,
+    /// Where the keys go; a `/` is put behind it unless it ends with one ("" for the top)
+    #[arg(long, short)]
+    pub(crate) prefix: Prefix,
+    /// Also delete, in the same transaction, the keys under the prefix that have no file in the directory
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Leave symbolic links out instead of refusing them
+    #[arg(long)]
+    pub(crate) skip_symlinks: bool,
+}
+
+/// Write all keys under a prefix out as a directory, from one atomic scan
+///
+/// The tree is written beside DIR (.aft-export-…), synced, and then put in the place of DIR in one step: whoever looks
+/// at DIR sees the old tree or the new one, also when the command is killed, and what was in DIR before is removed. What
+/// a killed export left beside DIR is cleaned by the next one. DIR must be a directory or not exist; it may not be a
+/// symbolic link, nor hold the current directory, the home directory or the store.
+///
+/// Keys that are no path inside DIR (with an empty, `.` or `..` segment, a NUL byte, a name longer than 255 bytes or a
+/// path longer than the system takes), and keys that would be file and folder at once, are refused, all listed, before
+/// anything is written. Files get the default mode.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    pub(crate) dir: PathBuf,
+    /// Which keys; a `/` is put behind it unless it ends with one ("" for all)
+    #[arg(long, short)]
+    pub(crate) prefix: Prefix,
+    /// Export an empty directory where there is no key under the prefix, instead of failing with exit code 3
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+}
+
+/// Show the recent commits, newest first
+///
+/// Older commits, which every node has long seen, are folded into the index and no longer known one by one.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT")]
+    pub(crate) limit: usize,
+}
+
+/// Show the store: its settings, what is in it, and how fresh the view is
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+/// Find and publish commits whose process died before it told the other nodes
+#[derive(Debug, Args)]
+pub(crate) struct Sweep {}
+
+/// Show what aft is for: a workflow that crashes and is retried, on plain keys and on aft
+///
+/// Orders go through three functions (reserve, charge, record), each of which writes several keys. Workers crash
+/// half-way, by the seed, and are retried; readers look on. The same run is made once on plain keys, each an object that
+/// the last writer wins, and once on aft; one checker counts in both what the readers saw. Steps are interleaved by the
+/// seed and not by the machine, so the same seed gives the same counts.
+///
+/// Without --store both runs use a temporary directory, which is removed (AFT_STORE is not used). With it, the plain
+/// run writes objects below PLACE/aft-demo-plain-…, the aft run keys below aft-demo/… in that very store; both are
+/// deleted afterwards.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// What decides the crashes and the order of steps
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many orders
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) orders: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn values_may_be_empty_or_stdin_or_a_file_and_not_two_of_them() {
+        let put = |arguments: &[&str]| {
+            let all = [&["aft", "put"], arguments].concat();
+            Arguments::try_parse_from(all).map(|parsed| match parsed.command {
+                Command::Put(put) => put,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(put(&["k", ""]).unwrap().value.unwrap(), "");
+        assert_eq!(put(&["k", "-"]).unwrap().value.unwrap(), "-");
+        assert_eq!(put(&["k", "--", "-5"]).unwrap().value.unwrap(), "-5");
+        assert_eq!(put(&["k\\x00", "--file", "f"]).unwrap().key.as_bytes(), b"k\0");
+        assert!(put(&["k", "v", "--file", "f"]).is_err());
+        assert!(put(&["", "v"]).is_err());
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_command() {
+        for line in [["aft", "--json", "ls", "--store", "s"], ["aft", "--store", "s", "ls", "--json"]] {
+            let parsed = Arguments::try_parse_from(line).unwrap().common;
+            assert!(parsed.json && parsed.store.as_deref() == Some("s"));
+        }
+    }
+}

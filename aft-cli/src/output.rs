@@ -1,0 +1,157 @@
+//! What goes to stdout: values byte for byte, lines and tables for people, one JSON document for programs.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// The standard streams of one command.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether the caller wants JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Exactly these bytes, and nothing after them.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
+    }
+
+    /// One JSON document.
+    pub(crate) fn json(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let mut text = serde_json::to_vec_pretty(document).map_err(|error| Failure::stdout(error.into()))?;
+        text.push(b'\n');
+        self.bytes(&text)
+    }
+
+    /// Lines of text, each ended by a newline.
+    pub(crate) fn lines(&self, lines: impl IntoIterator<Item = impl Display>) -> Result<(), Failure> {
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
+        self.bytes(text.as_bytes())
+    }
+
+    /// What a command did: `document` for programs, or else one line for people.
+    pub(crate) fn done(&self, document: &impl Serialize, line: impl Display) -> Result<(), Failure> {
+        if self.json { self.json(document) } else { self.lines([line]) }
+    }
+
+    /// A note beside the output, on stderr: a stderr that is gone does not stop a command.
+    pub(crate) fn note(&self, note: impl Display) {
+        let _ = writeln!(io::stderr(), "{note}");
+    }
+}
+
+/// An empty table in the one style of all commands: columns without lines between rows, as wide as the terminal at
+/// most; as wide as its content where there is no terminal.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    let arrangement =
+        if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    table
+}
+
+/// `bytes` for people: `317 B`, `1.2 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A count with its noun: `1 key`, `2,345 keys`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(number as u64))
+}
+
+/// A number with its digits in groups of three.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `text` in lines of at most `width` characters, as far as its words allow.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let word_length = word.chars().count();
+        match length {
+            0 => {}
+            _ if length + 1 + word_length > width => {
+                lines.push('\n');
+                length = 0;
+            }
+            _ => {
+                lines.push(' ');
+                length += 1;
+            }
+        }
+        lines.push_str(word);
+        length += word_length;
+    }
+    lines
+}
+
+/// A moment, as in RFC 3339, in UTC, to the millisecond.
+pub(crate) fn time(moment: SystemTime) -> String {
+    humantime::format_rfc3339_millis(moment).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_between_words() {
+        assert_eq!(wrapped("one two  three four-five-six x", 9), "one two\nthree\nfour-five-six\nx");
+        assert_eq!(wrapped("", 9), "");
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([count(1, "key"), count(2000, "key")], ["1 key", "2,000 keys"]);
+        assert_eq!(
+            [0, 1023, 1024, 1_048_575, 5 << 30].map(size),
+            ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "5.0 GiB"]
+        );
+    }
+}

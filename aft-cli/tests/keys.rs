@@ -1,0 +1,219 @@
+//! `put`, `get`, `del` and `ls` of the real binary, on a store of files.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Place, bare, ran};
+
+#[test]
+fn values_go_in_and_out_byte_for_byte() {
+    let place = Place::new();
+    let every_byte: Vec<u8> = (0..=255u8).cycle().take(70_000).collect();
+    let values: &[(&str, &[u8])] = &[
+        ("text", b"hello"),
+        ("newline", b"one\ntwo\n"),
+        ("empty", b""),
+        ("binary", &every_byte),
+        ("crlf", b"\r\n\0\xff\xfe"),
+    ];
+    for (key, value) in values {
+        let put = place.aft_with(&["put", key], value).ok();
+        assert!(put.stdout.is_empty() && put.stderr.is_empty(), "{}", put.stderr);
+        assert_eq!(place.aft(&["get", key]).ok().stdout, *value, "{key}");
+    }
+    place.aft_with(&["put", "dash", "-"], b"from stdin").ok();
+    assert_eq!(place.aft(&["get", "dash"]).ok().stdout, b"from stdin");
+    place.aft(&["put", "argument", "a value"]).ok();
+    assert_eq!(place.aft(&["get", "argument"]).ok().stdout, b"a value");
+    place.aft(&["put", "argument", ""]).ok();
+    assert_eq!(place.aft(&["get", "argument"]).ok().stdout, b"");
+    std::fs::write(place.path("value"), &every_byte).unwrap();
+    place.aft(&["put", "file", "--file", "value"]).ok();
+    assert_eq!(place.aft(&["get", "file"]).ok().stdout, every_byte);
+}
+
+#[test]
+fn keys_of_any_bytes_are_listed_as_they_are_taken() {
+    let place = Place::new();
+    let keys = ["plain", "jürgen", "with space", "a\\\\b", "\\xff\\x00", "tab\\x09", "\\x20edge"];
+    for key in keys {
+        place.aft(&["put", key, key]).ok();
+    }
+    let listed = place.aft(&["ls"]).ok();
+    let lines: Vec<_> = listed.text().lines().collect();
+    let mut sorted = keys;
+    sorted.sort_unstable();
+    let mut shown = lines.clone();
+    shown.sort_unstable();
+    assert_eq!(shown, sorted);
+    for key in lines {
+        assert_eq!(place.aft(&["get", key]).ok().text(), key);
+    }
+}
+
+#[test]
+fn ls_takes_a_prefix_and_shows_sizes() {
+    let place = Place::new();
+    for (key, value) in [("a/1", "x"), ("a/2", "xxxxxxxxxxxx"), ("ab", ""), ("b", "y")] {
+        place.aft(&["put", key, value]).ok();
+    }
+    assert_eq!(place.aft(&["ls", "a/"]).ok().text(), "a/1\na/2\n");
+    assert_eq!(place.aft(&["ls", "a", "-l"]).ok().text(), " 1 a/1\n12 a/2\n 0 ab\n");
+    assert_eq!(place.aft(&["ls", "nothing"]).ok().text(), "");
+    let json = place.json(&["ls", "a/", "--long"]);
+    assert_eq!(json["keys"][1], serde_json::json!({ "key": "a/2", "size": 12 }));
+}
+
+#[test]
+fn del_deletes_all_its_keys_at_once_and_absent_ones_are_no_error() {
+    let place = Place::new();
+    for key in ["a", "b", "c"] {
+        place.aft(&["put", key, "v"]).ok();
+    }
+    place.aft(&["del", "a", "b", "never there"]).ok();
+    assert_eq!(place.aft(&["ls"]).ok().text(), "c\n");
+    place.aft(&["get", "a"]).fails(3, &["there is no key a"]);
+    place.aft(&["put", "a", "again"]).ok();
+    assert_eq!(place.aft(&["get", "a"]).ok().text(), "again");
+}
+
+#[test]
+fn json_says_what_happened() {
+    let place = Place::new();
+    let put = place.json(&["put", "k", "v"]);
+    assert_eq!(
+        (&put["key"], &put["size"], &put["commit"]["replayed"]),
+        (&"k".into(), &1.into(), &false.into())
+    );
+    assert!(put["commit"]["receipt"].as_str().unwrap().starts_with("aft1."));
+    let got = place.json(&["get", "k"]);
+    assert_eq!((&got["value"], &got["size"]), (&"v".into(), &1.into()));
+    place.aft_with(&["put", "bin"], b"\xff\0").ok();
+    assert_eq!(place.json(&["get", "bin"])["value_base64"], "/wA=");
+    assert_eq!(place.json(&["del", "k"])["deleted"][0], "k");
+    let missing = place.aft(&["get", "k", "--json"]);
+    assert_eq!(missing.code, 3);
+    let error: serde_json::Value = serde_json::from_str(&missing.stderr).unwrap();
+    assert_eq!(error["exit_code"], 3);
+}
+
+#[test]
+fn bad_arguments_are_refused_and_make_no_store() {
+    let place = Place::new();
+    let long = "k".repeat(4097);
+    for arguments in [
+        vec!["put", "", "v"],
+        vec!["put", &long, "v"],
+        vec!["put", "a\\q", "v"],
+        vec!["put", "k", "v", "--file", "f"],
+        vec!["get"],
+        vec!["get", ""],
+        vec!["del"],
+        vec!["frobnicate"],
+        vec!["import", "."],
+        vec!["put", "k", "--file", "no such file"],
+    ] {
+        let ran = place.aft(&arguments);
+        assert!(ran.code == 2 || arguments.contains(&"no such file"), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+        assert!(!place.store().exists(), "{arguments:?}");
+    }
+    place.aft(&["put", &"k".repeat(4096), "v"]).ok();
+    assert_eq!(place.aft(&["get", &"k".repeat(4096)]).ok().text(), "v");
+}
+
+#[test]
+fn commands_that_need_a_store_say_so_and_make_none() {
+    let place = Place::new();
+    for arguments in [
+        vec!["get", "k"],
+        vec!["ls"],
+        vec!["log"],
+        vec!["status"],
+        vec!["del", "k"],
+        vec!["sweep"],
+        vec!["export", "out", "-p", "x"],
+    ] {
+        place.aft(&arguments).fails(7, &["no aft store", "hint"]);
+        assert!(!place.store().exists() && !place.path("out").exists(), "{arguments:?}");
+    }
+    // Nor in a directory that holds something else.
+    std::fs::create_dir(place.store()).unwrap();
+    std::fs::write(place.store().join("a file"), "").unwrap();
+    place.aft(&["get", "k"]).fails(7, &["no aft store"]);
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 1);
+    // Nor where a store cannot be.
+    std::fs::remove_dir_all(place.store()).unwrap();
+    std::fs::write(place.store(), "a file").unwrap();
+    for arguments in [vec!["get", "k"], vec!["put", "k", "v"]] {
+        place.aft(&arguments).fails(7, &[]);
+    }
+    for url in ["nonsense://x", "s3://", "file://relative/path"] {
+        let ran = place.aft(&["--store", url, "get", "k"]);
+        assert!(ran.code != 0 && ran.stderr.starts_with("error: "), "{url}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn reading_writes_not_a_byte() {
+    let place = Place::new();
+    place.aft(&["put", "k", "v"]).ok();
+    let before = common::read_tree(&place.store());
+    for arguments in
+        [vec!["get", "k"], vec!["ls"], vec!["log"], vec!["status"], vec!["export", "out", "-p", ""]]
+    {
+        place.aft(&arguments).ok();
+    }
+    assert_eq!(common::read_tree(&place.store()), before);
+}
+
+#[test]
+fn the_default_store_is_in_the_users_data_directory() {
+    let place = Place::new();
+    ran(bare(place.dir.path()).args(["put", "k", "v"]).output().unwrap()).ok();
+    assert!(place.path(".local/share/aft/store/aft.json").exists());
+    let got = ran(bare(place.dir.path()).args(["get", "k"]).output().unwrap()).ok();
+    assert_eq!(got.text(), "v");
+    let data = place.path("data");
+    ran(bare(place.dir.path()).env("XDG_DATA_HOME", &data).args(["put", "k", "w"]).output().unwrap()).ok();
+    assert!(data.join("aft/store/aft.json").exists());
+    let path =
+        ran(bare(place.dir.path()).args(["--store", "data/aft/store", "get", "k"]).output().unwrap()).ok();
+    assert_eq!(path.text(), "w");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let place = Place::new();
+    place.aft_with(&["put", "big"], &vec![7; 4 << 20]).ok();
+    let mut child =
+        place.command(&["get", "big"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = ran(child.wait_with_output().unwrap()).ok();
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_damaged_marker_is_reported_and_left_alone() {
+    let place = Place::new();
+    place.aft(&["put", "k", "v"]).ok();
+    let marker = place.store().join("aft.json");
+    std::fs::write(&marker, "{ nonsense").unwrap();
+    for arguments in [vec!["get", "k"], vec!["put", "k", "w"]] {
+        place.aft(&arguments).fails(7, &["aft.json"]);
+    }
+    assert_eq!(std::fs::read(&marker).unwrap(), b"{ nonsense");
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let place = Place::new();
+    for flag in ["-h", "--help"] {
+        let help = place.aft(&[flag]).ok();
+        assert!(help.text().contains("Exit codes:") && help.text().contains("5  the outcome is unknown"));
+    }
+    assert!(place.aft(&["import", "--help"]).ok().text().contains("ymbolic links"));
+    assert!(place.aft(&["--version"]).ok().text().starts_with("aft "));
+}

@@ -1,0 +1,154 @@
+//! Golden files: one of each stored format and version, in `aft-core/testdata/v<version>/`.
+//!
+//! Today's encoder must make exactly these bytes and today's decoder must read them. After a deliberate change of a
+//! format: raise [`FORMAT_VERSION`](crate::format::envelope::FORMAT_VERSION), run
+//! `AFT_BLESS=1 cargo test -p aft-core golden` and add the new sums to [`SUMS`]. `SUMS` fails, and so does CI, where the
+//! files of a version changed that is in it. (Until the first release a sum may be changed instead.)
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::format::envelope::FORMAT_VERSION;
+use crate::format::marker::Marker;
+
+/// The checksum of every golden file of every version.
+const SUMS: [(u16, &str, u64); 5] = [
+    (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
+    (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
+    (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
+    (1, "feed.bin", 0xa2fe_1641_a36c_03ad),
+    (1, "marker.json", 0xf2dc_03a3_12c8_3691),
+];
+
+fn path(version: u16, name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "testdata", &format!("v{version}"), name].iter().collect()
+}
+
+fn txn(n: u8) -> TxnId {
+    let mut id = [n; 16];
+    id[..8].copy_from_slice(&[0x01, 0x98, 0xf3, 0xf4, 0, 0, 0x70, n]);
+    id[8] = 0x80;
+    TxnId::from_bytes(id)
+}
+
+fn clock(counter: u64) -> Timestamp {
+    Timestamp::from_bits(0x0198_f3f4_0001 << 16 | counter)
+}
+
+fn plain(n: u8, contents: impl IntoIterator<Item = (Bytes, Content)>) -> (CommitRecord, Vec<Bytes>) {
+    let (writes, payload) = writes(contents);
+    let clock = clock(n.into());
+    (
+        CommitRecord { txn: txn(n), clock, request_key: None, result: None, guards: Vec::new(), writes },
+        payload,
+    )
+}
+
+fn inline(key: &'static str, value: &'static str) -> (Bytes, Content) {
+    (Bytes::from(key), Content::Inline(Bytes::from(value)))
+}
+
+fn commit() -> (Decision, Vec<Bytes>) {
+    let (record, payload) = plain(1, [inline("a", "value"), inline("a/b", "")]);
+    (
+        Decision { id: record.txn, attempt: 0x1122_3344_5566_7788, verdict: Verdict::Commit(vec![record]) },
+        payload,
+    )
+}
+
+/// A group with every optional field and every kind of value.
+fn group() -> (Decision, Vec<Bytes>) {
+    let part = |n, offset, len| Part { attempt: 0xfedc_ba98_7654_3210, n, offset, len, checksum: 0xabcd };
+    let parts = vec![part(0, 0, 1 << 23), part(1, 4096, 77)];
+    let (mut full, mut payload) = plain(
+        2,
+        [
+            (Bytes::from_static(b"\x00"), Content::Tombstone),
+            (Bytes::from_static(b"big"), Content::Stored(parts)),
+            inline("small", "inline"),
+            (Bytes::from_static(b"\xff\xff"), Content::Inline(Bytes::from_static(b"\x00\xff"))),
+        ],
+    );
+    full.request_key = Some(Bytes::from("order-4711"));
+    full.result = Some(Bytes::from("done"));
+    let over = |version| Guard { key: Bytes::from("small"), over: version, slot: 3 };
+    full.guards = vec![over(Version::ABSENT), over(Version::new(clock(1), txn(1)))];
+    let (mut second, more) = plain(3, [inline("small", "later")]);
+    second.result = Some(Bytes::new());
+    let (third, _) = plain(4, []);
+    payload.extend(more);
+    (Decision { id: txn(9), attempt: 1, verdict: Verdict::Commit(vec![full, second, third]) }, payload)
+}
+
+fn a_feed() -> (Feed, Vec<Bytes>) {
+    let (Decision { verdict: Verdict::Commit(records), .. }, mut payload) = group() else { unreachable!() };
+    let (alone, more) = plain(5, [inline("x", "y")]);
+    let homes = [Home::Feed { base: 0 }, Home::Decision { base: 200 }, Home::Decision { base: 300 }];
+    let of_group = |(record, home)| Entry::Commit { decided_by: txn(9), home, record };
+    let mut entries: Vec<_> = records.into_iter().zip(homes).map(of_group).collect();
+    payload.truncate(2);
+    entries.push(Entry::Commit { decided_by: txn(5), home: Home::Feed { base: 0 }, record: alone });
+    payload.extend(more);
+    let values = vec![ValueName { attempt: 6, n: 0 }, ValueName { attempt: 6, n: 1 }];
+    entries.push(Entry::Pruned { decided_by: txn(6), txn: txn(6), values });
+    (Feed { swept_through: Some(1_756_000_000), entries }, payload)
+}
+
+fn marker() -> Marker {
+    Marker::new("0198f3f4-0000-7000-8000-000000000000".into(), crate::Config::default().shared())
+}
+
+/// What today's encoder makes.
+fn encoded() -> [(&'static str, Bytes); 5] {
+    let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
+    let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
+    let (feed, payload) = a_feed();
+    [
+        ("decision-abort.bin", decision((abort, Vec::new()))),
+        ("decision-commit.bin", decision(commit())),
+        ("decision-group.bin", decision(group())),
+        ("feed.bin", feed.encode(&payload).unwrap()),
+        ("marker.json", marker().encode()),
+    ]
+}
+
+#[test]
+fn golden_files_are_what_the_encoder_makes() {
+    let bless = std::env::var_os("AFT_BLESS").is_some();
+    assert!(!(bless && std::env::var_os("CI").is_some()), "golden files are blessed by people, not by CI");
+    for (name, object) in encoded() {
+        let path = path(FORMAT_VERSION, name);
+        if bless {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &object).unwrap();
+        }
+        let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(
+            stored, object,
+            "{name} is encoded otherwise than version {FORMAT_VERSION} was: see this file's head"
+        );
+    }
+}
+
+#[test]
+fn golden_files_are_read() {
+    let read = |name| Bytes::from(std::fs::read(path(1, name)).unwrap());
+    let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
+    assert_eq!(Decision::decode(&read("decision-abort.bin")).unwrap().decision, abort);
+    assert_eq!(Decision::decode(&read("decision-commit.bin")).unwrap().decision, commit().0);
+    let object = read("decision-group.bin");
+    let decoded = Decision::decode(&object).unwrap();
+    assert_eq!(decoded.decision, group().0);
+    assert_eq!(&object[decoded.bases[0] as usize..], b"inline\x00\xfflater");
+    assert_eq!(&object[decoded.bases[1] as usize..], b"later");
+    assert_eq!(without_bases(Feed::decode(&read("feed.bin")).unwrap()), a_feed().0);
+    assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());
+}
+
+#[test]
+fn golden_files_of_a_version_never_change() {
+    let found = SUMS
+        .map(|(version, name, _)| (version, name, checksum(&std::fs::read(path(version, name)).unwrap())));
+    assert_eq!(found, SUMS, "a golden file changed: raise the format version instead");
+    assert!(SUMS.iter().any(|(version, ..)| *version == FORMAT_VERSION), "this version has no golden files");
+}

@@ -1,0 +1,83 @@
+//! What was encoded decodes, its values lie where it says, and nothing was copied.
+
+use super::*;
+use crate::protocol::view::{Commit, Home as ViewHome, Place};
+
+/// Each inline value, where the record says it lies in the object, and as it was handed in.
+fn assert_values_lie_there(
+    object: &Bytes,
+    base: u64,
+    record: &CommitRecord,
+    payload: &mut std::slice::Iter<'_, Bytes>,
+) {
+    let commit = Commit::new(record, record.txn, ViewHome::Decision { base });
+    assert_eq!(&*commit.writes, &*record.writes);
+    for ordinal in 0..commit.writes.len() {
+        let Place::Inline { start, len, checksum: sum, .. } = commit.place(ordinal) else { continue };
+        let bytes = object.slice(start as usize..(start + len) as usize);
+        assert_eq!(Some(&bytes), payload.next());
+        assert_eq!(checksum(&bytes), sum);
+    }
+}
+
+/// The keys, the request key and the result are slices of the object itself.
+fn assert_nothing_was_copied(object: &Bytes, record: &CommitRecord) {
+    let inside = object.as_ptr_range();
+    let keys =
+        record.writes.iter().map(|write| &write.key).chain(record.guards.iter().map(|guard| &guard.key));
+    for bytes in keys.chain(&record.request_key).chain(&record.result).filter(|bytes| !bytes.is_empty()) {
+        let slice = bytes.as_ptr_range();
+        assert!(inside.start <= slice.start && slice.end <= inside.end, "{bytes:?} was copied");
+    }
+}
+
+proptest! {
+    #[test]
+    fn decisions((decision, payload) in decision()) {
+        let object = decision.encode(&payload).unwrap();
+        let decoded = Decision::decode(&object).unwrap();
+        prop_assert_eq!(&decoded.decision, &decision);
+        let mut payload = payload.iter();
+        if let Verdict::Commit(records) = &decoded.decision.verdict {
+            prop_assert_eq!(records.len(), decoded.bases.len());
+            for (record, base) in records.iter().zip(&decoded.bases) {
+                assert_values_lie_there(&object, *base, record, &mut payload);
+                assert_nothing_was_copied(&object, record);
+            }
+        }
+        prop_assert_eq!(payload.next(), None);
+    }
+
+    #[test]
+    fn feeds((feed, payload) in feed()) {
+        let object = feed.encode(&payload).unwrap();
+        let decoded = Feed::decode(&object).unwrap();
+        prop_assert_eq!(without_bases(decoded.clone()), feed);
+        let mut payload = payload.iter();
+        for entry in &decoded.entries {
+            if let Entry::Commit { home, record, .. } = entry {
+                assert_nothing_was_copied(&object, record);
+                if let Home::Feed { base } = home {
+                    assert_values_lie_there(&object, *base, record, &mut payload);
+                }
+            }
+        }
+        prop_assert_eq!(payload.next(), None);
+    }
+
+    /// A commit does not hold on to the object that it was read from: its keys are its own.
+    #[test]
+    fn a_commit_keeps_no_object_alive((record, _) in record()) {
+        let encoded = Decision { id: record.txn, attempt: 1, verdict: Verdict::Commit(vec![record]) };
+        let payload: Vec<_> = match &encoded.verdict {
+            Verdict::Commit(records) => vec![Bytes::from(vec![0; records[0].inline_len() as usize])],
+            Verdict::Abort => vec![],
+        };
+        let object = encoded.encode(&payload).unwrap();
+        let Verdict::Commit(records) = Decision::decode(&object).unwrap().decision.verdict else { unreachable!() };
+        let commit = Commit::new(&records[0], records[0].txn, ViewHome::Decision { base: 0 });
+        drop((encoded, records));
+        prop_assert!(object.is_unique());
+        drop(commit);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the fuzz targets call: every decoder, with any bytes.
+//!
+//! Each entry panics where a decoder breaks its promise: what it accepts, it decodes alike from its own encoding.
+//! Checksums would keep a fuzzer out, so the bytes are also tried as the meta of an envelope with a right checksum.
+
+use bytes::Bytes;
+
+use crate::format::decision::{Decision, Verdict};
+use crate::format::envelope::{Kind, seal};
+use crate::format::feed::{Entry, Feed, Home};
+use crate::format::marker::Marker;
+use crate::format::name::{FeedName, ObjectName, Shards};
+use crate::format::record::{CommitRecord, Value};
+use crate::{Receipt, TxnId};
+
+/// The bytes as they are, and as the meta of a valid envelope: the first byte says how long the payload is.
+fn objects(kind: Kind, data: &[u8]) -> Vec<Bytes> {
+    let mut objects = vec![Bytes::copy_from_slice(data)];
+    if let Some((payload, meta)) = data.split_first() {
+        let payload = Bytes::from(vec![7; usize::from(*payload)]);
+        objects.extend(seal(kind, meta, &[payload]));
+    }
+    objects
+}
+
+/// Every inline value lies in the object.
+fn check_values(object: &Bytes, base: u64, record: &CommitRecord) {
+    for write in &record.writes {
+        if let Value::Inline { offset, len, .. } = write.value {
+            assert!(base + offset + len <= object.len() as u64, "a value beyond its object");
+        }
+    }
+}
+
+/// Decodes a decision.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_decision(data: &[u8]) {
+    for object in objects(Kind::Decision, data) {
+        let Ok(decoded) = Decision::decode(&object) else { continue };
+        let first = decoded.bases.first().map_or(object.len() as u64, |base| *base);
+        if let Verdict::Commit(records) = &decoded.decision.verdict {
+            assert_eq!(records.len(), decoded.bases.len());
+            records
+                .iter()
+                .zip(&decoded.bases)
+                .for_each(|(record, base)| check_values(&object, *base, record));
+        }
+        let payload = object.slice(usize::try_from(first).expect("in the object")..);
+        let again = decoded.decision.encode(&[payload]).expect("it was decoded");
+        assert_eq!(Decision::decode(&again).expect("it was encoded").decision, decoded.decision);
+    }
+}
+
+/// Decodes a feed object.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_feed(data: &[u8]) {
+    for object in objects(Kind::Feed, data) {
+        let Ok(feed) = Feed::decode(&object) else { continue };
+        let mut inline = 0;
+        for entry in &feed.entries {
+            if let Entry::Commit { home: Home::Feed { base }, record, .. } = entry {
+                check_values(&object, *base, record);
+                inline += record.inline_len();
+            }
+        }
+        let start = object.len() - usize::try_from(inline).expect("in the object");
+        let again = feed.encode(&[object.slice(start..)]).expect("it was decoded");
+        // Bases follow from the encoding, which is canonical the second time.
+        let decoded = Feed::decode(&again).expect("it was encoded");
+        assert_eq!(decoded.entries.len(), feed.entries.len());
+        assert_eq!(decoded.encode(&[object.slice(start..)]).expect("it was decoded"), again);
+    }
+}
+
+/// Decodes a marker.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_marker(data: &[u8]) {
+    if let Ok(marker) = Marker::decode(data) {
+        assert_eq!(Marker::decode(&marker.encode()).expect("it was encoded"), marker);
+    }
+}
+
+/// Parses object names, receipts and ids.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn parse_text(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for shards in [16, 256, 4096].into_iter().filter_map(Shards::new) {
+        if let Some(name) = ObjectName::parse(text, shards) {
+            assert_eq!(name.path(shards), text, "a name prints as it was parsed");
+        }
+    }
+    if let Some(name) = FeedName::parse(text) {
+        assert_eq!(name.to_string(), text);
+    }
+    if let Ok(receipt) = text.parse::<Receipt>() {
+        assert_eq!(receipt.to_string().parse::<Receipt>().expect("it was printed"), receipt);
+    }
+    if let Ok(txn) = text.parse::<TxnId>() {
+        assert_eq!(txn.to_string().parse::<TxnId>().expect("it was printed"), txn);
+    }
+}

@@ -1,0 +1,116 @@
+//! Planted bugs: switches that each break one rule, so that tests can prove that they would find it broken.
+//!
+//! A check that has never failed proves nothing. With the feature `planted-bugs` a test turns one of these on for its thread;
+//! without the feature every question is answered "no" at compile time.
+
+/// A rule, broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "only tests plant bugs"))]
+pub enum Planted {
+    /// A decision that is not found after an unknown create is taken for not written.
+    TrustNotFound,
+    /// "Already exists" is taken for this attempt's own success, without reading back.
+    SkipReadBack,
+    /// Another attempt's commit, read back, is acknowledged as this attempt's.
+    AcceptForeignDecision,
+    /// Versions below a floor are chosen.
+    IgnoreFloor,
+    /// The newest version is chosen, whatever was read before.
+    IgnoreReads,
+    /// A read of an absent key is not noted.
+    ForgetAbsentRead,
+    /// A scanned range is not noted.
+    ForgetScannedRange,
+    /// A scan raises no floors.
+    ForgetFloorsOfScan,
+    /// A tombstone is noted as absent.
+    TombstoneAsAbsent,
+    /// A transaction does not see its own writes.
+    ForgetOwnWrites,
+    /// Commits are published before they are decided.
+    PublishBeforeDecision,
+    /// Whoever reads another's decision does not apply the in-time rule.
+    NoInTimeRule,
+    /// The age of a transaction is not checked when it commits.
+    NoExpiryCheck,
+    /// A decision is acknowledged without being read back, however slow it was and whatever the clock.
+    NeverVerify,
+    /// A refresh looks back no further than the newest object known.
+    NoRefreshOverlap,
+    /// A feed object that could not be read is skipped.
+    SkipUnreadableFeed,
+    /// A feed object whose create is unknown or late is taken for published.
+    TrustFeedCreate,
+    /// A commit is acknowledged before its large values are durable.
+    AckBeforeUpload,
+    /// Versions come from the wall clock alone.
+    WallClockVersion,
+    /// A sweep looks back no further than the last one.
+    ShortSweepWindow,
+    /// The time that a sweep claims is taken after its listing.
+    SweptThroughAfterList,
+    /// The data cache is filled before the decision.
+    CacheBeforeDecision,
+    /// A commit is pruned although one of its keys was not overwritten.
+    PruneTooMuch,
+}
+
+#[cfg(feature = "planted-bugs")]
+mod active {
+    use std::cell::Cell;
+
+    use super::Planted;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Planted>> = const { Cell::new(None) };
+    }
+
+    impl Planted {
+        /// Every planted bug.
+        pub const ALL: [Self; 23] = [
+            Self::TrustNotFound,
+            Self::SkipReadBack,
+            Self::AcceptForeignDecision,
+            Self::IgnoreFloor,
+            Self::IgnoreReads,
+            Self::ForgetAbsentRead,
+            Self::ForgetScannedRange,
+            Self::ForgetFloorsOfScan,
+            Self::TombstoneAsAbsent,
+            Self::ForgetOwnWrites,
+            Self::PublishBeforeDecision,
+            Self::NoInTimeRule,
+            Self::NoExpiryCheck,
+            Self::NeverVerify,
+            Self::NoRefreshOverlap,
+            Self::SkipUnreadableFeed,
+            Self::TrustFeedCreate,
+            Self::AckBeforeUpload,
+            Self::WallClockVersion,
+            Self::ShortSweepWindow,
+            Self::SweptThroughAfterList,
+            Self::CacheBeforeDecision,
+            Self::PruneTooMuch,
+        ];
+    }
+
+    /// Turns a planted bug on for this thread, or all off.
+    pub fn plant(bug: Option<Planted>) {
+        ACTIVE.set(bug);
+    }
+
+    pub(crate) fn planted(bug: Planted) -> bool {
+        ACTIVE.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use active::plant;
+#[cfg(feature = "planted-bugs")]
+pub(crate) use active::planted;
+
+#[cfg(not(feature = "planted-bugs"))]
+#[inline]
+pub(crate) const fn planted(_: Planted) -> bool {
+    false
+}

@@ -1,0 +1,115 @@
+//! A process on the simulated network: it can crash, also at an exact request, and be paused.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aft_core::StorageError;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// A simulated process. Its requests reach the store until it crashes; clones are the same process.
+#[derive(Clone)]
+pub struct Process(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    paused: watch::Sender<bool>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    crashed: bool,
+    requests: u64,
+    crash_at: Option<(u64, CrashMoment)>,
+}
+
+/// Where within a request a process crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashMoment {
+    /// The request is never sent.
+    BeforeSending,
+    /// The store served it, and the process never hears of it.
+    AfterTheEffect,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Process").field(&self.0.name).finish()
+    }
+}
+
+impl Process {
+    pub(super) fn new(name: &str) -> Self {
+        let paused = watch::Sender::new(false);
+        Self(Arc::new(Inner { name: name.to_owned(), paused, state: Mutex::default() }))
+    }
+
+    /// Its name, in traces.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Crashes the process: nothing that it sends from now on reaches the store, what is under way may still land, and no answer
+    /// reaches it. Whoever simulates it should drop what it was doing.
+    pub fn crash(&self) {
+        self.0.state.lock().crashed = true;
+        // A paused process dies as well.
+        self.0.paused.send_replace(false);
+    }
+
+    /// Crashes the process at its `nth` request (1 is its first).
+    pub fn crash_at(&self, nth: u64, moment: CrashMoment) {
+        self.0.state.lock().crash_at = Some((nth, moment));
+    }
+
+    /// Whether it has crashed.
+    #[must_use]
+    pub fn is_crashed(&self) -> bool {
+        self.0.state.lock().crashed
+    }
+
+    /// How many requests it made.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.0.state.lock().requests
+    }
+
+    /// Stops the process in its tracks: what it sends waits, and what comes back to it too.
+    pub fn pause(&self) {
+        self.0.paused.send_replace(true);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.0.paused.send_replace(false);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        let mut state = self.0.state.lock();
+        state.requests += 1;
+        state.requests
+    }
+
+    /// Whether the process crashes at this moment of its request with this number.
+    pub(super) fn crashes(&self, number: u64, moment: CrashMoment) -> bool {
+        let mut state = self.0.state.lock();
+        let now = state.crash_at == Some((number, moment));
+        state.crashed |= now;
+        now
+    }
+
+    /// Waits while the process is paused; fails once it has crashed.
+    pub(super) async fn ready(&self, path: &str) -> Result<(), StorageError> {
+        let mut paused = self.0.paused.subscribe();
+        // The sender lives as long as `self`, so this ends only when the process goes on.
+        let _ = paused.wait_for(|paused| !paused).await;
+        if self.is_crashed() { Err(dead(path)) } else { Ok(()) }
+    }
+}
+
+/// What a crashed process would hear, if anyone were left to listen: an error that ends whatever still runs in its name.
+pub(super) fn dead(path: &str) -> StorageError {
+    StorageError::denied(path).with_source("the process has crashed")
+}

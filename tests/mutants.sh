@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Plants one bug at a time into the protocol and demands that the tests find it.
+#   tests/mutants.sh [word]      only the mutants whose name has the word
+# Exit code 0 where every mutant was caught. Works on a copy; docs/testing.md has the table.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+copy=$(mktemp -d)
+trap 'rm -r "$copy"' EXIT
+trap 'exit 130' INT TERM
+(cd "$root" && git ls-files -co --exclude-standard -z | tar -c --null -T - ) | tar -x -C "$copy"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
+# A mutant is caught by the first failing case; the smallest one is of no interest.
+export PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
+saved=$root/aft-core/src/protocol
+cd "$copy/aft-core/src/protocol" || exit 2
+
+# name | file | perl substitution on the whole file
+mutants() { cat <<'END'
+choose: the floor is ignored|choose.rs|s/take_while\(\|found\| found\.version\(\) >= floor\)/take_while(|_| true)/
+choose: the floor's own version is refused|choose.rs|s/version\(\) >= floor/version() > floor/
+choose: any version is admitted|choose.rs|s/find\(\|found\| reads\.admits\(&found\.commit\)\)/find(|_| true)/
+choose: the oldest version first|choose.rs|s/\.iter\(\)\.rev\(\)\.take_while/.iter().take_while/
+choose: a lost version is absent|choose.rs|s/None if floor\.is_absent\(\)/None if true/
+choose: a key that was read is chosen anew|choose.rs|s/if let Some\(read\) = reads\.read\(key\) \{/if let (Some(read), false) = (reads.read(key), true) {/
+scan: the range is forgotten|choose.rs|s/reads\.record_range\(covered\.clone\(\)\);//
+scan: a tombstone is recorded as absent|choose.rs|s/if let Some\(found\) = read\(key, reads, view\)\?\.filter\(/let found = choose(key, reads, view)?;\n        reads.record(key, found.as_ref().filter(|found| !found.is_tombstone()));\n        if let Some(found) = found.filter(/
+scan: a page covers the whole range|choose.rs|s/Some\(last\) if more =>/Some(last) if more && false =>/
+scan: a page of no keys|choose.rs|s/limit\.max\(1\)/limit/
+scan: a floor under an unknown key is passed over|choose.rs|s/if let Some\(floor\) = reads\.unread_floor/if let (Some(floor), false) = (reads.unread_floor/; s/unread_floor\(&covered\) \{/unread_floor(&covered), true) {/
+read set: absent reads are forgotten|read_set.rs|s/self\.reads\.insert\(key\.clone\(\), found\.cloned\(\)\);/if found.is_some() { self.reads.insert(key.clone(), found.cloned()); }/
+read set: floors are not raised|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| !self\.commits/if true || !self.commits/
+read set: a floor is lowered again|read_set.rs|s/\*floor = \(\*floor\)\.max\(commit\.version\)/*floor = commit.version/
+read set: the single-write shortcut for all|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| self\.commits/if !commit.writes.is_empty() || self.commits/
+read set: the shortcut skips absent reads|read_set.rs|s/read\.as_ref\(\)\.map_or\(Version::ABSENT, Found::version\) < commit\.version && wrote/read.as_ref().is_some_and(|read| read.version() < commit.version) && wrote/
+read set: a commit that was read is refused|read_set.rs|s{ \|\| self\.commits\.contains\(&commit\.version\)}{}; s{read < commit\.version\)}{read <= commit.version)}
+read set: admits forgets the ranges|read_set.rs|s/if self\.ranges\.is_empty\(\) && self\.reads/if self.reads/
+read set: an older range is dropped|read_set.rs|s/None => true,/None => false,/
+read set: ranges are not joined|read_set.rs|s/                joined = union;\n/                drop(union);\n/
+read set: the greatest version ignores tombstones|read_set.rs|s/flatten\(\)\.map\(Found::version\)\.max/flatten().filter(|found| !found.is_tombstone()).map(Found::version).max/
+view: versions in the order of arrival|view.rs|s/versions\.insert\(at, Found/let _ = at;\n            versions.push(Found/
+view: a record that comes twice counts twice|view.rs|s/if self\.commits\.contains_key\(&commit\.version\) \{/if false {/
+range: the end is included|key_range.rs|s/is_none_or\(\|end\| key < \*end\)/is_none_or(|end| key <= *end)/
+range: ranges that do not touch are joined|key_range.rs|s/if !reaches\(self, other\) \|\| !reaches/if !reaches(self, other) && !reaches/
+prune: a version supersedes itself|prune.rs|s/newest\[&write\.key\] > commit\.version/newest[&write.key] >= commit.version/
+prune: one overwritten key is enough|prune.rs|s/writes\.iter\(\)\.all\(/writes.iter().any(/
+prune: the oldest version supersedes|prune.rs|s/\(\*version\)\.max\(/(*version).min(/
+in time: the deadline is one early|timeliness.rs|s/last_modified\.ms\(\) > clock_ms\.saturating_add\(self\.deadline_ms\)/last_modified.ms() >= clock_ms.saturating_add(self.deadline_ms)/
+in time: the lifetime is not checked|timeliness.rs|s/clock_ms - start_ms > self\.lifetime_ms/false/
+in time: a clock ahead is not checked|timeliness.rs|s/clock_ms > last_modified\.ms\(\)\.saturating_add\(self\.skew_ms\)/false/
+in time: a refresh forgets late visibility|timeliness.rs|s/self\.visibility_ms \+ self\.publish_ms \+ ROUNDING_MS/self.publish_ms + ROUNDING_MS/
+in time: a refresh forgets publication|timeliness.rs|s/self\.visibility_ms \+ self\.publish_ms \+ ROUNDING_MS/self.visibility_ms + ROUNDING_MS/
+in time: a sweep forgets the deadline|timeliness.rs|s/self\.visibility_ms \+ self\.deadline_ms \+ self\.lifetime_ms \+ self\.skew_ms/self.visibility_ms + self.lifetime_ms + self.skew_ms/
+in time: an id is forgotten early|timeliness.rs|s/self\.lifetime_ms \+ self\.deadline_ms \+ self\.visibility_ms/self.lifetime_ms + self.visibility_ms/
+END
+}
+
+failed=0
+while IFS= read -r line; do
+    name=${line%%|*}; rest=${line#*|}; file=${rest%%|*}; change=${rest#*|}
+    [[ $name == *"${1:-}"* ]] || continue
+    perl -0pi -e "$change" "$file"
+    if cmp -s "$file" "$saved/$file"; then
+        echo "STALE     $name"; failed=1
+    elif ! out=$(cargo test -q -p aft-core --lib --no-run 2>&1); then
+        echo "NO BUILD  $name"; grep -m3 '^error' -A4 <<<"$out"; failed=1
+    elif out=$(timeout 300 cargo test -q -p aft-core --lib protocol 2>&1); then
+        echo "SURVIVED  $name"; failed=1
+    else
+        found=$(grep -o '^    protocol::.*' <<<"$out" | sort -u | sed 's/.*protocol:://')
+        [[ $found ]] || failed=1
+        echo "caught    $name: $(wc -l <<<"$found"), ${found%%$'\n'*}"
+    fi
+    cp "$saved/$file" "$file"
+done < <(mutants)
+exit $failed

@@ -1,0 +1,225 @@
+//! Many nodes on one store: the feed, refresh, staleness, receipts, sweeps.
+
+use std::time::Duration;
+
+use aft_core::{Begin, Config, ErrorKind};
+use aft_memory::{ErrorKind as Stored, Fault, Operation};
+use aft_tests::{World, get, put};
+
+fn background() -> Config {
+    Config { background: true, ..Config::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_visible_on_other_nodes_within_staleness_and_feed_interval() {
+    let world = World::new();
+    let open = || async { world.builder().config(background()).open().await.unwrap() };
+    let (a, b) = (open().await, open().await);
+    put(&a, "k", "v").await;
+    assert_eq!(get(&b, "k").await, None, "b was fresh when it last refreshed");
+    let bound = a.config().max_staleness + a.config().feed_interval;
+    tokio::time::sleep(bound + Duration::from_millis(10)).await;
+    assert_eq!(get(&b, "k").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_makes_it_visible_at_once() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    let receipt = put(&a, "k", "v").await.to_string().parse().unwrap();
+    let mut tx = b.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "v");
+    let read_only = tx.commit().await.unwrap();
+    assert_eq!(read_only.receipt, receipt, "a reader passes on what it saw");
+    let nothing = b.begin().await.unwrap().commit().await.unwrap().receipt;
+    b.begin_with(Begin::new().after(&nothing)).await.unwrap().abort().await.unwrap();
+
+    let elsewhere = World::new();
+    let error = elsewhere.node().await.begin_with(Begin::new().after(&receipt)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn publish_before_ack_makes_it_visible_to_every_later_refresh() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    let mut tx = a.begin_with(Begin::new().publish_before_ack()).await.unwrap();
+    tx.put("k", "v").unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = b.begin_with(Begin::new().latest()).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "v");
+
+    // Where the feed cannot be written, the commit is not said to have failed.
+    for _ in 0..100 {
+        world.storage.fail(Operation::Create, "feed/", 1, Fault::Before(Stored::Unavailable));
+    }
+    let mut tx = a.begin_with(Begin::new().publish_before_ack()).await.unwrap();
+    tx.put("k", "w").unwrap();
+    let error = tx.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unpublished);
+    world.storage.reset();
+    let mut tx = b.begin_with(Begin::new().after(error.receipt().unwrap())).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "w");
+    a.publish().await.unwrap();
+    assert_eq!(a.stats().unpublished, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_publishes_and_later_calls_fail() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    put(&a, "k", "v").await;
+    a.close().await.unwrap();
+    a.close().await.unwrap();
+    b.refresh().await.unwrap();
+    assert_eq!(get(&b, "k").await.as_deref(), Some("v"));
+    assert_eq!(a.begin().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(a.refresh().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(a.sweep().await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_publishes_what_a_dead_node_left() {
+    let world = World::new();
+    let (dead, b, c) = (world.node().await, world.node().await, world.node().await);
+    put(&dead, "k", "v").await;
+    put(&dead, "k", "w").await;
+    drop(dead);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    put(&b, "other", "v").await;
+    let report = b.sweep().await.unwrap();
+    assert_eq!((report.listed, report.published, report.dead), (3, 2, 0));
+    c.refresh().await.unwrap();
+    assert_eq!(get(&c, "k").await.as_deref(), Some("w"));
+    let again = c.sweep().await.unwrap();
+    assert_eq!((again.listed, again.published), (3, 0));
+    assert!(again.swept_through >= report.swept_through);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acked_commit_of_a_dead_node_needs_nobody_to_configure_maintenance() {
+    let world = World::new();
+    let open = || async { world.builder().config(background()).open().await.unwrap() };
+    let (dead, reader) = (open().await, open().await);
+    put(&dead, "k", "v").await;
+    drop(dead);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(get(&reader, "k").await, None);
+    // The sweep ran beside that begin; the next refresh sees what it published.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(get(&reader, "k").await.as_deref(), Some("v"));
+    assert_eq!(reader.stats().sweeps, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_share_the_sweeps_out_by_epochs() {
+    let world = World::new();
+    let mut nodes = Vec::new();
+    for _ in 0..8 {
+        nodes.push(world.builder().config(background()).open().await.unwrap());
+    }
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        for node in &nodes {
+            node.begin().await.unwrap().commit().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let sweeps: u64 = nodes.iter().map(|node| node.stats().sweeps).sum();
+    assert!((5..=11).contains(&sweeps), "{sweeps} sweeps in ten minutes, by eight nodes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_frozen_refreshes_before_it_begins() {
+    let world = World::new();
+    let (a, frozen) = (world.node().await, world.node().await);
+    put(&a, "k", "v").await;
+    a.publish().await.unwrap();
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert_eq!(get(&frozen, "k").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_feed_object_counts_for_nobody_and_its_maker_publishes_again() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    put(&a, "k", "v").await;
+    let slow = world.storage.fail(Operation::Create, "feed/", 1, Fault::Delay);
+    let late = async {
+        slow.reached().await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        slow.release().await.unwrap();
+    };
+    let (published, ()) = tokio::join!(a.publish(), late);
+    published.unwrap();
+    b.refresh().await.unwrap();
+    assert_eq!(get(&b, "k").await.as_deref(), Some("v"));
+    let on_feed = |operation| {
+        let requests = world.storage.requests();
+        requests.iter().filter(|it| it.operation == operation && it.path.starts_with("feed/")).count()
+    };
+    assert_eq!(on_feed(Operation::Create), 2, "the late one and its second edition");
+    assert_eq!(on_feed(Operation::Get), 1, "the late one is not even read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_overwritten_within_a_batch_are_published_by_their_id_alone() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    let first = put(&a, "k", "first").await;
+    for n in 0..50 {
+        put(&a, "k", &format!("{n}")).await;
+    }
+    a.publish().await.unwrap();
+    b.refresh().await.unwrap();
+    assert_eq!(b.stats().recent_commits, 1);
+    assert_eq!(get(&b, "k").await.as_deref(), Some("49"));
+    // A receipt of a pruned commit works all the same, and brings nothing old back.
+    let mut tx = b.begin_with(Begin::new().after(&first)).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "49");
+    let report = b.sweep().await.unwrap();
+    assert_eq!((report.listed, report.published), (51, 0), "a sweep knows pruned commits by their ids");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_only_node_writes_nothing_and_sees_everything() {
+    let world = World::new();
+    let (a, reader) = (world.node().await, world.builder().read_only().open().await.unwrap());
+    put(&a, "k", "v").await;
+    a.publish().await.unwrap();
+    tokio::time::advance(Duration::from_secs(120)).await;
+    world.storage.reset();
+    assert_eq!(get(&reader, "k").await.as_deref(), Some("v"));
+    let mut tx = reader.begin().await.unwrap();
+    assert_eq!(tx.put("k", "w").unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(reader.sweep().await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(reader.cancel(tx.id()).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    reader.close().await.unwrap();
+    assert_eq!(world.storage.counts().creates, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_wait_where_the_feed_cannot_be_written_and_memory_is_bounded() {
+    let world = World::new();
+    let node = world.node().await;
+    for _ in 0..10_000 {
+        world.storage.fail(Operation::Create, "feed/", 1, Fault::Before(Stored::Denied));
+    }
+    let mut refused = None;
+    for n in 0..2_000 {
+        let mut tx = node.begin().await.unwrap();
+        for key in 0..30 {
+            tx.put(format!("{n}-{key}"), vec![0; 8 << 10]).unwrap();
+        }
+        if let Err(error) = tx.commit().await {
+            refused = Some((n, error));
+            break;
+        }
+    }
+    let (n, error) = refused.expect("memory for unpublished commits is bounded");
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!((200..400).contains(&n), "{n} commits of 240 KiB");
+    world.storage.reset();
+    put(&node, "k", "v").await;
+    assert_eq!(node.stats().unpublished, 1, "there was room again once the rest was published");
+}
