@@ -97,6 +97,9 @@ mod config;
 pub mod conformance;
 mod error;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod node;
 mod path;
 #[cfg(feature = "planted-bugs")]
@@ -104,9 +107,6 @@ mod path;
 pub mod planted;
 #[cfg(not(feature = "planted-bugs"))]
 mod planted;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
 mod protocol;
 mod receipt;
 mod rng;

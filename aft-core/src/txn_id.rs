@@ -67,6 +67,12 @@ impl TxnId {
         u64::from_be_bytes(ms)
     }
 
+    /// The id as a number, which sorts like the id.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

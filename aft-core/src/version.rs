@@ -69,6 +69,12 @@ impl Version {
         self.txn
     }
 
+    /// The reading of the hybrid logical clock at commit.
+    #[must_use]
+    pub const fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
     /// The reading of the hybrid logical clock at commit, in milliseconds since 1970.
     #[must_use]
     pub const fn clock_ms(&self) -> u64 {

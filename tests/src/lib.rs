@@ -3,7 +3,9 @@
 //! Tests run on a current-thread runtime whose time is paused: it jumps to the next timer when nothing else can run,
 //! so that waits cost nothing and a test replays exactly.
 
+pub mod checker;
 pub mod history;
+pub mod sim;
 mod world;
 
 pub use world::{NodeClock, World, get, put};

@@ -114,11 +114,10 @@ impl Node {
         let unknown: Vec<_> = {
             let view = self.view.read();
             let known = |receipt: &&Receipt| receipt.version.is_absent() || view.contains(receipt.version);
-            receipts.iter().filter(|receipt| !known(receipt)).collect()
+            receipts.iter().filter(|receipt| !known(receipt)).cloned().collect()
         };
-        // Made before they are streamed: a closure over a borrowed receipt would keep `begin` from being spawned.
-        let flights: Vec<_> = unknown.into_iter().map(|receipt| self.learn_receipt(receipt)).collect();
-        futures::stream::iter(flights)
+        futures::stream::iter(unknown)
+            .map(|receipt: Receipt| async move { self.learn_receipt(&receipt).await })
             .buffer_unordered(self.config.parallel_requests)
             .try_for_each(|()| async { Ok(()) })
             .await

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind};
@@ -59,9 +61,9 @@ impl Transaction {
     /// [`Unsupported`](ErrorKind::Unsupported) and [`Closed`](ErrorKind::Closed). All happened with
     /// [`Unpublished`](ErrorKind::Unpublished). With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody knows yet:
     /// [`Aft::outcome`](crate::Aft::outcome) settles it.
-    pub async fn commit(self) -> Result<Commit, Error> {
+    pub fn commit(self) -> BoxFuture<'static, Result<Commit, Error>> {
         let span = tracing::debug_span!("commit", txn = %self.id);
-        self.commit_inner().instrument(span).await
+        self.commit_inner().instrument(span).boxed()
     }
 
     async fn commit_inner(mut self) -> Result<Commit, Error> {

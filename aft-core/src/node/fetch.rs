@@ -1,7 +1,7 @@
 //! Fetching values: from the data cache, else by one request, and verified.
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
@@ -38,11 +38,15 @@ impl Node {
         store: &Store,
         found: Vec<Option<Found>>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
-        let fetch = |found: Option<Found>| async move {
-            match found {
-                None => Ok(None),
-                Some(found) => self.value(store, &found).await,
-            }
+        // Boxed: the compiler cannot see that a stream of borrowing futures is Send, and callers spawn transactions.
+        let fetch = |found: Option<Found>| {
+            let value = async move {
+                match found {
+                    None => Ok(None),
+                    Some(found) => self.value(store, &found).await,
+                }
+            };
+            value.boxed()
         };
         futures::stream::iter(found).map(fetch).buffered(self.config.parallel_requests).try_collect().await
     }
@@ -67,7 +71,7 @@ impl Node {
             return self.load_part(store, txn, part).await;
         }
         let parts: Vec<Bytes> = futures::stream::iter(stored.parts.iter().copied())
-            .map(|part| self.load_part(store, txn, part))
+            .map(|part| self.load_part(store, txn, part).boxed())
             .buffered(self.config.parallel_requests)
             .try_collect()
             .await?;

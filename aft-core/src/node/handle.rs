@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -95,8 +97,8 @@ impl Aft {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged feed
     /// object), [`Closed`](crate::ErrorKind::Closed).
-    pub async fn begin(&self) -> Result<Transaction, Error> {
-        self.node.begin(Begin::new()).await
+    pub fn begin(&self) -> BoxFuture<'_, Result<Transaction, Error>> {
+        self.node.begin(Begin::new()).boxed()
     }
 
     /// Begins a transaction that says how.
@@ -104,8 +106,8 @@ impl Aft {
     /// # Errors
     /// As [`begin`](Self::begin), and [`Expired`](crate::ErrorKind::Expired) or [`ClockSkew`](crate::ErrorKind::ClockSkew) for an id
     /// that is too old or from the future, [`VersionUnavailable`](crate::ErrorKind::VersionUnavailable) for a receipt of another store.
-    pub async fn begin_with(&self, begin: Begin) -> Result<Transaction, Error> {
-        self.node.begin(begin).await
+    pub fn begin_with(&self, begin: Begin) -> BoxFuture<'_, Result<Transaction, Error>> {
+        self.node.begin(begin).boxed()
     }
 
     /// A fresh transaction id, by the node's clock and generator.
@@ -118,36 +120,48 @@ impl Aft {
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt).
-    pub async fn outcome(&self, id: TxnId) -> Result<Outcome, Error> {
-        self.node.check_open()?;
-        self.node.outcome(&self.node.store, id).await
+    pub fn outcome(&self, id: TxnId) -> BoxFuture<'_, Result<Outcome, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.outcome(&self.node.store, id).await
+        }
+        .boxed()
     }
 
     /// Decides that a transaction aborts, unless it is decided or forgotten already; what became of it.
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome), and [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
-    pub async fn cancel(&self, id: TxnId) -> Result<Outcome, Error> {
-        self.node.check_open()?;
-        self.node.cancel(&self.node.store, id).await
+    pub fn cancel(&self, id: TxnId) -> BoxFuture<'_, Result<Outcome, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.cancel(&self.node.store, id).await
+        }
+        .boxed()
     }
 
     /// Learns every commit that any node published before this call. One list, and one get per feed object not seen before.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
-    pub async fn refresh(&self) -> Result<(), Error> {
-        self.node.check_open()?;
-        self.node.refresh().await
+    pub fn refresh(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.refresh().await
+        }
+        .boxed()
     }
 
     /// Publishes every own commit that was acknowledged before this call: one create, or none.
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied); the commits wait and are tried again.
-    pub async fn publish(&self) -> Result<(), Error> {
-        self.node.check_open()?;
-        self.node.publish().await
+    pub fn publish(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.publish().await
+        }
+        .boxed()
     }
 
     /// Finds and publishes commits whose node died before it could: a list per shard, a get per commit found, a create.
@@ -155,9 +169,12 @@ impl Aft {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged decision:
     /// everything else was published).
-    pub async fn sweep(&self) -> Result<SweepReport, Error> {
-        self.node.check_open()?;
-        self.node.sweep().await
+    pub fn sweep(&self) -> BoxFuture<'_, Result<SweepReport, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.sweep().await
+        }
+        .boxed()
     }
 
     /// The settings in effect: the shared ones come from the store's marker.

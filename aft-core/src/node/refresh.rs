@@ -107,7 +107,7 @@ impl Node {
             .map_err(|error| Error::storage("listing the feed", error))?;
         let unseen = self.sort_out(listed)?;
         futures::stream::iter(unseen)
-            .map(|(name, last_modified, size)| self.take_in(name, last_modified, size, cold))
+            .map(|(name, last_modified, size)| self.take_in(name, last_modified, size, cold).boxed())
             .buffer_unordered(self.config.parallel_requests)
             .try_for_each(|()| async { Ok(()) })
             .await?;

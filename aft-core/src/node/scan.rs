@@ -1,7 +1,8 @@
 //! Scans: one read of every key in a range.
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream};
 
 use crate::error::Error;
 use crate::node::transaction::Transaction;
@@ -25,26 +26,37 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn scan(&mut self, range: impl Into<KeyRange>) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        let (rows, _) = self.scan_rows(range.into(), usize::MAX)?;
-        self.row_values(rows).await
+    pub fn scan(&mut self, range: impl Into<KeyRange>) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, Error>> {
+        let range = range.into();
+        async move {
+            let (rows, _) = self.scan_rows(range, usize::MAX)?;
+            self.row_values(rows).await
+        }
+        .boxed()
     }
 
     /// [`scan`](Self::scan) of every key that begins with `prefix`.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn scan_prefix(&mut self, prefix: impl AsRef<[u8]>) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        self.scan(KeyRange::prefix(prefix)).await
+    pub fn scan_prefix(
+        &mut self,
+        prefix: impl AsRef<[u8]>,
+    ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, Error>> {
+        self.scan(KeyRange::prefix(prefix))
     }
 
     /// The keys of the range, sorted, without their values: the same read as [`scan`](Self::scan), and no request.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn scan_keys(&mut self, range: impl Into<KeyRange>) -> Result<Vec<Bytes>, Error> {
-        let (rows, _) = self.scan_rows(range.into(), usize::MAX)?;
-        Ok(rows.into_iter().map(|(Row::Own(key, _) | Row::Stored(key, _))| key).collect())
+    pub fn scan_keys(&mut self, range: impl Into<KeyRange>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
+        let range = range.into();
+        async move {
+            let (rows, _) = self.scan_rows(range, usize::MAX)?;
+            Ok(rows.into_iter().map(|(Row::Own(key, _) | Row::Stored(key, _))| key).collect())
+        }
+        .boxed()
     }
 
     /// The range in pages of at most `page_keys` keys (own writes beside). Each page is one more read of the same

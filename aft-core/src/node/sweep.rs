@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
@@ -52,7 +52,7 @@ impl Node {
             candidates.into_iter().filter(|id| !settled(id)).collect()
         };
         let looked: Vec<_> = futures::stream::iter(unpublished)
-            .map(|id| async move { (id, self.look(&self.store, id).await) })
+            .map(|id| async move { (id, self.look(&self.store, id).await) }.boxed())
             .buffer_unordered(self.config.parallel_requests)
             .collect()
             .await;
@@ -94,9 +94,12 @@ impl Node {
     async fn list_decisions(&self) -> Result<Vec<TxnId>, Error> {
         let swept = self.known.lock().swept_through;
         let from = TxnId::window_start(swept.map_or(0, |swept| self.limits.sweep_from_ms(swept)));
-        let lists = self.shards.commit_folders().map(|folder| async move {
-            let start_after = format!("{folder}{from}");
-            patiently(&self.rng, || self.store.list(&folder, Some(&start_after))).await
+        let lists = self.shards.commit_folders().map(|folder| {
+            let list = async move {
+                let start_after = format!("{folder}{from}");
+                patiently(&self.rng, || self.store.list(&folder, Some(&start_after))).await
+            };
+            list.boxed()
         });
         let listed: Vec<_> = futures::stream::iter(lists)
             .buffer_unordered(self.config.parallel_requests)

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::config::{MAX_KEY_BYTES, MAX_RESULT_BYTES};
 use crate::error::{Error, ErrorKind};
@@ -94,31 +96,38 @@ impl Transaction {
     /// [`ErrorKind::Expired`], [`Unavailable`](ErrorKind::Unavailable), [`Corrupt`](ErrorKind::Corrupt),
     /// [`VersionUnavailable`](ErrorKind::VersionUnavailable), [`InvalidInput`](ErrorKind::InvalidInput) (a key of an impossible
     /// length), [`Closed`](ErrorKind::Closed). The transaction can go on after any of them but the first and the last.
-    pub async fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
-        let key = checked_key(key.as_ref())?;
-        self.check_alive()?;
-        if let Some(own) = self.buffer.get(&key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
-            return Ok(own.cloned());
+    pub fn get(&mut self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
+        let key = checked_key(key.as_ref());
+        async move {
+            let key = key?;
+            self.check_alive()?;
+            if let Some(own) = self.buffer.get(&key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
+                return Ok(own.cloned());
+            }
+            match self.choose(&key)? {
+                None => Ok(None),
+                Some(found) => self.node.value(&self.store, &found).await.map_err(|error| self.named(error)),
+            }
         }
-        let found = self.choose(&key)?;
-        match found {
-            None => Ok(None),
-            Some(found) => self.node.value(&self.store, &found).await.map_err(|error| self.named(error)),
-        }
+        .boxed()
     }
 
     /// The values of many keys, in the order of the keys, fetched side by side.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn get_many<K: AsRef<[u8]>>(
+    pub fn get_many<K: AsRef<[u8]>>(
         &mut self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
-        let keys = keys.into_iter().map(|key| checked_key(key.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, Error>> {
+        let keys: Result<Vec<_>, _> = keys.into_iter().map(|key| checked_key(key.as_ref())).collect();
+        async move { self.get_checked(&keys?).await }.boxed()
+    }
+
+    async fn get_checked(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
         self.check_alive()?;
         let mut found = Vec::with_capacity(keys.len());
-        for key in &keys {
+        for key in keys {
             // Own writes answer first and are no reads.
             found.push(if self.buffer.get(key).is_some() { None } else { self.choose(key)? });
         }
@@ -196,11 +205,11 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ErrorKind::OutcomeUnknown`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied).
-    pub async fn abort(self) -> Result<Outcome, Error> {
-        if !self.shared {
-            return Ok(Outcome::Aborted);
+    pub fn abort(self) -> BoxFuture<'static, Result<Outcome, Error>> {
+        async move {
+            if self.shared { self.node.cancel(&self.store, self.id).await } else { Ok(Outcome::Aborted) }
         }
-        self.node.cancel(&self.store, self.id).await
+        .boxed()
     }
 
     fn buffer_write(&mut self, key: Bytes, value: Option<Bytes>, object: Option<u32>) -> Result<(), Error> {

@@ -1,0 +1,45 @@
+//! Every call can be made from a task of a multi-threaded runtime, with borrowed arguments: a test that compiles has passed.
+
+use std::sync::Arc;
+
+use aft_core::{Aft, Begin, Config, Error, Receipt};
+use aft_memory::MemoryStorage;
+use futures::StreamExt;
+
+async fn everything(aft: &Aft, keys: &[String], receipts: &[Receipt]) -> Result<(), Error> {
+    let mut begin = Begin::new().latest();
+    for receipt in receipts {
+        begin = begin.after(receipt);
+    }
+    let mut tx = aft.begin_with(begin).await?;
+    for key in keys {
+        tx.put(key, "v")?;
+        tx.get(key).await?;
+    }
+    tx.get_many(keys).await?;
+    tx.get_many(keys.iter().map(|key| key.as_bytes())).await?;
+    tx.scan(..).await?;
+    tx.scan_prefix(&keys[0]).await?;
+    tx.scan_keys(keys[0].as_bytes()..).await?;
+    tx.scan_pages(.., 10).next_page().await?;
+    let rows: Vec<_> = tx.scan_stream("a".."b").collect().await;
+    assert_eq!(rows.len(), 1);
+    let commit = tx.commit().await?;
+    aft.outcome(commit.receipt.txn_id()).await?;
+    aft.begin_with(Begin::new().id(aft.new_txn_id())).await?.abort().await?;
+    aft.cancel(aft.new_txn_id()).await?;
+    aft.refresh().await?;
+    aft.publish().await?;
+    aft.sweep().await?;
+    aft.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_run_in_spawned_tasks() {
+    let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await.unwrap();
+    let task = tokio::spawn(async move {
+        let keys = vec!["a".to_owned(), "b".to_owned()];
+        everything(&aft, &keys, &[]).await
+    });
+    task.await.unwrap().unwrap();
+}

@@ -1,0 +1,14 @@
+//! A simulated world that can prove aft wrong: many nodes in one process, on one seeded, single-threaded executor with virtual
+//! time, one simulated store between them, and an auditor.
+//!
+//! - [`run`] runs one seed and judges what happened.
+//! - A [`Recorder`](recorder::Recorder) writes down what clients saw; [`crate::checker`] decides whether aft's promises hold in it.
+//! - `workload` is what clients do, `chaos` what happens to them.
+
+mod chaos;
+mod cluster;
+mod recorder;
+mod run;
+mod workload;
+
+pub use run::{Options, Report, run};

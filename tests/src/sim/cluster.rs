@@ -1,0 +1,181 @@
+//! Nodes that come and go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aft_core::{Aft, Config, ErrorKind};
+use aft_memory::{Process, SimulatedStorage};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::sim::recorder::Client;
+use crate::sim::workload::{Shared, work};
+use crate::world::NodeClock;
+
+/// Clients of one node.
+const CLIENTS: usize = 2;
+
+/// The machines of a run; on each runs one node after the other.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    network: SimulatedStorage,
+    shared: Arc<Shared>,
+    start: Instant,
+    config: Config,
+    rng: Mutex<StdRng>,
+    machines: Mutex<Vec<Machine>>,
+}
+
+/// A machine: its clock lives on when its node dies.
+#[derive(Debug)]
+struct Machine {
+    clock: Arc<NodeClock>,
+    process: Process,
+    /// How many nodes ran here.
+    generation: u32,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        network: SimulatedStorage,
+        shared: Arc<Shared>,
+        start: Instant,
+        config: Config,
+        seed: u64,
+        machines: usize,
+    ) -> Arc<Self> {
+        let machine = |n| Machine {
+            clock: Arc::new(NodeClock::new(start)),
+            process: network.process(&format!("n{n}.0")),
+            generation: 0,
+            running: None,
+        };
+        let machines = Mutex::new((0..machines).map(machine).collect());
+        let rng = Mutex::new(StdRng::seed_from_u64(seed));
+        Arc::new(Self { network, shared, start, config, rng, machines })
+    }
+
+    pub(crate) fn machines(&self) -> usize {
+        self.machines.lock().len()
+    }
+
+    /// Starts a node on a machine, with its clients.
+    pub(crate) fn start(self: &Arc<Self>, at: usize) {
+        // Two kinds of trouble may both want to start a node on this machine.
+        self.crash(at);
+        let seed = self.rng.lock().next_u64();
+        let mut machines = self.machines.lock();
+        let machine = &mut machines[at];
+        machine.generation += 1;
+        let name = format!("n{at}.{}", machine.generation);
+        machine.process = self.network.process(&name);
+        let (process, clock) = (machine.process.clone(), Arc::clone(&machine.clock));
+        let this = Arc::clone(self);
+        machine.running = Some(tokio::spawn(async move { this.live(name, process, clock, seed).await }));
+    }
+
+    /// Crashes a node: its clients stop where they are, what it sent may still land.
+    pub(crate) fn crash(&self, at: usize) {
+        let mut machines = self.machines.lock();
+        machines[at].process.crash();
+        if let Some(running) = machines[at].running.take() {
+            running.abort();
+        }
+    }
+
+    pub(crate) fn process(&self, at: usize) -> Process {
+        self.machines.lock()[at].process.clone()
+    }
+
+    pub(crate) fn clock(&self, at: usize) -> Arc<NodeClock> {
+        Arc::clone(&self.machines.lock()[at].clock)
+    }
+
+    /// Stops the clients of every machine, between two operations or within one; their nodes stay open.
+    pub(crate) fn stop(&self) {
+        for machine in self.machines.lock().iter_mut() {
+            if let Some(running) = machine.running.take() {
+                running.abort();
+            }
+        }
+    }
+
+    /// Whether a client or node panicked.
+    pub(crate) async fn panics(&self) -> Vec<String> {
+        let running: Vec<_> = self.machines.lock().iter_mut().filter_map(|it| it.running.take()).collect();
+        let mut panics = Vec::new();
+        for running in running {
+            running.abort();
+            if let Err(error) = running.await
+                && error.is_panic()
+            {
+                panics.push(format!("{error}"));
+            }
+        }
+        panics
+    }
+
+    /// Opens a node for the auditor, with a right clock.
+    pub(crate) async fn auditor(&self, name: &str) -> Option<Client> {
+        let process = self.network.process(name);
+        let seed = self.rng.lock().next_u64();
+        let aft = self.open(&process, Arc::new(NodeClock::new(self.start)), seed).await?;
+        let network = self.network.reached_by(&process);
+        Some(Client { node: name.to_owned(), session: name.to_owned(), aft, process, network })
+    }
+
+    async fn live(self: Arc<Self>, name: String, process: Process, clock: Arc<NodeClock>, seed: u64) {
+        let Some(aft) = self.open(&process, clock, seed).await else { return };
+        let mut clients = tokio::task::JoinSet::new();
+        for n in 0..CLIENTS {
+            let session = format!("{name}/c{n}");
+            let (aft, process) = (aft.clone(), process.clone());
+            let network = self.network.reached_by(&process);
+            let client = Client { node: name.clone(), session, aft, process, network };
+            clients.spawn(work(client, Arc::clone(&self.shared), seed.wrapping_add(1 + n as u64)));
+        }
+        while let Some(ended) = clients.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                self.shared.recorder.problem(format!("a client of {name} panicked: {error}"));
+            }
+        }
+    }
+
+    /// Opens the store, again and again while faults keep it from opening.
+    async fn open(&self, process: &Process, clock: Arc<NodeClock>, seed: u64) -> Option<Aft> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..100 {
+            if process.is_crashed() {
+                return None;
+            }
+            let config = Config {
+                cache_bytes: if rng.next_u32() % 2 == 0 { 0 } else { 8 << 20 },
+                background: rng.next_u32() % 3 != 0,
+                verify_every_commit: rng.next_u32() % 8 == 0,
+                ..self.config.clone()
+            };
+            let storage = Arc::new(self.network.reached_by(process));
+            let clock = Arc::clone(&clock) as Arc<dyn aft_core::Clock>;
+            match Aft::builder(storage).config(config).clock(clock).rng_seed(rng.next_u64()).open().await {
+                Ok(aft) => return Some(aft),
+                Err(error) if error.kind() == ErrorKind::Unavailable => {}
+                Err(error) if error.kind() == ErrorKind::Denied && process.is_crashed() => return None,
+                Err(error) => {
+                    self.shared
+                        .recorder
+                        .problem(format!("{} could not open the store: {error}", process.name()));
+                    return None;
+                }
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        self.shared.recorder.problem(format!("{} never got the store open", process.name()));
+        None
+    }
+}

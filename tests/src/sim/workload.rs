@@ -1,0 +1,268 @@
+//! What clients do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aft_core::{Begin, TxnId};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::sleep;
+
+use crate::history::Status;
+use crate::sim::recorder::{Client, How, Recorded, Recorder};
+
+/// Files of the directory that is imported and exported.
+const FILES: usize = 8;
+/// Accounts of the bank.
+const ACCOUNTS: usize = 5;
+
+/// Every key that a run uses.
+pub(crate) fn universe() -> Vec<String> {
+    let hot = (0..4).map(|n| format!("hot/{n}"));
+    let cold = (0..24).map(|n| format!("cold/{n:02}"));
+    let files = (0..FILES).map(|n| format!("dir/{n}"));
+    let accounts = (0..ACCOUNTS).flat_map(|n| [format!("bank/{n}/balance"), format!("bank/{n}/log")]);
+    let orders = (0..6).map(|n| format!("order/{n}"));
+    hot.chain(cold).chain(files).chain(accounts).chain(orders).collect()
+}
+
+/// What the clients of a run share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) universe: Vec<String>,
+    /// Ids that several clients try at once or after each other.
+    ids: Mutex<Vec<(TxnId, u32)>>,
+}
+
+impl Shared {
+    pub(crate) fn new(recorder: Arc<Recorder>) -> Arc<Self> {
+        Arc::new(Self { recorder, universe: universe(), ids: Mutex::default() })
+    }
+}
+
+/// A client that works until it is stopped.
+pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
+    let mut actor = Actor { rng: StdRng::seed_from_u64(seed), client, shared };
+    loop {
+        let pause = actor.draw(1500);
+        sleep(Duration::from_millis(pause)).await;
+        if actor.client.is_crashed() {
+            return;
+        }
+        match actor.draw(100) {
+            0..45 => actor.mixed().await,
+            45..60 => actor.order().await,
+            60..72 => actor.transfer().await,
+            72..80 => actor.import().await,
+            80..92 => actor.export().await,
+            _ => actor.long_reader().await,
+        }
+    }
+}
+
+struct Actor {
+    rng: StdRng,
+    client: Client,
+    shared: Arc<Shared>,
+}
+
+impl Actor {
+    fn draw(&mut self, below: u64) -> u64 {
+        self.rng.next_u64() % below
+    }
+
+    fn key(&mut self) -> String {
+        let n = usize::try_from(self.draw(1 << 30)).unwrap_or_default();
+        // Half of all accesses go to the four hot keys, which come first.
+        let among = if n.is_multiple_of(2) { 4 } else { self.shared.universe.len() };
+        self.shared.universe[n / 2 % among].clone()
+    }
+
+    fn value_len(&mut self) -> usize {
+        // Over the inline limit of the simulated nodes, now and then.
+        if self.draw(6) == 0 { 400 } else { 10 }
+    }
+
+    async fn think(&mut self, most_ms: u64) {
+        if self.draw(3) == 0 {
+            let pause = self.draw(most_ms);
+            sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn begin(&mut self) -> Option<Recorded> {
+        let (mut begin, mut how) = (Begin::new(), How::default());
+        if self.draw(5) == 0 {
+            begin = begin.latest();
+        }
+        if self.draw(6) == 0 {
+            begin = begin.publish_before_ack();
+        }
+        let draw = usize::try_from(self.draw(1000)).unwrap_or_default();
+        if self.draw(5) == 0
+            && let Some(receipt) = self.shared.recorder.receipt(draw)
+        {
+            begin = begin.after(&receipt);
+            how.after.push(receipt.txn_id().as_u128());
+        }
+        self.shared.recorder.begin(&self.client, begin, &how).await
+    }
+
+    async fn begin_shared(&mut self, id: TxnId) -> Option<Recorded> {
+        let how = How { shared: true, ..How::default() };
+        self.shared.recorder.begin(&self.client, Begin::new().id(id), &how).await
+    }
+
+    /// Reads, writes, deletes and scans, in any order.
+    async fn mixed(&mut self) {
+        let Some(mut tx) = self.begin().await else { return };
+        for _ in 0..1 + self.draw(6) {
+            self.think(1200).await;
+            let key = self.key();
+            let go_on = match self.draw(10) {
+                0..4 => tx.read(&[key]).await,
+                4 => {
+                    let keys = [key, self.key(), self.key()];
+                    tx.read(&keys).await
+                }
+                5..8 => {
+                    let len = self.value_len();
+                    tx.put(&key, len);
+                    true
+                }
+                8 => {
+                    tx.delete(&key);
+                    true
+                }
+                _ => {
+                    let prefix =
+                        ["hot/", "dir/", "bank/", "cold/1", ""][usize::try_from(self.draw(5)).unwrap_or(0)];
+                    let page = (self.draw(2) == 0).then(|| 1 + usize::try_from(self.draw(4)).unwrap_or(0));
+                    tx.scan(prefix, &self.shared.universe, page).await.is_some()
+                }
+            };
+            if !go_on {
+                return tx.abort().await;
+            }
+        }
+        if self.draw(12) == 0 {
+            tx.abort().await;
+        } else {
+            tx.commit().await;
+        }
+    }
+
+    /// One step of a workflow that is retried under the same id, by this client or another, also side by side.
+    async fn order(&mut self) {
+        let id = {
+            let fresh = self.draw(2) == 0;
+            let draw = usize::try_from(self.draw(1 << 20)).unwrap_or_default();
+            let mut ids = self.shared.ids.lock();
+            if fresh || ids.is_empty() {
+                ids.push((self.client.aft.new_txn_id(), 0));
+                ids.last().map(|(id, _)| *id)
+            } else {
+                let at = draw % ids.len();
+                ids[at].1 += 1;
+                let (id, tries) = ids[at];
+                if tries > 4 {
+                    ids.swap_remove(at);
+                }
+                Some(id)
+            }
+        };
+        let Some(id) = id else { return };
+        let Some(mut tx) = self.begin_shared(id).await else { return };
+        let order = format!("order/{}", self.draw(6));
+        if !tx.read(std::slice::from_ref(&order)).await {
+            return tx.abort().await;
+        }
+        let len = self.value_len();
+        tx.put(&order, len);
+        if self.draw(3) == 0 {
+            let key = self.key();
+            tx.delete(&key);
+        }
+        self.think(3000).await;
+        if self.draw(15) == 0 {
+            return tx.abort().await;
+        }
+        debug_assert_eq!(tx.id(), Some(id));
+        if tx.commit().await == Status::Unknown && !self.client.is_crashed() {
+            // The client asks again, as any would.
+            if let Some(mut again) = self.begin_shared(id).await {
+                again.put(&order, 10);
+                again.commit().await;
+            }
+        }
+    }
+
+    /// Moves money: both sides of an account are always written together.
+    async fn transfer(&mut self) {
+        let Some(mut tx) = self.begin().await else { return };
+        let (from, to) = (self.draw(ACCOUNTS as u64), self.draw(ACCOUNTS as u64));
+        let keys: Vec<String> =
+            [from, to].iter().flat_map(|n| [format!("bank/{n}/balance"), format!("bank/{n}/log")]).collect();
+        if !tx.read(&keys[..1]).await {
+            return tx.abort().await;
+        }
+        self.think(800).await;
+        if !tx.read(&keys[1..]).await {
+            return tx.abort().await;
+        }
+        for key in &keys {
+            let len = self.value_len();
+            tx.put(key, len);
+        }
+        tx.commit().await;
+    }
+
+    /// Replaces a directory: some files are written, the others deleted, all in one transaction.
+    async fn import(&mut self) {
+        let Some(mut tx) = self.begin().await else { return };
+        let kept = self.draw(1 << FILES);
+        for n in 0..FILES {
+            let key = format!("dir/{n}");
+            if kept & (1 << n) != 0 {
+                let len = self.value_len();
+                tx.put(&key, len);
+            } else {
+                tx.delete(&key);
+            }
+        }
+        tx.commit().await;
+    }
+
+    /// Reads the directory in one scan, or twice with time between: it must be one import's, or what single writers made of it.
+    async fn export(&mut self) {
+        let Some(mut tx) = self.begin().await else { return };
+        let page = (self.draw(2) == 0).then_some(3);
+        let Some(first) = tx.scan("dir/", &self.shared.universe, page).await else { return tx.abort().await };
+        self.think(3000).await;
+        let Some(second) = tx.scan("dir/", &self.shared.universe, None).await else {
+            return tx.abort().await;
+        };
+        if first != second {
+            self.shared
+                .recorder
+                .problem(format!("{} scanned twice: {first:?} then {second:?}", self.client.session));
+        }
+        tx.commit().await;
+    }
+
+    /// Reads over nearly as long as a transaction may live.
+    async fn long_reader(&mut self) {
+        let Some(mut tx) = self.begin().await else { return };
+        for _ in 0..6 {
+            let key = self.key();
+            if !tx.read(&[key]).await {
+                return tx.abort().await;
+            }
+            let pause = self.draw(10_000);
+            sleep(Duration::from_millis(pause)).await;
+        }
+        tx.commit().await;
+    }
+}
