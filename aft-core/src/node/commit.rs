@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
 use crate::format::record::CommitRecord;
 use crate::node::begin::expired;
+use crate::node::clock_error;
 use crate::node::feed_queue::Publication;
 use crate::node::register::{Committed, Decided, Looked, Proposal};
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
-use crate::node::{Outcome, clock_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::Void;
 use crate::protocol::view::{self, Home};
@@ -121,16 +121,16 @@ impl Transaction {
     }
 
     /// An expired transaction cannot commit; but under a shared id it may have committed before.
-    async fn too_old(&self, error: Error) -> Result<Commit, Error> {
+    async fn too_old(self, error: Error) -> Result<Commit, Error> {
         if !self.shared || error.kind() != ErrorKind::Expired {
             return Err(error);
         }
-        match self.node.outcome(&self.store, self.id).await? {
-            Outcome::Committed { receipt, result } => {
-                add(&self.node.counters.replays, 1);
-                Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result, cost: self.cost() })
-            }
-            Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => Err(error),
+        let Looked::Committed { commits, .. } = self.node.look(&self.store, self.id).await? else {
+            return Err(error);
+        };
+        match commits.into_iter().find(|it| it.commit.version.txn == self.id) {
+            Some(own) => self.replayed(own).await,
+            None => Err(error),
         }
     }
 
