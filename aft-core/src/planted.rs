@@ -37,8 +37,6 @@ pub enum Planted {
     NeverVerify,
     /// A refresh looks back no further than the newest object known.
     NoRefreshOverlap,
-    /// A feed object that could not be read is skipped.
-    SkipUnreadableFeed,
     /// A feed object whose create is unknown or late is taken for published.
     TrustFeedCreate,
     /// A commit is acknowledged before its large values are durable.
@@ -47,8 +45,6 @@ pub enum Planted {
     WallClockVersion,
     /// A sweep looks back no further than the last one.
     ShortSweepWindow,
-    /// The time that a sweep claims is taken after its listing.
-    SweptThroughAfterList,
     /// The data cache is filled before the decision.
     CacheBeforeDecision,
     /// A commit is pruned although one of its keys was not overwritten.
@@ -67,7 +63,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 23] = [
+        pub const ALL: [Self; 21] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -83,12 +79,10 @@ mod active {
             Self::NoExpiryCheck,
             Self::NeverVerify,
             Self::NoRefreshOverlap,
-            Self::SkipUnreadableFeed,
             Self::TrustFeedCreate,
             Self::AckBeforeUpload,
             Self::WallClockVersion,
             Self::ShortSweepWindow,
-            Self::SweptThroughAfterList,
             Self::CacheBeforeDecision,
             Self::PruneTooMuch,
         ];

@@ -15,7 +15,6 @@ use crate::format::record::Value;
 use crate::node::stats::add;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
-use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::Limits;
 use crate::protocol::timeliness::StoreTime;
@@ -159,9 +158,6 @@ impl Node {
     ) -> Result<(), Error> {
         let path = name.to_string();
         let read = patiently(&self.rng, || self.store.get_sized(&path, size)).await;
-        if read.is_err() && planted(Planted::SkipUnreadableFeed) {
-            return Ok(());
-        }
         let object =
             read.map_err(|error| Error::storage(format_args!("reading the feed object {path:?}"), error))?;
         let feed = Feed::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;

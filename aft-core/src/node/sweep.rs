@@ -16,7 +16,6 @@ use crate::node::feed_queue::{Publication, objects_of};
 use crate::node::register::Looked;
 use crate::node::stats::add;
 use crate::node::store::patiently;
-use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
@@ -44,7 +43,6 @@ impl Node {
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
         let through = self.time.lock().newest;
         let candidates = self.list_decisions().await?;
-        let through = if planted(Planted::SweptThroughAfterList) { self.time.lock().newest } else { through };
         let mut report = SweepReport { listed: candidates.len() as u64, ..SweepReport::default() };
         let unpublished: Vec<_> = {
             let known = self.known.lock();
