@@ -14,6 +14,7 @@
 //! # Which transactions count
 //!
 //! - A **committed** one reads and writes. A **replayed** one only reads: its writes were dropped.
+//!   Its session is bound to the winner only where a later transaction names the id among those it began after.
 //! - An **unknown** one counts as committed once anybody reads from it (or a replay proves that it won); its writes
 //!   are ignored otherwise. Its own session's later transactions are not bound to see it: the client did not learn
 //!   that it committed, and it may have landed after them.
