@@ -36,7 +36,7 @@ use std::fmt;
 use crate::history::{History, Key, Status, Value, Version};
 
 use report::Report;
-pub use report::{Involved, Kind, Violation};
+pub use report::{Involved, Kind, MOST_PER_KIND, Violation};
 use resolve::Resolved;
 
 /// What the caller knows beyond the history. The default expects nothing more.
@@ -138,7 +138,7 @@ impl fmt::Display for Summary {
 ///
 /// # Errors
 ///
-/// What is wrong with it: at most [`report::MOST_PER_KIND`] of each [`Kind`], the same for the same history.
+/// What is wrong with it: at most [`MOST_PER_KIND`] of each [`Kind`], the same for the same history.
 pub fn check(history: &History, expectations: &Expectations) -> Result<Summary, Vec<Violation>> {
     let mut report = Report::default();
     let resolved = Resolved::new(history, expectations, &mut report);
