@@ -14,6 +14,7 @@
 //! # Which transactions count
 //!
 //! - A **committed** one reads and writes. A **replayed** one only reads: its writes were dropped.
+//!   Its session is bound to the winner only where a later transaction names the id among those it began after.
 //! - An **unknown** one counts as committed once anybody reads from it (or a replay proves that it won); its writes
 //!   are ignored otherwise. Its own session's later transactions are not bound to see it: the client did not learn
 //!   that it committed, and it may have landed after them.
@@ -35,7 +36,7 @@ use std::fmt;
 use crate::history::{History, Key, Status, Value, Version};
 
 use report::Report;
-pub use report::{Involved, Kind, Violation};
+pub use report::{Involved, Kind, MOST_PER_KIND, Violation};
 use resolve::Resolved;
 
 /// What the caller knows beyond the history. The default expects nothing more.
@@ -137,7 +138,7 @@ impl fmt::Display for Summary {
 ///
 /// # Errors
 ///
-/// What is wrong with it: at most [`report::MOST_PER_KIND`] of each [`Kind`], the same for the same history.
+/// What is wrong with it: at most [`MOST_PER_KIND`] of each [`Kind`], the same for the same history.
 pub fn check(history: &History, expectations: &Expectations) -> Result<Summary, Vec<Violation>> {
     let mut report = Report::default();
     let resolved = Resolved::new(history, expectations, &mut report);

@@ -146,6 +146,7 @@ impl<'a> Resolved<'a> {
 
     /// Finds who wrote each value: of several attempts of one id, the one with the best claim.
     fn find_sources(&mut self, report: &mut Report) {
+        self.sources.reserve(self.op_keys.iter().map(Vec::len).sum::<usize>() / 2);
         for tx in self.all() {
             let transaction = self.transaction(tx);
             let mut writes = Vec::new();

@@ -287,7 +287,7 @@ const SMALL: Size = Size { transactions: 6, sessions: 3, keys: 3, ops: 4, lag: 6
 
 #[test]
 fn a_correct_store_has_no_violation() {
-    for seed in 0..3_000 {
+    for seed in 0..2_000 {
         let random = &mut Random(seed);
         let (history, model) = correct(random, &SMALL);
         let verdict = check(&history, &expectations(&model));
@@ -301,7 +301,7 @@ fn a_correct_store_has_no_violation() {
 #[test]
 fn spoiled_reads_are_found_if_and_only_if_they_matter() {
     let (mut found, mut cycles, mut harmless) = (0, 0, 0);
-    for seed in 0..20_000 {
+    for seed in 0..6_000 {
         let random = &mut Random(seed);
         let (mut history, _) = correct(random, &SMALL);
         for _ in 0..1 + random.below(2) {
@@ -331,7 +331,7 @@ fn spoiled_reads_are_found_if_and_only_if_they_matter() {
         if by_rule.is_empty() { harmless += 1 } else { found += 1 }
     }
     println!("{found} found, {cycles} of them cycles with all versions known; {harmless} harmless");
-    assert!(found > 4_000 && cycles > 1_000 && harmless > 4_000);
+    assert!(found > 2_000 && cycles > 300 && harmless > 2_000);
 }
 
 fn all_versions_known(history: &History) -> bool {
