@@ -12,7 +12,7 @@ use crate::counts::Row;
 /// How long one side's turn takes, unless one operation takes longer.
 const TURN: Duration = Duration::from_millis(5);
 /// How many rounds there are, and when to stop before.
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 51;
 const FEWEST_ROUNDS: usize = 7;
 const ENOUGH: Duration = Duration::from_millis(2_000);
 
