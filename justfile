@@ -28,6 +28,13 @@ bench *filter:
 demo *options:
     cargo run --release -p aft-cli -- demo {{ options }}
 
-# Feeds random bytes to a decoder; needs a nightly toolchain and cargo-fuzz. `just fuzz decode 600` for ten minutes
-fuzz target="decode" seconds="60":
-    cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+# Feeds random bytes to a decoder (decision, feed, marker, text); needs a nightly toolchain and cargo-fuzz
+[working-directory: "aft-core"]
+fuzz target="decision" seconds="60":
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run -s none {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- \
+        -max_total_time={{ seconds }} -max_len=4096
+
+# Plants bugs into a copy of the protocol, one at a time, and demands that its tests fail; `just mutants WORD` some of them
+mutants *word:
+    tests/mutants.sh {{ word }}

@@ -133,8 +133,17 @@ impl From<Error> for Failure {
             ErrorKind::InvalidInput => Exit::Usage,
             _ => Exit::Error,
         };
+        let advice = match exit {
+            Exit::OutcomeUnknown => Some("running the same command again is safe: it writes the same"),
+            Exit::Aborted => Some("run the command again"),
+            _ => None,
+        };
         // The message is the first of the causes, which is then not printed again.
-        Self::new(exit, &cause).because(cause)
+        let failure = Self::new(exit, &cause).because(cause);
+        match advice {
+            Some(advice) => failure.advice(advice),
+            None => failure,
+        }
     }
 }
 

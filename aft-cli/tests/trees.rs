@@ -76,6 +76,25 @@ fn an_import_is_one_commit_and_deletes_only_under_its_prefix_and_only_if_asked()
 }
 
 #[test]
+fn an_import_deletes_also_what_an_import_wrote_that_died_before_it_told_anybody() {
+    let place = Place::new();
+    place.tree("one", &[(b"a", b"1"), (b"only in one", b"1")]);
+    place.tree("two", &[(b"a", b"2"), (b"only in two", b"2")]);
+    place.aft(&["import", "one", "--prefix", "p"]).ok();
+    // Killed between its commit and its feed object: the decision is there, and nobody was told.
+    let feed: Vec<_> =
+        fs::read_dir(place.store().join("feed")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(feed.len(), 1);
+    fs::remove_file(&feed[0]).unwrap();
+    assert_eq!(place.aft(&["ls"]).ok().text(), "", "not visible yet");
+    let second = place.json(&["import", "two", "--prefix", "p", "--delete"]);
+    assert_eq!(second["deleted"], 1);
+    // Whatever a later sweep finds, it is one release and not a mix.
+    place.aft(&["sweep"]).ok();
+    assert_eq!(place.aft(&["ls"]).ok().text(), "p/a\np/only in two\n");
+}
+
+#[test]
 fn an_import_refuses_what_it_cannot_store_and_lists_all_of_it() {
     let place = Place::new();
     let dir = place.tree("dir", &[(b"file", b"1")]);

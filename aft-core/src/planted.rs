@@ -13,7 +13,7 @@ pub enum Planted {
     SkipReadBack,
     /// Another attempt's commit, read back, is acknowledged as this attempt's.
     AcceptForeignDecision,
-    /// Versions below a floor are chosen.
+    /// An older version is chosen where there is one, below the floor that the reads so far set.
     IgnoreFloor,
     /// The newest version is chosen, whatever was read before.
     IgnoreReads,
@@ -21,8 +21,8 @@ pub enum Planted {
     ForgetAbsentRead,
     /// A scanned range is not noted.
     ForgetScannedRange,
-    /// A scan raises no floors.
-    ForgetFloorsOfScan,
+    /// What a scan returned is not noted, nor its range.
+    ForgetScan,
     /// A tombstone is noted as absent.
     TombstoneAsAbsent,
     /// A transaction does not see its own writes.
@@ -75,7 +75,7 @@ mod active {
             Self::IgnoreReads,
             Self::ForgetAbsentRead,
             Self::ForgetScannedRange,
-            Self::ForgetFloorsOfScan,
+            Self::ForgetScan,
             Self::TombstoneAsAbsent,
             Self::ForgetOwnWrites,
             Self::PublishBeforeDecision,

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `internal` | reads within one transaction: own writes seen, repeatable, nothing from thin air, from an aborted or dropped attempt, from a value that its writer overwrote, or from the own future |
 //! | `graph`, `cycle` | **Read Atomic** by its rule: session order and reads-from are edges; for each read of x from a, every other b that writes x and is a direct session or reads-from predecessor of the reader comes before a; the initial state comes before everything; then no cycle |
-//! | `versions` | the same by a second way, stronger, where versions are known: no fractured read by its definition; a commit's version is above every version it read and above its session's earlier ones; no version twice |
+//! | `versions` | the same by a second way, stronger, where versions are known: no fractured read by its definition; a commit's version is above all that it and its session read or made before; no version twice |
 //! | `outcomes` | exactly once: an id has one outcome, one version, one result, and the values of one attempt |
 //! | `visible` | receipts are seen, no acked commit is lost, and every commit is visible everywhere within its bound |
 //!

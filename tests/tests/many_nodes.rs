@@ -223,3 +223,26 @@ async fn commits_wait_where_the_feed_cannot_be_written_and_memory_is_bounded() {
     put(&node, "k", "v").await;
     assert_eq!(node.stats().unpublished, 1, "there was room again once the rest was published");
 }
+
+/// Found by the simulator (seeds 223 and 1383): the attempt that won died unpublished, another was told "replayed", and nobody
+/// published the commit before the next sweep; not even where the ack was to wait for that.
+#[tokio::test(start_paused = true)]
+async fn a_replay_answers_for_the_commit_that_it_acknowledges() {
+    let world = World::new();
+    let (winner, retry, reader) = (world.node().await, world.node().await, world.node().await);
+    let id = winner.new_txn_id();
+    let mut tx = winner.begin_with(Begin::new().id(id)).await.unwrap();
+    tx.put("k", "v").unwrap();
+    tx.commit().await.unwrap();
+    drop(winner);
+    let mut tx = retry.begin_with(Begin::new().id(id).publish_before_ack()).await.unwrap();
+    tx.put("k", "other").unwrap();
+    assert_eq!(tx.commit().await.unwrap().outcome, aft_core::CommitOutcome::Replayed);
+    let mut tx = reader.begin_with(Begin::new().latest()).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "v");
+    // A second retry finds it published.
+    world.storage.reset();
+    let tx = retry.begin_with(Begin::new().id(id).publish_before_ack()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((world.storage.counts().creates, world.storage.counts().gets), (1, 1));
+}

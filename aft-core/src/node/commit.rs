@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
 use crate::format::record::CommitRecord;
 use crate::node::begin::expired;
+use crate::node::clock_error;
 use crate::node::feed_queue::Publication;
-use crate::node::register::{Decided, Looked, Proposal};
+use crate::node::register::{Committed, Decided, Looked, Proposal};
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
-use crate::node::{Outcome, clock_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::Void;
 use crate::protocol::view::{self, Home};
@@ -101,9 +101,7 @@ impl Transaction {
     async fn plant_before_decision(&self, draft: &Draft) {
         if planted(Planted::PublishBeforeDecision) {
             let commit = Arc::new(view::Commit::new(&draft.record, self.id, Home::Decision { base: 0 }));
-            let now = self.node.now();
-            self.node.feed.lock().push(Publication::new(commit, None, &draft.payload), now);
-            self.node.wake.notify_one();
+            self.node.enqueue(Publication::new(commit, None, &draft.payload));
         }
         if planted(Planted::CacheBeforeDecision) {
             for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
@@ -123,16 +121,16 @@ impl Transaction {
     }
 
     /// An expired transaction cannot commit; but under a shared id it may have committed before.
-    async fn too_old(&self, error: Error) -> Result<Commit, Error> {
+    async fn too_old(self, error: Error) -> Result<Commit, Error> {
         if !self.shared || error.kind() != ErrorKind::Expired {
             return Err(error);
         }
-        match self.node.outcome(&self.store, self.id).await? {
-            Outcome::Committed { receipt, result } => {
-                add(&self.node.counters.replays, 1);
-                Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result, cost: self.cost() })
-            }
-            Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => Err(error),
+        let Looked::Committed { commits, .. } = self.node.look(&self.store, self.id).await? else {
+            return Err(error);
+        };
+        match commits.into_iter().find(|it| it.commit.version.txn == self.id) {
+            Some(own) => self.replayed(own).await,
+            None => Err(error),
         }
     }
 
@@ -228,15 +226,7 @@ impl Transaction {
                     return self.acknowledge(&own.commit, draft).await;
                 }
                 tracing::debug!(txn = %self.id, "another attempt committed first");
-                add(&self.node.counters.replays, 1);
-                self.node.learn([Arc::clone(&own.commit)]);
-                let receipt = own.commit.receipt();
-                Ok(Commit {
-                    receipt,
-                    outcome: CommitOutcome::Replayed,
-                    result: own.result,
-                    cost: self.cost(),
-                })
+                self.replayed(own).await
             }
             Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
             Looked::Empty => {
@@ -244,6 +234,38 @@ impl Transaction {
                 Err(Error::new(ErrorKind::OutcomeUnknown, message).with_txn(self.id))
             }
         }
+    }
+
+    /// Another attempt's commit is acknowledged here, so this node answers for it: whoever made it may have died before it was
+    /// published.
+    async fn replayed(self, own: Committed) -> Result<Commit, Error> {
+        let node = &self.node;
+        add(&node.counters.replays, 1);
+        node.learn([Arc::clone(&own.commit)]);
+        let receipt = own.commit.receipt();
+        if !node.known.lock().published.contains(&own.commit.decided_by) {
+            node.enqueue(Publication::new(own.commit, own.request_key, &own.payload));
+            self.publish_acknowledged(&receipt).await?;
+        }
+        Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result: own.result, cost: self.cost() })
+    }
+
+    /// Publishes before the ack where that was asked for; else when it is due.
+    async fn publish_acknowledged(&self, receipt: &Receipt) -> Result<(), Error> {
+        let node = &self.node;
+        if self.publish_before_ack {
+            return node.publish().await.map_err(|error| {
+                let message = format!("committed as {receipt}, but not published yet; do not run it again");
+                let error = Error::new(ErrorKind::Unpublished, message).with_source(error);
+                error.with_txn(self.id).with_receipt(receipt.clone())
+            });
+        }
+        if !node.config.background
+            && let Err(error) = node.publish_if_due().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
+        }
+        Ok(())
     }
 
     fn dead(&self, attempt: u64, void: Option<Void>) -> Error {
@@ -272,9 +294,7 @@ impl Transaction {
         let node = &self.node;
         let publication = Publication::new(Arc::clone(commit), draft.record.request_key, &draft.payload);
         node.learn([Arc::clone(commit)]);
-        let now = node.now();
-        node.feed.lock().push(publication, now);
-        node.wake.notify_one();
+        node.enqueue(publication);
         add(&node.counters.commits, 1);
         for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
             if let Some(value) = value {
@@ -283,17 +303,7 @@ impl Transaction {
         }
         let receipt = commit.receipt();
         tracing::debug!(txn = %self.id, version = %commit.version, "committed");
-        if self.publish_before_ack {
-            node.publish().await.map_err(|error| {
-                let message = format!("committed as {receipt}, but not published yet; do not run it again");
-                let error = Error::new(ErrorKind::Unpublished, message).with_source(error);
-                error.with_txn(self.id).with_receipt(receipt.clone())
-            })?;
-        } else if !node.config.background
-            && let Err(error) = node.publish_if_due().await
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
-        }
+        self.publish_acknowledged(&receipt).await?;
         Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: draft.record.result, cost: self.cost() })
     }
 }

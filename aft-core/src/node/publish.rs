@@ -34,6 +34,13 @@ impl Node {
         self.publishing.fresh(|| async move { node.publish_waiting().await }.instrument(span).boxed()).await
     }
 
+    /// Queues a commit that is decided and in time.
+    pub(crate) fn enqueue(&self, publication: Publication) {
+        let now = self.now();
+        self.feed.lock().push(publication, now);
+        self.wake.notify_one();
+    }
+
     /// On a node without a background task, publishes what has waited long enough.
     pub(crate) async fn publish_if_due(self: &Arc<Self>) -> Result<(), Error> {
         let due = u64::try_from(self.config.feed_interval.as_millis()).unwrap_or(u64::MAX);

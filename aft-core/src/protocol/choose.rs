@@ -39,7 +39,17 @@ pub fn choose(key: &[u8], reads: &ReadSet, view: &View) -> Result<Option<Found>,
     if let Some(read) = reads.read(key) {
         return Ok(read.cloned());
     }
-    let floor = if planted(Planted::IgnoreFloor) { Version::ABSENT } else { reads.floor(key) };
+    if planted(Planted::IgnoreFloor) {
+        return Ok(view
+            .versions(key)
+            .iter()
+            .rev()
+            .filter(|found| reads.admits(&found.commit))
+            .take(2)
+            .last()
+            .cloned());
+    }
+    let floor = reads.floor(key);
     let candidates = view.versions(key).iter().rev().take_while(|found| found.version() >= floor);
     match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || reads.admits(&found.commit)) {
         Some(found) => Ok(Some(found.clone())),
@@ -86,11 +96,9 @@ pub fn scan(
     let mut last = None;
     let mut keys = view.keys_in(&range);
     for key in keys.by_ref().take(limit.max(1)) {
-        if planted(Planted::ForgetFloorsOfScan) {
-            let found = choose(key, reads, view)?;
-            reads.record_without_floors(key, found.as_ref());
-        }
-        if let Some(found) = read(key, reads, view)?.filter(|found| !found.is_tombstone()) {
+        let found =
+            if planted(Planted::ForgetScan) { choose(key, reads, view)? } else { read(key, reads, view)? };
+        if let Some(found) = found.filter(|found| !found.is_tombstone()) {
             rows.push((key.clone(), found));
         }
         last = Some(key.clone());
@@ -108,7 +116,7 @@ pub fn scan(
     if let Some(floor) = reads.unread_floor(&covered) {
         return Err(Unsatisfiable { floor });
     }
-    if !planted(Planted::ForgetScannedRange) {
+    if !planted(Planted::ForgetScannedRange) && !planted(Planted::ForgetScan) {
         reads.record_range(covered.clone());
     }
     Ok(ScanPage { rows, covered, rest })

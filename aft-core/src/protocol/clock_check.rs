@@ -76,6 +76,13 @@ impl ClockCheck {
         (now.elapsed_since(at) <= limits.lifetime_ms && !now.stepped_since(at)).then_some(offset)
     }
 
+    /// The offset, where it held both when a request was sent and when it was answered: a clock that was set wrong and set right
+    /// again in between looks right in the end, and the request was sent in between.
+    fn verified_between(&self, sent: LocalTime, answered: LocalTime, limits: &Limits) -> Option<Offset> {
+        self.verified(sent, limits)?;
+        self.verified(answered, limits)
+    }
+
     /// Whether a decision with version clock `clock_ms`, created between `sent` and `answered`, is in time beyond doubt. Where
     /// it is not, the decision must be read back before it is acknowledged (`HAZARDS` 4).
     #[must_use]
@@ -86,7 +93,7 @@ impl ClockCheck {
         sent: LocalTime,
         answered: LocalTime,
     ) -> bool {
-        let Some(offset) = self.verified(answered, limits) else { return false };
+        let Some(offset) = self.verified_between(sent, answered, limits) else { return false };
         let (earliest, latest) = dated_between(offset, sent, answered);
         let clock = signed(clock_ms);
         earliest - clock >= -signed(limits.skew_ms) && latest - clock <= signed(limits.deadline_ms)
@@ -101,7 +108,7 @@ impl ClockCheck {
         sent: LocalTime,
         answered: LocalTime,
     ) -> bool {
-        let Some(offset) = self.verified(answered, limits) else { return false };
+        let Some(offset) = self.verified_between(sent, answered, limits) else { return false };
         dated_between(offset, sent, answered).1 - signed(name_ms) <= signed(limits.publish_ms)
     }
 
@@ -203,6 +210,17 @@ mod tests {
         assert!(!check.surely_in_time(&limits, BASE + later, at(later), at(later + 1)), "measured long ago");
         let stepped = LocalTime { wall_ms: BASE + 9_000, monotonic_ms: 1_000 };
         assert!(!check.surely_in_time(&limits, BASE + 9_000, stepped, stepped), "the clock was set");
+    }
+
+    /// Found by the simulator (seed 975): measured right, set wrong, a version taken, set right, answered.
+    #[test]
+    fn a_clock_that_was_wrong_only_while_a_request_was_sent_is_not_trusted() {
+        let (mut check, limits) = (ClockCheck::default(), limits());
+        check.measure(at(0), at(20), StoreTime(BASE / 1000));
+        let wrong = LocalTime { wall_ms: BASE + 21_000, monotonic_ms: 1_000 };
+        assert!(!check.surely_in_time(&limits, wrong.wall_ms, wrong, at(1_020)));
+        assert!(!check.feed_surely_in_time(&limits, wrong.wall_ms, wrong, at(1_020)));
+        assert!(check.surely_in_time(&limits, BASE + 1_000, at(1_000), at(1_020)));
     }
 
     #[test]

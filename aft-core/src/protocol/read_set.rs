@@ -76,18 +76,10 @@ impl ReadSet {
         if found.is_none() && planted(Planted::ForgetAbsentRead) {
             return;
         }
-        if planted(Planted::ForgetFloorsOfScan) && self.reads.contains_key(key) {
-            return;
-        }
         if let Some(found) = found {
             self.raise_floors(&found.commit);
         }
         let found = found.filter(|found| !(planted(Planted::TombstoneAsAbsent) && found.is_tombstone()));
-        self.reads.insert(key.clone(), found.cloned());
-    }
-
-    /// For the planted bug.
-    pub(crate) fn record_without_floors(&mut self, key: &Bytes, found: Option<&Found>) {
         self.reads.insert(key.clone(), found.cloned());
     }
 

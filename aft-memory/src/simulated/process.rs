@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aft_core::StorageError;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// A simulated process. Its requests reach the store until it crashes; clones are the same process.
 #[derive(Clone)]
@@ -13,13 +13,15 @@ pub struct Process(Arc<Inner>);
 
 struct Inner {
     name: String,
-    paused: watch::Sender<bool>,
+    /// Wakes those who wait for a paused process, in the order in which they came: a `watch` would draw lots.
+    resumed: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     crashed: bool,
+    paused: bool,
     requests: u64,
     crash_at: Option<(u64, CrashMoment)>,
 }
@@ -41,8 +43,7 @@ impl fmt::Debug for Process {
 
 impl Process {
     pub(super) fn new(name: &str) -> Self {
-        let paused = watch::Sender::new(false);
-        Self(Arc::new(Inner { name: name.to_owned(), paused, state: Mutex::default() }))
+        Self(Arc::new(Inner { name: name.to_owned(), resumed: Notify::new(), state: Mutex::default() }))
     }
 
     /// Its name, in traces.
@@ -56,7 +57,7 @@ impl Process {
     pub fn crash(&self) {
         self.0.state.lock().crashed = true;
         // A paused process dies as well.
-        self.0.paused.send_replace(false);
+        self.resume();
     }
 
     /// Crashes the process at its `nth` request (1 is its first).
@@ -78,12 +79,13 @@ impl Process {
 
     /// Stops the process in its tracks: what it sends waits, and what comes back to it too.
     pub fn pause(&self) {
-        self.0.paused.send_replace(true);
+        self.0.state.lock().paused = true;
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
-        self.0.paused.send_replace(false);
+        self.0.state.lock().paused = false;
+        self.0.resumed.notify_waiters();
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -102,9 +104,14 @@ impl Process {
 
     /// Waits while the process is paused; fails once it has crashed.
     pub(super) async fn ready(&self, path: &str) -> Result<(), StorageError> {
-        let mut paused = self.0.paused.subscribe();
-        // The sender lives as long as `self`, so this ends only when the process goes on.
-        let _ = paused.wait_for(|paused| !paused).await;
+        loop {
+            // Made before the flag is read, so that no resumption in between is missed.
+            let resumed = self.0.resumed.notified();
+            if !self.0.state.lock().paused {
+                break;
+            }
+            resumed.await;
+        }
         if self.is_crashed() { Err(dead(path)) } else { Ok(()) }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::request::{Counts, Operation};
 
 /// How many events are kept; the hash covers all of them.
-const KEPT: usize = 4000;
+const KEPT: usize = 50_000;
 
 /// A moment of a request, or a note of the program under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -28,7 +28,7 @@ fn knots(graph: &Graph) -> (Vec<u32>, Vec<Vec<Tx>>) {
     let mut knots = Vec::new();
     let mut next = 0;
     let mut open: Vec<Tx> = Vec::new();
-    // Tarjan's algorithm; what would be its recursion: a node and how many of its edges are done.
+    // Tarjan's algorithm; what would be its recursion: a node and how many of its edges are done (0: it is new).
     let mut path: Vec<(Tx, usize)> = Vec::new();
     for root in 0..nodes as Tx {
         if order[root as usize] != UNSEEN {
@@ -51,7 +51,6 @@ fn knots(graph: &Graph) -> (Vec<u32>, Vec<Vec<Tx>>) {
                 } else if component[to] == UNSEEN {
                     low[at] = low[at].min(order[to]);
                 }
-                // A node whose edges are all done must not be opened again, hence the count that is never 0 again.
                 continue;
             }
             path.pop();

@@ -32,7 +32,9 @@ pub enum Kind {
     Fractured,
     /// What a read says about its version is not the version of what it found.
     VersionMismatch,
-    /// A commit's version is not above one that it read, or not above its session's earlier commit.
+    /// By the versions, a transaction read an older version of a key than its own session committed before.
+    OlderThanOwnSession,
+    /// A commit's version is not above one that it read or had a receipt of, or that its session made or read before.
     VersionOrder,
     /// Two commits have one version.
     DuplicateVersion,

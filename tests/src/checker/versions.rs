@@ -1,8 +1,10 @@
 //! The versions: whether they say what they must, and a second decision about atomic reads that rests on them alone.
 //!
-//! If every version is above those it read and above its session's, and no read is fractured by its definition, then
-//! the order of the versions is one that the rule of Read Atomic asks for. So a cycle in the graph of a run whose
-//! versions are all known shows here too; the tests hold the two decisions against each other.
+//! If every version is above those that its transaction read or had a receipt of and above all that its session made
+//! and read before, no read is fractured by its definition, and none is older than its session's commits or its
+//! receipts (`visible` decides those), then the order of the versions is one that the rule of Read Atomic asks for.
+//! So a cycle in the graph of a run whose versions are all known shows here too; the tests hold the two decisions
+//! against each other.
 
 use super::report::{Kind, Report};
 use super::resolve::names::version_text;
@@ -11,13 +13,14 @@ use crate::history::{Op, Status, Version};
 
 pub(super) fn check(resolved: &Resolved<'_>, report: &mut Report) {
     let mut found = Marks::new(resolved.keys.len());
+    let mut last_writer = Marks::new(resolved.keys.len());
     for tx in resolved.all().filter(|&tx| resolved.judged[tx as usize]) {
         said_versions(resolved, tx, report);
         fractured(resolved, tx, &mut found, report);
         above_what_it_read(resolved, tx, report);
     }
     for session in &resolved.sessions {
-        above_its_session(resolved, session, report);
+        in_session(resolved, session, &mut last_writer, report);
     }
     unique(resolved, report);
 }
@@ -80,7 +83,7 @@ fn fractured(resolved: &Resolved<'_>, tx: Tx, found: &mut Marks<Option<Read>>, r
     }
 }
 
-/// A commit's version is greater than every version it read.
+/// A commit's version is greater than every version it read, and than those of its receipts.
 fn above_what_it_read(resolved: &Resolved<'_>, tx: Tx, report: &mut Report) {
     let Some(own) = resolved.version[tx as usize] else { return };
     for read in &resolved.reads[tx as usize] {
@@ -96,23 +99,73 @@ fn above_what_it_read(resolved: &Resolved<'_>, tx: Tx, report: &mut Report) {
             });
         }
     }
-}
-
-/// A commit's version is greater than those of its session's earlier commits.
-fn above_its_session(resolved: &Resolved<'_>, session: &[Tx], report: &mut Report) {
-    let mut last: Option<(Version, Tx)> = None;
-    let acked =
-        |&&tx: &&Tx| resolved.effective[tx as usize] && resolved.transaction(tx).status == Status::Committed;
-    for &tx in session.iter().filter(acked) {
-        let Some(version) = resolved.version[tx as usize] else { continue };
-        if let Some((_, before)) = last.filter(|&(before, _)| before >= version) {
+    let receipts = resolved.transaction(tx).after.iter().filter_map(|receipt| resolved.winners.get(receipt));
+    for &winner in receipts.filter(|&&winner| winner != tx) {
+        if resolved.version[winner as usize].is_some_and(|version| version >= own) {
             report.add(Kind::VersionOrder, || {
-                let [later, before] = [tx, before].map(|tx| resolved.name(tx));
-                let text = format!("{later} is later in its session than {before}, but not its version");
-                (resolved.involved(&[tx, last.map_or(tx, |(_, before)| before)]), text)
+                let [later, earlier] = [tx, winner].map(|tx| resolved.name(tx));
+                let text = format!("{later} began after the receipt of {earlier}, but is not above it");
+                (resolved.involved(&[tx, winner]), text)
             });
         }
-        last = last.max(Some((version, tx)));
+    }
+}
+
+/// In a session every commit's version is greater than those of its earlier commits and reads, and no transaction
+/// reads a key older than the session's last commit of it.
+fn in_session(
+    resolved: &Resolved<'_>,
+    session: &[Tx],
+    last_writer: &mut Marks<Option<Tx>>,
+    report: &mut Report,
+) {
+    last_writer.next_turn();
+    let mut newest: Option<(Version, Tx)> = None;
+    for &tx in session.iter().filter(|&&tx| resolved.judged[tx as usize]) {
+        not_older_than_own(resolved, tx, last_writer, report);
+        let version = resolved.version[tx as usize];
+        if let (Some(version), Some((seen, before))) = (version, newest)
+            && seen >= version
+        {
+            report.add(Kind::VersionOrder, || {
+                let [later, earlier] = [tx, before].map(|tx| resolved.name(tx));
+                let seen = version_text(seen);
+                let text =
+                    format!("{later} is later in its session than {earlier}, which made or read {seen}");
+                (resolved.involved(&[tx, before]), text)
+            });
+        }
+        // What comes after a commit of unknown outcome is not bound to it.
+        let effective = resolved.effective[tx as usize];
+        if effective && resolved.transaction(tx).status == Status::Unknown {
+            continue;
+        }
+        let reads = resolved.reads[tx as usize].iter().filter_map(|read| resolved.read_version(read));
+        let seen = reads.chain(version).max().map(|version| (version, tx));
+        newest = newest.max(seen);
+        if effective {
+            for &(key, _) in &resolved.writes[tx as usize] {
+                last_writer.set(key, Some(tx));
+            }
+        }
+    }
+}
+
+fn not_older_than_own(resolved: &Resolved<'_>, tx: Tx, last_writer: &Marks<Option<Tx>>, report: &mut Report) {
+    for read in &resolved.reads[tx as usize] {
+        let Some(own) = last_writer.get(read.key).flatten() else { continue };
+        if resolved.read_version(read) < resolved.version[own as usize]
+            && resolved.read_version(read).is_some()
+        {
+            report.add(Kind::OlderThanOwnSession, || {
+                let text = format!(
+                    "{}; but earlier in its session {}",
+                    resolved.operation(tx, read.op as usize),
+                    resolved.last_write_of(own, read.key),
+                );
+                (resolved.involved(&[tx, own]), text)
+            });
+        }
     }
 }
 

@@ -19,13 +19,21 @@ pub(crate) struct Chaos {
     network: SimulatedStorage,
     /// The allowed clock skew.
     skew_ms: u64,
+    /// Whether nodes die.
+    deadly: bool,
     /// What was done, by kind.
     done: BTreeMap<&'static str, u64>,
 }
 
 impl Chaos {
-    pub(crate) fn new(seed: u64, cluster: Arc<Cluster>, network: SimulatedStorage, skew_ms: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), cluster, network, skew_ms, done: BTreeMap::new() }
+    pub(crate) fn new(
+        seed: u64,
+        cluster: Arc<Cluster>,
+        network: SimulatedStorage,
+        skew_ms: u64,
+        deadly: bool,
+    ) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), cluster, network, skew_ms, deadly, done: BTreeMap::new() }
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -60,8 +68,8 @@ impl Chaos {
             let machines = self.cluster.machines() as u64;
             let at = usize::try_from(self.draw(machines)).unwrap_or(0);
             match self.draw(12) {
-                0..3 => self.crash(at).await,
-                3..5 => self.crash_at_request(at),
+                0..3 if self.deadly => self.crash(at).await,
+                3..5 if self.deadly => self.crash_at_request(at),
                 5..7 => self.pause(at).await,
                 7..9 => {
                     self.count("clock set");
@@ -69,7 +77,7 @@ impl Chaos {
                 }
                 9 => {
                     self.count("outage");
-                    let lasts = self.draw(8_000);
+                    let lasts = self.draw(20_000);
                     self.network.outage(Duration::from_millis(lasts));
                 }
                 _ => {

@@ -37,6 +37,8 @@ struct Machine {
     /// How many nodes ran here.
     generation: u32,
     running: Option<JoinHandle<()>>,
+    /// The node that runs here, once it is open.
+    aft: Arc<Mutex<Option<Aft>>>,
 }
 
 impl Cluster {
@@ -53,6 +55,7 @@ impl Cluster {
             process: network.process(&format!("n{n}.0")),
             generation: 0,
             running: None,
+            aft: Arc::default(),
         };
         let machines = Mutex::new((0..machines).map(machine).collect());
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
@@ -74,14 +77,17 @@ impl Cluster {
         let name = format!("n{at}.{}", machine.generation);
         machine.process = self.network.process(&name);
         let (process, clock) = (machine.process.clone(), Arc::clone(&machine.clock));
-        let this = Arc::clone(self);
-        machine.running = Some(tokio::spawn(async move { this.live(name, process, clock, seed).await }));
+        machine.aft = Arc::default();
+        let (this, open) = (Arc::clone(self), Arc::clone(&machine.aft));
+        machine.running =
+            Some(tokio::spawn(async move { this.live(name, process, clock, seed, open).await }));
     }
 
     /// Crashes a node: its clients stop where they are, what it sent may still land.
     pub(crate) fn crash(&self, at: usize) {
         let mut machines = self.machines.lock();
         machines[at].process.crash();
+        machines[at].aft.lock().take();
         if let Some(running) = machines[at].running.take() {
             running.abort();
         }
@@ -93,6 +99,16 @@ impl Cluster {
 
     pub(crate) fn clock(&self, at: usize) -> Arc<NodeClock> {
         Arc::clone(&self.machines.lock()[at].clock)
+    }
+
+    /// Publishes what every open node has not published yet.
+    pub(crate) async fn publish_all(&self) {
+        let open: Vec<_> = self.machines.lock().iter().filter_map(|it| it.aft.lock().clone()).collect();
+        for aft in open {
+            if let Err(error) = aft.publish().await {
+                self.shared.recorder.problem(format!("a node could not publish: {error}"));
+            }
+        }
     }
 
     /// Stops the clients of every machine, between two operations or within one; their nodes stay open.
@@ -128,8 +144,16 @@ impl Cluster {
         Some(Client { node: name.to_owned(), session: name.to_owned(), aft, process, network })
     }
 
-    async fn live(self: Arc<Self>, name: String, process: Process, clock: Arc<NodeClock>, seed: u64) {
+    async fn live(
+        self: Arc<Self>,
+        name: String,
+        process: Process,
+        clock: Arc<NodeClock>,
+        seed: u64,
+        open: Arc<Mutex<Option<Aft>>>,
+    ) {
         let Some(aft) = self.open(&process, clock, seed).await else { return };
+        *open.lock() = Some(aft.clone());
         let mut clients = tokio::task::JoinSet::new();
         for n in 0..CLIENTS {
             let session = format!("{name}/c{n}");

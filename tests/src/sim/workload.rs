@@ -57,7 +57,7 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
             60..72 => actor.transfer().await,
             72..80 => actor.import().await,
             80..92 => actor.export().await,
-            _ => actor.long_reader().await,
+            _ => actor.long_runner().await,
         }
     }
 }
@@ -252,16 +252,21 @@ impl Actor {
         tx.commit().await;
     }
 
-    /// Reads over nearly as long as a transaction may live.
-    async fn long_reader(&mut self) {
+    /// Reads over nearly as long as a transaction may live, or longer, and then writes, or not.
+    async fn long_runner(&mut self) {
         let Some(mut tx) = self.begin().await else { return };
         for _ in 0..6 {
             let key = self.key();
             if !tx.read(&[key]).await {
                 return tx.abort().await;
             }
-            let pause = self.draw(10_000);
+            let pause = self.draw(13_000);
             sleep(Duration::from_millis(pause)).await;
+        }
+        if self.draw(2) == 0 {
+            let (key, other, len) = (self.key(), self.key(), self.value_len());
+            tx.put(&key, len);
+            tx.delete(&other);
         }
         tx.commit().await;
     }
