@@ -1,10 +1,12 @@
 //! What aft costs beside the plain alternative: the same bytes written or read by `object_store` directly.
 //!
-//! The benchmarks are in `benches/`, the table comes from the program `ratios`, and `docs/benchmarks.md` says how to run and
-//! read both. Here is what they share.
+//! [`cases`] has the operations, both sides of each. The benchmark `aft` hands them to criterion, which watches each
+//! side over time; the program `ratios` runs the sides in turn and prints how they compare. `docs/benchmarks.md` says
+//! how to run and read both.
 
 #![allow(clippy::expect_used, reason = "a benchmark whose store fails has nothing to report")]
 
+pub mod cases;
 pub mod counts;
 pub mod data;
 pub mod place;

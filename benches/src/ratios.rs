@@ -1,198 +1,165 @@
-//! Ratios from what criterion measured: the median of aft over the median of the plain alternative.
+//! How the sides of a case compare: run in turn, a little of each at a time, so that a machine that slows down slows
+//! both.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde::Deserialize;
+use tokio::runtime::Runtime;
 
+use crate::cases::{Case, Run};
 use crate::counts::Row;
 
-/// The order of the groups in the table; others come after them.
-const GROUPS: [&str; 6] =
-    ["commit", "16 commits at once", "get", "get with so many keys in the view", "scan", "open"];
-/// The order of the columns.
-const BACKENDS: [&str; 3] = ["memory", "files", "s3"];
+/// How long one side's turn takes, unless one operation takes longer.
+const TURN: Duration = Duration::from_millis(5);
+/// How many rounds there are, and when to stop before.
+const ROUNDS: usize = 51;
+const FEWEST_ROUNDS: usize = 7;
+const ENOUGH: Duration = Duration::from_millis(2_000);
 
-/// `benchmark.json`.
-#[derive(Debug, Deserialize)]
-struct Name {
-    group_id: String,
-    function_id: Option<String>,
-    value_str: Option<String>,
-}
-
-/// `estimates.json`.
-#[derive(Debug, Deserialize)]
-struct Estimates {
-    median: Median,
-}
-
-/// A median with its interval, in nanoseconds.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Median {
+/// A number and what half of all rounds lie between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The lower quartile.
+    pub low: f64,
     /// The median.
-    pub point_estimate: f64,
-    /// What it lies in, with 95 % confidence.
-    pub confidence_interval: Interval,
+    pub median: f64,
+    /// The upper quartile.
+    pub high: f64,
 }
 
-/// An interval, in nanoseconds.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Interval {
-    /// From here.
-    pub lower_bound: f64,
-    /// To here.
-    pub upper_bound: f64,
-}
-
-/// A line of the table: the group, the shape and the function.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Line {
-    rank: usize,
-    group: String,
-    /// The numbers in the shape, so that 10 comes after 2.
-    size: Vec<u64>,
-    shape: String,
-    function: String,
-}
-
-/// A cell: aft and the plain alternative.
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    aft: Median,
-    plain: Median,
-}
-
-/// What criterion has measured so far.
-#[derive(Debug, Default)]
-pub struct Measured {
-    cells: BTreeMap<(Line, usize), Cell>,
-}
-
-impl Measured {
-    /// Reads criterion's folder.
+impl Spread {
+    /// Of these numbers, of which there must be one.
     ///
-    /// # Errors
-    /// Where a file cannot be read or is not criterion's.
-    pub fn read(folder: &Path) -> io::Result<Self> {
-        let mut medians = BTreeMap::new();
-        for found in results(folder)? {
-            let name: Name = serde_json::from_slice(&std::fs::read(found.join("benchmark.json"))?)?;
-            let estimates: Estimates = serde_json::from_slice(&std::fs::read(found.join("estimates.json"))?)?;
-            let key =
-                (name.group_id, name.value_str.unwrap_or_default(), name.function_id.unwrap_or_default());
-            medians.insert(key, estimates.median);
-        }
-        let mut cells = BTreeMap::new();
-        for ((group, shape, function), aft) in &medians {
-            let plain = medians.get(&(group.clone(), shape.clone(), "plain".to_owned()));
-            let (Some((name, backend)), Some(plain)) = (group.split_once('/'), plain) else { continue };
-            let Some(column) = BACKENDS.iter().position(|known| *known == backend) else { continue };
-            if function != "plain" {
-                cells.insert((Line::new(name, shape, function), column), Cell { aft: *aft, plain: *plain });
-            }
-        }
-        Ok(Self { cells })
-    }
-
-    /// The ratios as a Markdown table: one line per operation, one column per backend.
+    /// # Panics
+    /// Where there is none.
     #[must_use]
-    pub fn ratios(&self) -> String {
-        self.table(|cell| {
-            let (aft, plain) = (cell.aft.confidence_interval, cell.plain.confidence_interval);
-            let low = aft.lower_bound / plain.upper_bound;
-            let high = aft.upper_bound / plain.lower_bound;
-            let ratio = cell.aft.point_estimate / cell.plain.point_estimate;
-            format!("**{}** ({}–{})", number(ratio), number(low), number(high))
-        })
+    pub fn of(mut all: Vec<f64>) -> Self {
+        all.sort_unstable_by(f64::total_cmp);
+        let at = |quarter: usize| all[(all.len() - 1) * quarter / 4];
+        Self { low: at(1), median: at(2), high: at(3) }
     }
+}
 
-    /// The medians behind the ratios, aft's and the plain one.
-    #[must_use]
-    pub fn medians(&self) -> String {
-        self.table(|cell| format!("{} / {}", time(cell.aft.point_estimate), time(cell.plain.point_estimate)))
+/// How one of aft's sides compares.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// What was done, to how much of it, under which circumstances.
+    pub line: [String; 3],
+    /// Time of aft over time of the plain alternative.
+    pub ratio: Spread,
+    /// Seconds that aft took, and the plain alternative.
+    pub seconds: [f64; 2],
+}
+
+/// Compares the sides of a case.
+///
+/// # Panics
+/// Where a store fails.
+#[must_use]
+pub fn compare(runtime: &Runtime, case: &Case) -> Vec<Compared> {
+    let calibrated: Vec<u64> = case.sides.iter().map(|(_, run)| per_turn(runtime, run)).collect();
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); case.sides.len()];
+    let mut spent = Duration::ZERO;
+    for round in 0..ROUNDS {
+        if round >= FEWEST_ROUNDS && spent > ENOUGH {
+            break;
+        }
+        for turn in 0..case.sides.len() {
+            // Nobody always comes first.
+            let side = (round + turn) % case.sides.len();
+            let elapsed = runtime.block_on(case.sides[side].1(calibrated[side]));
+            times[side].push(elapsed.as_secs_f64() / calibrated[side] as f64);
+            spent += elapsed;
+        }
     }
+    let plain = &times[0];
+    let compared = case.sides.iter().zip(&times).skip(1).map(|((name, _), aft)| {
+        let how = name.strip_prefix("aft").unwrap_or(name).trim();
+        Compared {
+            line: [case.group.to_owned(), case.what.to_string(), how.to_owned()],
+            ratio: Spread::of(aft.iter().zip(plain).map(|(aft, plain)| aft / plain).collect()),
+            seconds: [Spread::of(aft.clone()).median, Spread::of(plain.clone()).median],
+        }
+    });
+    compared.collect()
+}
 
-    fn table(&self, show: impl Fn(&Cell) -> String) -> String {
-        let used = |column: &usize| self.cells.keys().any(|(_, at)| at == column);
-        let columns: Vec<_> = (0..BACKENDS.len()).filter(used).collect();
-        let mut table = String::from("| operation | what | aft |");
-        table.extend(columns.iter().map(|column| format!(" {} |", BACKENDS[*column])));
-        table.push_str("\n|---|---|---|");
-        table.extend(columns.iter().map(|_| "---|"));
+/// How many operations fill a turn.
+fn per_turn(runtime: &Runtime, run: &Run) -> u64 {
+    let mut count = 1;
+    // The first one makes what the case needs.
+    let mut elapsed = runtime.block_on(run(1));
+    while elapsed < TURN && count < 1 << 20 {
+        let missing = TURN.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+        count = (count * 2).max((count as f64 * missing.min(10.0)) as u64);
+        elapsed = runtime.block_on(run(count));
+    }
+    ((count as f64 * TURN.as_secs_f64() / elapsed.as_secs_f64()).ceil() as u64).clamp(1, count)
+}
+
+/// A Markdown table: one line per operation, one column per backend.
+#[must_use]
+pub fn table(columns: &[(String, Vec<Compared>)], show: impl Fn(&Compared) -> String) -> String {
+    let mut table = String::from("| operation | what | aft |");
+    table.extend(columns.iter().map(|(name, _)| format!(" {name} |")));
+    table.push_str("\n|---|---|---|");
+    table.extend(columns.iter().map(|_| "---|"));
+    table.push('\n');
+    let mut lines: Vec<&[String; 3]> = Vec::new();
+    for compared in columns.iter().flat_map(|(_, all)| all) {
+        if !lines.contains(&&compared.line) {
+            lines.push(&compared.line);
+        }
+    }
+    for line in lines {
+        let _ = write!(table, "| {} |", line.join(" | "));
+        for (_, all) in columns {
+            let cell = all.iter().find(|compared| compared.line == *line).map_or_else(String::new, &show);
+            let _ = write!(table, " {cell} |");
+        }
         table.push('\n');
-        let mut lines: Vec<_> = self.cells.keys().map(|(line, _)| line).collect();
-        lines.dedup();
-        for line in lines {
-            let how = line.function.strip_prefix("aft").unwrap_or(&line.function).trim();
-            let _ = write!(table, "| {} | {} | {how} |", line.group, line.shape);
-            for column in &columns {
-                let cell = self.cells.get(&(line.clone(), *column)).map_or_else(String::new, &show);
-                let _ = write!(table, " {cell} |");
-            }
-            table.push('\n');
-        }
-        table
     }
+    table
 }
 
-impl Line {
-    fn new(group: &str, shape: &str, function: &str) -> Self {
-        let rank = GROUPS.iter().position(|known| *known == group).unwrap_or(GROUPS.len());
-        let words = || shape.split(|c: char| !c.is_ascii_digit());
-        let mut size: Vec<u64> = words().filter_map(|word| word.parse().ok()).collect();
-        if let Some(last) = size.last_mut().filter(|_| shape.ends_with("KiB")) {
-            *last *= 1024;
-        }
-        Self { rank, group: group.to_owned(), size, shape: shape.to_owned(), function: function.to_owned() }
-    }
+/// The ratio and its spread.
+#[must_use]
+pub fn ratio(compared: &Compared) -> String {
+    let Spread { low, median, high } = compared.ratio;
+    format!("**{}** ({}–{})", number(median), number(low), number(high))
 }
 
-/// The folders below `folder` that hold a result.
-fn results(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut left = vec![folder.to_owned()];
-    while let Some(folder) = left.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            if !entry.file_type()?.is_dir() {
-                continue;
-            }
-            match entry.file_name() == "new" {
-                true if entry.path().join("benchmark.json").exists() => found.push(entry.path()),
-                true => {}
-                false => left.push(entry.path()),
-            }
-        }
-    }
-    Ok(found)
+/// The times behind the ratio, aft's and the plain one.
+#[must_use]
+pub fn times(compared: &Compared) -> String {
+    let [aft, plain] = compared.seconds;
+    format!("{} / {}", time(aft), time(plain))
 }
 
-/// Three digits are more than a noisy machine is good for.
+/// Two digits are all that a noisy machine is good for.
 fn number(ratio: f64) -> String {
     match ratio {
-        ratio if ratio >= 100.0 => format!("{ratio:.0}"),
-        ratio if ratio >= 10.0 => format!("{ratio:.1}"),
+        ratio if ratio >= 10.0 => format!("{ratio:.0}"),
+        ratio if ratio >= 1.0 => format!("{ratio:.1}"),
         ratio if ratio >= 0.1 => format!("{ratio:.2}"),
         ratio => format!("{ratio:.3}"),
     }
 }
 
-fn time(ns: f64) -> String {
-    match ns {
-        ns if ns >= 1e6 => format!("{:.1} ms", ns / 1e6),
-        ns if ns >= 1e3 => format!("{:.1} µs", ns / 1e3),
-        ns => format!("{ns:.0} ns"),
+fn time(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds >= 1e-3 => format!("{:.1} ms", seconds * 1e3),
+        seconds if seconds >= 1e-6 => format!("{:.1} µs", seconds * 1e6),
+        seconds => format!("{:.0} ns", seconds * 1e9),
     }
 }
 
 /// Request counts as a Markdown table.
 #[must_use]
 pub fn count_table(rows: &[Row]) -> String {
-    let mut table =
-        String::from("| operation | aft: requests | written | read | plain |\n|---|---|---|---|---|\n");
+    let mut table = String::from(
+        "| operation | aft: requests | bytes written | bytes read | plain |\n|---|---|---|---|---|\n",
+    );
     for Row { operation, aft, plain } in rows {
         let kinds = [
             (aft.creates, "create"),
@@ -206,7 +173,7 @@ pub fn count_table(rows: &[Row]) -> String {
         let requests = some.collect::<Vec<_>>().join(", ");
         let requests = if requests.is_empty() { "0".to_owned() } else { requests };
         let (written, read) = (aft.bytes_written, aft.bytes_read);
-        let _ = writeln!(table, "| {operation} | {requests} | {written} B | {read} B | {plain} |");
+        let _ = writeln!(table, "| {operation} | {requests} | {written} | {read} | {plain} |");
     }
     table
 }
@@ -215,29 +182,26 @@ pub fn count_table(rows: &[Row]) -> String {
 mod tests {
     use super::*;
 
-    fn put(folder: &Path, group: &str, function: &str, shape: &str, ns: f64) {
-        let folder = folder.join(group.replace('/', "_")).join(function).join(shape).join("new");
-        std::fs::create_dir_all(&folder).unwrap();
-        let name = format!(r#"{{"group_id":"{group}","function_id":"{function}","value_str":"{shape}"}}"#);
-        std::fs::write(folder.join("benchmark.json"), name).unwrap();
-        let (low, high) = (ns * 0.9, ns * 1.1);
-        let interval = format!(r#"{{"lower_bound":{low},"upper_bound":{high}}}"#);
-        let median = format!(r#"{{"point_estimate":{ns},"confidence_interval":{interval}}}"#);
-        std::fs::write(folder.join("estimates.json"), format!(r#"{{"median":{median}}}"#)).unwrap();
+    fn compared(line: [&str; 3], median: f64) -> Compared {
+        let ratio = Spread { low: median * 0.9, median, high: median * 1.1 };
+        Compared { line: line.map(str::to_owned), ratio, seconds: [2e-3, 1e-6] }
     }
 
     #[test]
-    fn ratios_stand_beside_each_other_in_order_of_size() {
-        let folder = tempfile::tempdir().unwrap();
-        put(folder.path(), "commit/memory", "aft", "10 keys x 1 KiB", 300.0);
-        put(folder.path(), "commit/memory", "plain", "10 keys x 1 KiB", 100.0);
-        put(folder.path(), "commit/files", "aft", "2 keys x 1 KiB", 1e6);
-        put(folder.path(), "commit/files", "plain", "2 keys x 1 KiB", 2e6);
-        let measured = Measured::read(folder.path()).unwrap();
+    fn backends_stand_beside_each_other() {
+        let memory = vec![compared(["commit", "2 keys", ""], 12.34)];
+        let files = vec![compared(["get", "1 key", "cached"], 0.05), compared(["commit", "2 keys", ""], 1.0)];
+        let columns = [("memory".to_owned(), memory), ("files".to_owned(), files)];
         let expected = "| operation | what | aft | memory | files |\n|---|---|---|---|---|\n\
-            | commit | 2 keys x 1 KiB |  |  | **0.50** (0.41–0.61) |\n\
-            | commit | 10 keys x 1 KiB |  | **3.00** (2.45–3.67) |  |\n";
-        assert_eq!(measured.ratios(), expected);
-        assert!(measured.medians().contains("1.0 ms / 2.0 ms"));
+            | commit | 2 keys |  | **12** (11–14) | **1.0** (0.90–1.1) |\n\
+            | get | 1 key | cached |  | **0.050** (0.045–0.055) |\n";
+        assert_eq!(table(&columns, ratio), expected);
+        assert!(table(&columns, times).contains("2.0 ms / 1.0 µs"));
+    }
+
+    #[test]
+    fn half_of_all_rounds_lie_in_the_spread() {
+        let spread = Spread::of(vec![5.0, 1.0, 4.0, 2.0, 3.0]);
+        assert_eq!(spread, Spread { low: 2.0, median: 3.0, high: 4.0 });
     }
 }
