@@ -1,6 +1,6 @@
 //! Processes that share a file store: this test starts itself again as another process.
 
-#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's own helpers")]
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

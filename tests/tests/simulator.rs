@@ -10,24 +10,24 @@ fn show(report: &Report) -> String {
 /// Runs seeds on as many threads as there are cores, and returns those that found something.
 fn failing(seeds: std::ops::Range<u64>, options: &Options) -> Vec<String> {
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
-    let failed = std::sync::Mutex::new(Vec::new());
+    let failed = parking_lot::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if seed >= seeds.end || (options.bug.is_some() && !failed.lock().unwrap().is_empty()) {
+                    if seed >= seeds.end || (options.bug.is_some() && !failed.lock().is_empty()) {
                         return;
                     }
                     let report = run(seed, options);
                     if !report.violations.is_empty() {
-                        failed.lock().unwrap().push(show(&report));
+                        failed.lock().push(show(&report));
                     }
                 }
             });
         }
     });
-    failed.into_inner().unwrap()
+    failed.into_inner()
 }
 
 #[test]
