@@ -111,6 +111,9 @@ impl Node {
 
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
     async fn learn_receipts(&self, receipts: &[Receipt]) -> Result<(), Error> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
         let unknown: Vec<_> = {
             let view = self.view.read();
             let known = |receipt: &&Receipt| receipt.version.is_absent() || view.contains(receipt.version);
