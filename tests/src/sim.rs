@@ -2,7 +2,7 @@
 //! time, one simulated store between them, and an auditor.
 //!
 //! - [`run`] runs one seed and judges what happened.
-//! - A [`Recorder`](recorder::Recorder) writes down what clients saw; [`crate::checker`] decides whether aft's promises hold in it.
+//! - A recorder writes down what clients saw; [`crate::checker`] decides whether aft's promises hold in it.
 //! - `workload` is what clients do, `chaos` what happens to them.
 
 mod chaos;
