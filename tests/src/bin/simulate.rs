@@ -26,7 +26,7 @@ struct Arguments {
     /// Plants a bug, by its name in `aft_core::planted`.
     #[arg(long)]
     bug: Option<String>,
-    /// Prints the last events of each failing seed.
+    /// Prints all events of each failing seed, and not only those that concern the violation.
     #[arg(long)]
     trace: bool,
     /// Writes the history of the last seed as JSON lines.
@@ -43,7 +43,7 @@ struct Total {
     committed: usize,
     unknown: usize,
     replayed: usize,
-    reads: usize,
+    checks: BTreeMap<&'static str, usize>,
     nodes: u64,
     requests: u64,
     faults: BTreeMap<&'static str, u64>,
@@ -59,7 +59,17 @@ impl Total {
             self.committed += summary.committed;
             self.unknown += summary.unknown;
             self.replayed += summary.replayed;
-            self.reads += summary.reads;
+            for (check, times) in [
+                ("reads judged by the rule of Read Atomic", summary.reads),
+                ("reads of absent keys among them", summary.absent_reads),
+                ("edges of the graph without a cycle", summary.edges),
+                ("ids with several attempts, one outcome each", summary.retried_ids),
+                ("reads compared with a receipt", summary.receipt_reads),
+                ("reads compared with what had to be visible", summary.visibility_reads),
+                ("final reads compared with what was acked", summary.final_reads),
+            ] {
+                *self.checks.entry(check).or_default() += times;
+            }
         }
         for (fault, times) in &report.faults {
             *self.faults.entry(fault).or_default() += times;
@@ -70,11 +80,26 @@ impl Total {
     }
 
     fn print(&self) {
-        let Self { runs, transactions, committed, unknown, replayed, reads, nodes, requests, faults, failed } =
-            self;
+        let Self {
+            runs,
+            transactions,
+            committed,
+            unknown,
+            replayed,
+            checks,
+            nodes,
+            requests,
+            faults,
+            failed,
+        } = self;
         println!(
-            "{runs} seeds, {nodes} nodes, {transactions} transactions ({committed} committed, {replayed} of them replayed, {unknown} unknown), {reads} reads judged, {requests} requests"
+            "{runs} seeds, {nodes} nodes, {transactions} transactions ({committed} committed, {replayed} of them replayed, {unknown} unknown), {requests} requests"
         );
+        println!("checks made:");
+        for (check, times) in checks {
+            println!("{times:>10}  {check}");
+        }
+        println!("faults injected:");
         for (fault, times) in faults {
             println!("{times:>10}  {fault}");
         }
@@ -95,10 +120,10 @@ fn show(report: &Report, arguments: &Arguments) {
         "replay: cargo run --release -p aft-tests --bin simulate -- --seeds 1 --seed {}{bug} --trace",
         report.seed
     );
-    if arguments.trace {
-        for event in &report.events {
-            println!("{event}");
-        }
+    let events: Vec<_> =
+        if arguments.trace { report.events.iter().collect() } else { report.around().collect() };
+    for event in events {
+        println!("{event}");
     }
 }
 

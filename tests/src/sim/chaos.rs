@@ -23,6 +23,8 @@ pub(crate) struct Chaos {
     deadly: bool,
     /// What was done, by kind.
     done: BTreeMap<&'static str, u64>,
+    /// Machines whose process is to die at a request, and its name.
+    doomed: Vec<(usize, String)>,
 }
 
 impl Chaos {
@@ -33,7 +35,8 @@ impl Chaos {
         skew_ms: u64,
         deadly: bool,
     ) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), cluster, network, skew_ms, deadly, done: BTreeMap::new() }
+        let (rng, done, doomed) = (StdRng::seed_from_u64(seed), BTreeMap::new(), Vec::new());
+        Self { rng, cluster, network, skew_ms, deadly, done, doomed }
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -108,6 +111,7 @@ impl Chaos {
         process.crash_at(nth, moment);
         let cluster = Arc::clone(&self.cluster);
         let name = process.name().to_owned();
+        self.doomed.push((at, name.clone()));
         tokio::spawn(async move {
             sleep(Duration::from_secs(15)).await;
             if cluster.process(at).name() == name {
@@ -128,10 +132,15 @@ impl Chaos {
         });
     }
 
-    /// Ends all trouble.
-    pub(crate) fn heal(&self) {
+    /// Ends all trouble: nobody dies any more.
+    pub(crate) fn heal(&mut self) {
         self.network.set_faults(Faults::none());
         self.network.outage(Duration::ZERO);
+        for (at, name) in std::mem::take(&mut self.doomed) {
+            if self.cluster.process(at).name() == name {
+                self.cluster.start(at);
+            }
+        }
         for at in 0..self.cluster.machines() {
             self.cluster.process(at).resume();
             self.cluster.clock(at).set_skew_ms(0);

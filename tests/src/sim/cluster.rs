@@ -101,10 +101,25 @@ impl Cluster {
         Arc::clone(&self.machines.lock()[at].clock)
     }
 
+    /// Calls every open node again and again, as its users would: a node without a background task publishes and sweeps only when it
+    /// is called, and all its clients may be in the middle of long transactions.
+    pub(crate) async fn call_all(&self) {
+        loop {
+            for aft in self.open_nodes() {
+                // A node that cannot begin now says so to its clients as well.
+                drop(aft.begin().await);
+            }
+            sleep(Duration::from_secs(3)).await;
+        }
+    }
+
+    fn open_nodes(&self) -> Vec<Aft> {
+        self.machines.lock().iter().filter_map(|it| it.aft.lock().clone()).collect()
+    }
+
     /// Publishes what every open node has not published yet.
     pub(crate) async fn publish_all(&self) {
-        let open: Vec<_> = self.machines.lock().iter().filter_map(|it| it.aft.lock().clone()).collect();
-        for aft in open {
+        for aft in self.open_nodes() {
             if let Err(error) = aft.publish().await {
                 self.shared.recorder.problem(format!("a node could not publish: {error}"));
             }

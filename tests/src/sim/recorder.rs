@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::history::{self, History, Key, Op, Status, Value};
+use crate::sim::run::id_text;
 
 /// What every client of a run writes into.
 #[derive(Debug)]
@@ -242,9 +243,10 @@ impl Drop for Recorded {
     fn drop(&mut self) {
         let mut entry = std::mem::take(&mut self.entry);
         entry.ended_ms = self.recorder.now_ms();
+        let (id, ended) = (id_text(entry.id), entry.status);
         self.client
             .network
-            .note(&format!("{} attempt {} ends {:?}", entry.session, entry.attempt, entry.status));
+            .note(&format!("{} attempt {} of {id} ends {ended:?}", entry.session, entry.attempt));
         self.recorder.finish(entry);
     }
 }

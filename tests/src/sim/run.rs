@@ -1,6 +1,6 @@
 //! One seed: the world it makes, and the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Report {
     pub history: History,
     /// What must not be.
     pub violations: Vec<String>,
+    /// The transactions that violations are about.
+    pub involved: BTreeSet<u128>,
     /// What the checker counted; `None` where it found violations.
     pub summary: Option<Summary>,
     /// Faults of the network, and trouble of the nodes, by kind.
@@ -49,6 +51,26 @@ pub struct Report {
     pub trace_hash: u64,
     /// The last events.
     pub events: Vec<Event>,
+}
+
+impl Report {
+    /// The kept events that concern the transactions of the violations, and the trouble among them.
+    pub fn around(&self) -> impl Iterator<Item = &Event> {
+        let ids: Vec<_> = self.involved.iter().map(|id| id_text(*id)).collect();
+        let concerns = move |event: &&Event| {
+            let what = &event.what;
+            ids.iter().any(|id| what.contains(id))
+                || ["chaos", "trouble", "PROBLEM"].iter().any(|it| what.starts_with(it))
+        };
+        self.events.iter().filter(concerns)
+    }
+}
+
+/// An id as traces show it.
+pub(crate) fn id_text(id: u128) -> String {
+    let digits = format!("{id:032x}");
+    let [a, b, c, d, e] = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
+    format!("{a}-{b}-{c}-{d}-{e}")
 }
 
 /// Settings that make a minute as eventful as an hour: every window is short, and values over 64 bytes are large.
@@ -72,7 +94,9 @@ fn config() -> Config {
 
 /// How long after trouble ends clients go on, so that the auditor sees commits become visible.
 const CALM: Duration = Duration::from_secs(75);
-/// How soon after its ack a commit must be visible on every node, its own dead or not.
+/// How soon after its ack a commit must be visible on every node, its own dead or not, where every node is called every 3 s: the last
+/// sweep is at most a sweep interval old when a call notices; a node that swept in this epoch waits for the next one, another
+/// interval; and then there is the sweep itself, and the reader's staleness.
 const VISIBLE_MS: u64 = 40_000;
 
 /// Runs one seed on a runtime of its own.
@@ -118,8 +142,11 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     chaos.heal();
     let faults_stopped_ms = recorder.now_ms();
     network.note("trouble ends");
-    // Machines whose process died at a request are started again by then.
-    sleep(CALM).await;
+    tokio::select! {
+        biased;
+        () = cluster.call_all() => {}
+        () = sleep(CALM) => {}
+    }
     cluster.stop();
     if feed_alone {
         cluster.publish_all().await;
@@ -131,10 +158,13 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let final_reads = resolve(final_reads, &history);
     let visibility = Some(Visibility { bound_ms: VISIBLE_MS, faults_stopped_ms });
     let expectations = Expectations { final_reads, visibility, ..Expectations::default() };
+    let mut involved = BTreeSet::new();
     let summary = match check(&history, &expectations) {
         Ok(summary) => Some(summary),
         Err(violations) => {
             problems.extend(violations.iter().map(ToString::to_string));
+            let ids = violations.iter().flat_map(|violation| &violation.transactions).map(|it| it.id);
+            involved.extend(ids);
             None
         }
     };
@@ -143,10 +173,10 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     }
     Report {
         seed,
-        nodes: history.transactions.iter().map(|it| &it.node).collect::<std::collections::BTreeSet<_>>().len()
-            as u64,
+        nodes: history.transactions.iter().map(|it| &it.node).collect::<BTreeSet<_>>().len() as u64,
         history,
         violations: problems,
+        involved,
         summary,
         faults,
         requests: network.counts(),
