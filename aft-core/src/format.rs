@@ -1,4 +1,4 @@
-//! Bytes: object names, the envelope around every stored record, decisions, feed objects and the marker.
+//! Bytes: object names, the envelope around every stored record, decisions, feed objects, request objects, the marker and tokens.
 //!
 //! Nothing here does IO, and no input can make it panic or allocate more than a constant times its size (I11).
 
@@ -8,5 +8,7 @@ pub mod feed;
 pub mod marker;
 pub mod name;
 pub mod record;
+pub mod request;
 #[cfg(test)]
 mod stored;
+pub mod token;

@@ -61,7 +61,7 @@
 //! | for | names |
 //! |---|---|
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
-//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`KeyRange`], [`ScanPages`] |
+//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Token`], [`KeyRange`], [`ScanPages`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
@@ -111,6 +111,7 @@ mod protocol;
 mod receipt;
 mod rng;
 mod storage;
+mod token;
 mod txn_id;
 mod version;
 
@@ -118,13 +119,14 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 pub use error::{Error, ErrorKind};
 pub use node::{
-    Aft, Begin, Builder, Commit, CommitInfo, CommitOutcome, Cost, Outcome, ScanPages, Stats, StoreInfo,
+    Aft, Begin, Builder, Commit, CommitInfo, CommitOutcome, Cost, Outcome, Run, ScanPages, Stats, StoreInfo,
     SweepReport, Transaction,
 };
 pub use path::check_path;
 pub use protocol::key_range::KeyRange;
 pub use receipt::Receipt;
 pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
+pub use token::Token;
 pub use txn_id::TxnId;
 pub use version::{Timestamp, Version};
 

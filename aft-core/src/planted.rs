@@ -49,6 +49,16 @@ pub enum Planted {
     CacheBeforeDecision,
     /// A commit is pruned although one of its keys was not overwritten.
     PruneTooMuch,
+    /// "Already exists" is taken for this claim's own success.
+    TrustClaimConflict,
+    /// The claim of an expired transaction is taken over without a fence.
+    TakeOverUnfenced,
+    /// Values are uploaded under an id that the claim may yet replace.
+    UploadBeforeClaim,
+    /// A resumed transaction passes for the attempt that was suspended.
+    ResumeSameAttempt,
+    /// A resumed transaction does not look for the versions that it has read.
+    ForgetTokenReads,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -63,7 +73,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 21] = [
+        pub const ALL: [Self; 26] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -85,6 +95,11 @@ mod active {
             Self::ShortSweepWindow,
             Self::CacheBeforeDecision,
             Self::PruneTooMuch,
+            Self::TrustClaimConflict,
+            Self::TakeOverUnfenced,
+            Self::UploadBeforeClaim,
+            Self::ResumeSameAttempt,
+            Self::ForgetTokenReads,
         ];
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::Rng;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
@@ -38,10 +39,46 @@ impl TxnId {
         Self::from_parts(unix_ms(SystemClock::new().now()), &mut crate::rng::system())
     }
 
+    /// The id of a request that came with an event: when the event was issued, and any bytes that identify it (a message id,
+    /// an order number). Every process that handles the event, first or again, makes the same id from it, so all of them are
+    /// one transaction, without a request to the store (AFT, section 3.1).
+    ///
+    /// `issued_at` must be the event's own time, which every retry repeats to the millisecond; times before 1970 count as 1970.
+    /// The id expires a [transaction lifetime](crate::Config::transaction_lifetime) after it. Where there is no such
+    /// time, use [`Begin::request`](crate::Begin::request).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use aft_core::TxnId;
+    ///
+    /// let issued_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_000);
+    /// let id = TxnId::for_request(issued_at, b"message-17");
+    /// assert_eq!(id, TxnId::for_request(issued_at, b"message-17"));
+    /// assert_ne!(id, TxnId::for_request(issued_at, b"message-18"));
+    /// ```
+    #[must_use]
+    pub fn for_request(issued_at: SystemTime, key: &[u8]) -> Self {
+        let start_ms = unix_ms(issued_at);
+        let mut hash = Sha256::new();
+        hash.update(b"aft transaction id\0");
+        hash.update(start_ms.to_be_bytes());
+        hash.update(key);
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut random = [0; 10];
+        random.copy_from_slice(&digest[..10]);
+        Self::with_random(start_ms, random)
+    }
+
     /// The id that starts at `start_ms` (milliseconds since 1970; only 48 bits are kept).
     pub(crate) fn from_parts(start_ms: u64, rng: &mut impl Rng) -> Self {
         let mut random = [0; 10];
         rng.fill_bytes(&mut random);
+        Self::with_random(start_ms, random)
+    }
+
+    fn with_random(start_ms: u64, random: [u8; 10]) -> Self {
         Self(*uuid::Builder::from_unix_timestamp_millis(start_ms, &random).as_uuid().as_bytes())
     }
 
@@ -137,6 +174,17 @@ mod tests {
             assert!(TxnId::window_start(5_000) < id);
             assert!(id < TxnId::window_start(5_001));
         }
+    }
+
+    #[test]
+    fn an_event_always_makes_the_same_id() {
+        let at = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
+        let id = TxnId::for_request(at, b"event");
+        assert_eq!(id.start_ms(), 1_700_000_000_123);
+        // For ever: other versions of aft handle the same event.
+        assert_eq!(id.to_string(), "018bcfe5-687b-77f2-b4fc-6e52ecf268c7");
+        assert_ne!(id, TxnId::for_request(at + Duration::from_millis(1), b"event"));
+        assert_eq!(id.to_string().parse::<TxnId>().unwrap(), id);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..3 | `aft` |
-//! | 3 | kind: `d` decision, `f` feed object |
+//! | 3 | kind: `d` decision, `f` feed object, `r` request object, `t` token |
 //! | 4..6 | format version |
 //! | 6..8 | zero |
 //! | 8..12 | length of the meta |
@@ -31,6 +31,10 @@ pub enum Kind {
     Decision,
     /// A batch of commit records.
     Feed,
+    /// The claim of a request key.
+    Request,
+    /// An open transaction on its way between functions.
+    Token,
 }
 
 impl Kind {
@@ -38,6 +42,8 @@ impl Kind {
         match self {
             Self::Decision => b'd',
             Self::Feed => b'f',
+            Self::Request => b'r',
+            Self::Token => b't',
         }
     }
 }

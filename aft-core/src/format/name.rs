@@ -11,6 +11,8 @@ use crate::txn_id::TxnId;
 pub const MARKER: &str = "aft.json";
 /// Folder of the decisions.
 pub const COMMITS: &str = "commits/";
+/// Folder of the request objects.
+pub const REQUESTS: &str = "requests/";
 /// Folder of the feed objects.
 pub const FEED: &str = "feed/";
 
@@ -68,6 +70,36 @@ pub struct ValueName {
     pub n: u32,
 }
 
+/// What names the objects of a request key; see [`request_hash`](crate::format::request::request_hash).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestHash(pub [u8; 32]);
+
+impl fmt::Display for RequestHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl RequestHash {
+    fn parse(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 2 * hash.len() || !text.is_ascii() {
+            return None;
+        }
+        for (n, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::try_from(hex(&text[2 * n..2 * n + 2], 2)?).ok()?;
+        }
+        Some(Self(hash))
+    }
+
+    /// The folder of the key's claims.
+    #[must_use]
+    pub fn folder(self, shards: Shards) -> String {
+        let hash = self.to_string();
+        format!("{REQUESTS}{}/{hash}/", &hash[..shards.digits])
+    }
+}
+
 /// A background job that nodes share out by epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Job {
@@ -92,6 +124,8 @@ pub enum ObjectName {
     Decision(TxnId),
     /// `values/<shard>/<txn id>/<attempt>-<n>`
     Value(TxnId, ValueName),
+    /// `requests/<shard>/<hash>/<attempt no>`
+    Request(RequestHash, u32),
     /// `feed/<time>-<node>-<seq>`
     Feed(FeedName),
     /// `epochs/<job>/<epoch>`
@@ -108,6 +142,7 @@ impl ObjectName {
             Self::Value(txn, value) => {
                 format!("values/{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
             }
+            Self::Request(hash, number) => format!("{}{number:08x}", hash.folder(shards)),
             Self::Feed(name) => name.to_string(),
             Self::Epoch(job, epoch) => format!("epochs/{}/{epoch:012x}", job.name()),
         }
@@ -125,6 +160,10 @@ impl ObjectName {
                 let (attempt, n) = value.split_once('-')?;
                 let n = u32::try_from(hex(n, 8)?).ok()?;
                 Self::Value(txn.parse().ok()?, ValueName { attempt: hex(attempt, 16)?, n })
+            }
+            "requests" => {
+                let (hash, number) = rest.split_once('/')?.1.split_once('/')?;
+                Self::Request(RequestHash::parse(hash)?, u32::try_from(hex(number, 8)?).ok()?)
             }
             "feed" => Self::Feed(FeedName::parse(path)?),
             "epochs" => Self::Epoch(Job::Sweep, hex(rest.strip_prefix("sweep/")?, 12)?),
@@ -180,6 +219,8 @@ mod tests {
             id().prop_map(ObjectName::Decision),
             (id(), any::<u64>(), any::<u32>())
                 .prop_map(|(txn, attempt, n)| ObjectName::Value(txn, ValueName { attempt, n })),
+            (any::<[u8; 32]>(), any::<u32>())
+                .prop_map(|(hash, number)| ObjectName::Request(RequestHash(hash), number)),
             (0u64..1 << 48, any::<u64>(), any::<u32>())
                 .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
             (0u64..1 << 48).prop_map(|epoch| ObjectName::Epoch(Job::Sweep, epoch)),

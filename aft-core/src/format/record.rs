@@ -114,6 +114,11 @@ impl CommitRecord {
 }
 
 impl Value {
+    /// Whether it lies beside the record.
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline { .. })
+    }
+
     fn inline_len(&self) -> u64 {
         if let Self::Inline { len, .. } = self { *len } else { 0 }
     }
@@ -122,6 +127,8 @@ impl Value {
 /// A generous bound for what a write adds to a record besides its key and inline bytes: two lengths, two checksums
 /// and one part.
 pub(crate) const WRITE_OVERHEAD: u64 = 96;
+/// A generous bound for each further part.
+pub(crate) const PART_BYTES: u64 = 48;
 
 // ---- what is on the wire: postcard, borrowed, so that no value and no key is copied while decoding ---------------
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind};
 use crate::node::register::Looked;
+use crate::node::request::check_request_key;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::{Node, Outcome};
@@ -26,9 +28,10 @@ use crate::txn_id::TxnId;
 #[must_use = "pass it to Aft::begin_with"]
 pub struct Begin {
     id: Option<TxnId>,
-    after: Vec<Receipt>,
-    latest: bool,
-    publish_before_ack: bool,
+    pub(crate) request: Option<Bytes>,
+    pub(crate) after: Vec<Receipt>,
+    pub(crate) latest: bool,
+    pub(crate) publish_before_ack: bool,
 }
 
 impl Begin {
@@ -41,6 +44,16 @@ impl Begin {
     /// learn its outcome as [`Replayed`](crate::CommitOutcome::Replayed).
     pub fn id(self, id: TxnId) -> Self {
         Self { id: Some(id), ..self }
+    }
+
+    /// A request key: 1 to 4096 bytes that identify the request (an order number, an event's id). Every transaction that begins under
+    /// one key, on any node, is one transaction: its claim costs one create, beside the reads, and an attempt that finds another's
+    /// claim goes on under that id, or begins anew where that one can never commit. [`Aft::run`](crate::Aft::run) does
+    /// all that a request needs; [`Transaction::replay`](crate::Transaction::replay) tells whether it was finished before.
+    ///
+    /// A key is remembered for [`Config::outcome_retention`](crate::Config::outcome_retention) after its commit.
+    pub fn request(self, key: impl AsRef<[u8]>) -> Self {
+        Self { request: Some(Bytes::copy_from_slice(key.as_ref())), ..self }
     }
 
     /// Sees the commit of this receipt, whichever node made it. May be called several times.
@@ -64,9 +77,33 @@ impl Begin {
 impl Node {
     pub(crate) async fn begin(self: &Arc<Self>, begin: Begin) -> Result<Transaction, Error> {
         self.check_open()?;
+        if let Some(key) = &begin.request {
+            self.check_writable()?;
+            check_request_key(key)?;
+            if begin.id.is_some() {
+                return Err(Error::invalid(
+                    "a transaction begins under an id or under a request key, not under both",
+                ));
+            }
+        }
         if let Some(id) = begin.id {
             self.check_id(id).await?;
         }
+        // A claim runs from here on, beside everything else.
+        let (id, shared) =
+            begin.id.map_or_else(|| (self.new_txn_id(), begin.request.is_some()), |id| (id, true));
+        let mut tx = Transaction::new(Arc::clone(self), id, shared, begin);
+        if let Some(key) = tx.begin.request.clone() {
+            tx.start_claim(key);
+        }
+        self.catch_up(tx.begin.latest, &tx.begin.after).await?;
+        add(&self.counters.begun, 1);
+        tracing::debug!(txn = %id, shared, "begin");
+        Ok(tx)
+    }
+
+    /// What every transaction needs before its first read: what was published long enough ago, and what its receipts name.
+    pub(crate) async fn catch_up(self: &Arc<Self>, latest: bool, after: &[Receipt]) -> Result<(), Error> {
         let publish = async {
             if !self.config.background
                 && let Err(error) = self.publish_if_due().await
@@ -78,18 +115,13 @@ impl Node {
             }
             Ok(())
         };
-        let refresh =
-            async { if begin.latest { self.refresh().await } else { self.refresh_if_stale().await } };
+        let refresh = async { if latest { self.refresh().await } else { self.refresh_if_stale().await } };
         futures::try_join!(publish, refresh)?;
-        self.learn_receipts(&begin.after).await?;
-        add(&self.counters.begun, 1);
-        let (id, shared) = begin.id.map_or_else(|| (self.new_txn_id(), false), |id| (id, true));
-        tracing::debug!(txn = %id, shared, "begin");
-        Ok(Transaction::new(Arc::clone(self), id, shared, begin.publish_before_ack))
+        self.learn_receipts(after).await
     }
 
     /// Refuses an id from the future, and one too old to commit, unless it did commit.
-    async fn check_id(&self, id: TxnId) -> Result<(), Error> {
+    pub(crate) async fn check_id(&self, id: TxnId) -> Result<(), Error> {
         let now = self.now().wall_ms;
         if id.start_ms() > now.saturating_add(self.limits.skew_ms) {
             let ahead = id.start_ms() - now;

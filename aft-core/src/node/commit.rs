@@ -68,6 +68,9 @@ impl Transaction {
 
     async fn commit_inner(mut self) -> Result<Commit, Error> {
         self.node.check_open()?;
+        if let Some(own) = self.settle_claim().await? {
+            return self.replayed(own).await;
+        }
         if self.buffer.is_empty() && self.result.is_none() && !self.shared {
             self.check_alive()?;
             return Ok(self.read_only_commit());
@@ -79,7 +82,7 @@ impl Transaction {
             return self.too_old(error).await;
         }
         self.wait_for_room().await?;
-        self.settle_uploads().await?;
+        self.settle_uploads(u64::MAX).await?;
         let (draft, proposal) = match self.draft() {
             Ok(drafted) => drafted,
             Err(error) if error.kind() == ErrorKind::Expired => return self.too_old(error).await,
@@ -128,10 +131,15 @@ impl Transaction {
         let Looked::Committed { commits, .. } = self.node.look(&self.store, self.id).await? else {
             return Err(error);
         };
-        match commits.into_iter().find(|it| it.commit.version.txn == self.id) {
-            Some(own) => self.replayed(own).await,
-            None => Err(error),
-        }
+        self.replayed(self.own_commit(commits)?).await
+    }
+
+    /// This transaction's commit among those of its decision.
+    pub(crate) fn own_commit(&self, commits: Vec<Committed>) -> Result<Committed, Error> {
+        commits.into_iter().find(|it| it.commit.version.txn == self.id).ok_or_else(|| {
+            let message = "its decision commits other transactions; the store is damaged";
+            Error::new(ErrorKind::Corrupt, message).with_txn(self.id)
+        })
     }
 
     /// Commits that cannot be published must not gather without bound.
@@ -145,12 +153,14 @@ impl Transaction {
     }
 
     /// Waits until every value that does not travel in the record is durable (I3).
-    async fn settle_uploads(&mut self) -> Result<(), Error> {
+    pub(crate) async fn settle_uploads(&mut self, max_inline_bytes: u64) -> Result<(), Error> {
         let mut next = self.next_object();
-        let moved = self.buffer.spill(self.node.config.max_record_bytes, || {
+        let mut name = || {
             next += 1;
             next
-        });
+        };
+        let mut moved = self.buffer.spill(self.node.config.max_record_bytes, &mut name);
+        moved.extend(self.buffer.spill_to(max_inline_bytes, name));
         for (n, value) in moved {
             self.upload(n, value);
         }
@@ -191,12 +201,12 @@ impl Transaction {
         clock: Timestamp,
         since: crate::protocol::clock_check::LocalTime,
     ) -> Result<(Draft, Proposal), Error> {
-        let (writes, payload) = self.buffer.write_set(self.attempt);
+        let (writes, payload) = self.buffer.write_set();
         let record = CommitRecord {
             txn: self.id,
             clock,
-            request_key: None,
-            result: self.result.clone(),
+            request_key: self.begin.request.clone(),
+            result: self.result.as_ref().map(|(_, result)| result.clone()),
             guards: Vec::new(),
             writes,
         };
@@ -214,10 +224,7 @@ impl Transaction {
     async fn read_decision(self, looked: Looked, draft: Draft) -> Result<Commit, Error> {
         match looked {
             Looked::Committed { attempt, commits } => {
-                let Some(own) = commits.into_iter().find(|it| it.commit.version.txn == self.id) else {
-                    let message = "its decision commits other transactions; the store is damaged";
-                    return Err(Error::new(ErrorKind::Corrupt, message).with_txn(self.id));
-                };
+                let own = self.own_commit(commits)?;
                 if planted(Planted::AcceptForeignDecision) && attempt != self.attempt {
                     let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
                     return self.acknowledge(&commit, draft).await;
@@ -238,7 +245,7 @@ impl Transaction {
 
     /// Another attempt's commit is acknowledged here, so this node answers for it: whoever made it may have died before it was
     /// published.
-    async fn replayed(self, own: Committed) -> Result<Commit, Error> {
+    pub(crate) async fn replayed(&self, own: Committed) -> Result<Commit, Error> {
         let node = &self.node;
         add(&node.counters.replays, 1);
         node.learn([Arc::clone(&own.commit)]);
@@ -253,7 +260,7 @@ impl Transaction {
     /// Publishes before the ack where that was asked for; else when it is due.
     async fn publish_acknowledged(&self, receipt: &Receipt) -> Result<(), Error> {
         let node = &self.node;
-        if self.publish_before_ack {
+        if self.begin.publish_before_ack {
             return node.publish().await.map_err(|error| {
                 let message = format!("committed as {receipt}, but not published yet; do not run it again");
                 let error = Error::new(ErrorKind::Unpublished, message).with_source(error);
@@ -268,7 +275,7 @@ impl Transaction {
         Ok(())
     }
 
-    fn dead(&self, attempt: u64, void: Option<Void>) -> Error {
+    pub(crate) fn dead(&self, attempt: u64, void: Option<Void>) -> Error {
         let ours = attempt == self.attempt;
         let message = match void {
             Some(Void::ClockAhead) if ours => {

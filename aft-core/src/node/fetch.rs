@@ -13,6 +13,19 @@ use crate::protocol::view::{Found, Place};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
+/// Where the answer to a read is.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The key is absent or deleted.
+    Absent,
+    /// In the transaction's own writes.
+    Own(Bytes),
+    /// In a value object that the transaction itself made before it was suspended.
+    OwnStored(TxnId, StoredValue),
+    /// In a commit.
+    Found(Found),
+}
+
 impl Node {
     /// The value of a version; `None` for a tombstone.
     pub(crate) async fn value(&self, store: &Store, found: &Found) -> Result<Option<Bytes>, Error> {
@@ -32,23 +45,25 @@ impl Node {
         }
     }
 
-    /// The values of many versions, side by side, in the same order.
-    pub(crate) async fn values(
+    /// What a read returns.
+    pub(crate) async fn answer(&self, store: &Store, answer: Answer) -> Result<Option<Bytes>, Error> {
+        match answer {
+            Answer::Absent => Ok(None),
+            Answer::Own(value) => Ok(Some(value)),
+            Answer::OwnStored(txn, stored) => self.load_stored(store, txn, &stored).await.map(Some),
+            Answer::Found(found) => self.value(store, &found).await,
+        }
+    }
+
+    /// What many reads return, fetched side by side, in the same order.
+    pub(crate) async fn answers(
         &self,
         store: &Store,
-        found: Vec<Option<Found>>,
+        answers: impl IntoIterator<Item = Answer>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
         // Boxed: the compiler cannot see that a stream of borrowing futures is Send, and callers spawn transactions.
-        let fetch = |found: Option<Found>| {
-            let value = async move {
-                match found {
-                    None => Ok(None),
-                    Some(found) => self.value(store, &found).await,
-                }
-            };
-            value.boxed()
-        };
-        futures::stream::iter(found).map(fetch).buffered(self.config.parallel_requests).try_collect().await
+        let fetches: Vec<_> = answers.into_iter().map(|answer| self.answer(store, answer).boxed()).collect();
+        futures::stream::iter(fetches).buffered(self.config.parallel_requests).try_collect().await
     }
 
     async fn load_inline(

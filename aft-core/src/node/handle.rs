@@ -78,6 +78,10 @@ impl Aft {
         Self { node }
     }
 
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Opens a store with these settings; makes it where there is none. A get, a create that must be refused, and a first refresh.
     ///
     /// # Errors

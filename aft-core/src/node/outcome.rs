@@ -45,11 +45,8 @@ impl Node {
                 })
             }
             Looked::Dead { .. } => Outcome::Aborted,
-            Looked::Empty => {
-                let newest = self.time.lock().newest;
-                let forgotten = newest.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now));
-                if forgotten { Outcome::Forgotten } else { Outcome::Undecided }
-            }
+            Looked::Empty if self.is_forgotten(id) => Outcome::Forgotten,
+            Looked::Empty => Outcome::Undecided,
         }
     }
 
@@ -60,14 +57,30 @@ impl Node {
         if outcome != Outcome::Undecided {
             return Ok(outcome);
         }
-        let decision = Decision { id, attempt: self.rng.next(), verdict: Verdict::Abort };
+        let looked = self.fence(store, id).await?;
+        Ok(self.outcome_of(id, looked))
+    }
+
+    /// Makes the abort decision of an id that was found undecided, or learns the decision that came first. Nothing is written for a
+    /// forgotten id: it can never commit, and whether it once did is not known any more.
+    pub(crate) async fn fence(&self, store: &Store, id: TxnId) -> Result<Looked, Error> {
+        if self.is_forgotten(id) {
+            return Ok(Looked::Empty);
+        }
+        let attempt = self.rng.next();
+        let decision = Decision { id, attempt, verdict: Verdict::Abort };
         let bytes = decision.encode(&[]).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
         })?;
-        let proposal = Proposal { id, attempt: decision.attempt, clock_ms: None, bytes, since: self.now() };
+        let proposal = Proposal { id, attempt, clock_ms: None, bytes, since: self.now() };
         match self.decide(store, &proposal).await? {
-            Decided::Ours => Ok(Outcome::Aborted),
-            Decided::Read(looked) => Ok(self.outcome_of(id, looked)),
+            Decided::Ours => Ok(Looked::Dead { attempt, void: None }),
+            Decided::Read(looked) => Ok(looked),
         }
+    }
+
+    fn is_forgotten(&self, id: TxnId) -> bool {
+        let newest = self.time.lock().newest;
+        newest.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now))
     }
 }

@@ -34,7 +34,7 @@ pub(crate) enum Looked {
 }
 
 /// A committed transaction as its decision tells it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Committed {
     pub(crate) commit: Arc<Commit>,
     pub(crate) result: Option<Bytes>,

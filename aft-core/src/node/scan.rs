@@ -5,16 +5,14 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
 use crate::error::Error;
+use crate::node::fetch::Answer;
 use crate::node::transaction::Transaction;
 use crate::protocol::choose;
 use crate::protocol::key_range::KeyRange;
-use crate::protocol::view::Found;
+use crate::protocol::write_buffer::Own;
 
-/// A key, and where its value comes from.
-enum Row {
-    Own(Bytes, Bytes),
-    Stored(Bytes, Found),
-}
+/// A key, and where its value is.
+type Row = (Bytes, Answer);
 
 /// How many keys a page of a stream covers.
 const STREAM_PAGE_KEYS: usize = 1024;
@@ -54,7 +52,7 @@ impl Transaction {
         let range = range.into();
         async move {
             let (rows, _) = self.scan_rows(range, usize::MAX)?;
-            Ok(rows.into_iter().map(|(Row::Own(key, _) | Row::Stored(key, _))| key).collect())
+            Ok(rows.into_iter().map(|(key, _)| key).collect())
         }
         .boxed()
     }
@@ -93,36 +91,29 @@ impl Transaction {
         self.check_alive()?;
         let page = choose::scan(range, limit, &mut self.reads, &self.node.view.read());
         let page = page.map_err(|cause| self.unsatisfiable(cause))?;
+        // A key that the transaction deleted is no row.
+        let row = |(key, own): (&Bytes, Own<'_>)| {
+            (own != Own::Deleted).then(|| (key.clone(), self.own_answer(own)))
+        };
         let mut own = self.buffer.range(&page.covered).peekable();
         let mut rows = Vec::with_capacity(page.rows.len());
         for (key, found) in page.rows {
-            while let Some((own_key, value)) = own.next_if(|(own_key, _)| **own_key < key) {
-                rows.extend(value.map(|value| Row::Own(own_key.clone(), value.clone())));
+            while let Some(before) = own.next_if(|(own_key, _)| **own_key < key) {
+                rows.extend(row(before));
             }
             match own.next_if(|(own_key, _)| **own_key == key) {
-                Some((_, value)) => rows.extend(value.map(|value| Row::Own(key, value.clone()))),
-                None => rows.push(Row::Stored(key, found)),
+                Some(same) => rows.extend(row(same)),
+                None => rows.push((key, Answer::Found(found))),
             }
         }
-        for (own_key, value) in own {
-            rows.extend(value.map(|value| Row::Own(own_key.clone(), value.clone())));
-        }
+        rows.extend(own.filter_map(row));
         Ok((rows, page.rest))
     }
 
     async fn row_values(&self, rows: Vec<Row>) -> Result<Vec<(Bytes, Bytes)>, Error> {
-        let found = rows.iter().map(|row| match row {
-            Row::Own(..) => None,
-            Row::Stored(_, found) => Some(found.clone()),
-        });
-        let values =
-            self.node.values(&self.store, found.collect()).await.map_err(|error| self.named(error))?;
-        let pairs = rows.into_iter().zip(values).filter_map(|(row, value)| match row {
-            Row::Own(key, value) => Some((key, value)),
-            // A tombstone is no row.
-            Row::Stored(key, _) => value.map(|value| (key, value)),
-        });
-        Ok(pairs.collect())
+        let (keys, answers): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let values = self.node.answers(&self.store, answers).await.map_err(|error| self.named(error))?;
+        Ok(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A transaction: reads under the read-atomic protocol, writes into a buffer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,8 +11,12 @@ use crate::config::{MAX_KEY_BYTES, MAX_RESULT_BYTES};
 use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
 use crate::node::Node;
-use crate::node::begin::expired;
+use crate::node::begin::{Begin, expired};
+use crate::node::commit::Commit;
+use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
+use crate::node::register::{Committed, Looked};
+use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
@@ -19,8 +24,7 @@ use crate::planted::{Planted, planted};
 use crate::protocol::choose::{self, Unsatisfiable};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::read_set::ReadSet;
-use crate::protocol::view::Found;
-use crate::protocol::write_buffer::{Sizes, WriteBuffer};
+use crate::protocol::write_buffer::{Own, Sizes, WriteBuffer};
 use crate::txn_id::TxnId;
 use crate::version::Version;
 
@@ -57,33 +61,92 @@ pub struct Transaction {
     pub(crate) buffer: WriteBuffer,
     pub(crate) uploads: Uploads,
     next_object: u32,
-    pub(crate) result: Option<Bytes>,
-    pub(crate) publish_before_ack: bool,
+    /// The stored result, and the attempt that set it.
+    pub(crate) result: Option<(u64, Bytes)>,
+    /// How it began: what a node that it travels to must know.
+    pub(crate) begin: Begin,
+    /// The claim of its request key, until it is settled.
+    pub(crate) claiming: Option<Claiming>,
+    /// This attempt, and those that were suspended before it.
+    pub(crate) lineage: BTreeSet<u64>,
 }
 
 impl Transaction {
-    pub(crate) fn new(node: Arc<Node>, id: TxnId, shared: bool, publish_before_ack: bool) -> Self {
+    pub(crate) fn new(node: Arc<Node>, id: TxnId, shared: bool, begin: Begin) -> Self {
         let requests = Arc::default();
-        let began = node.now();
+        let (began, attempt) = (node.now(), node.rng.next());
         Self {
             store: node.store.counted_by(&requests),
             requests,
             id,
             shared,
-            attempt: node.rng.next(),
+            attempt,
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
             reads: ReadSet::default(),
-            buffer: WriteBuffer::default(),
+            buffer: WriteBuffer::new(attempt),
             uploads: Uploads::default(),
             next_object: 0,
             result: None,
-            publish_before_ack,
+            begin,
+            claiming: None,
+            lineage: BTreeSet::from([attempt]),
             node,
         }
     }
 
-    /// The transaction's id.
+    /// Starts to claim its request key, beside the reads.
+    pub(crate) fn start_claim(&mut self, key: Bytes) {
+        self.claiming = Some(self.node.start_claim(self.store.clone(), key, self.id));
+    }
+
+    /// Waits until the claim is settled: from then on the id is certain. What the request came to, where it was finished before.
+    pub(crate) async fn settle_claim(&mut self) -> Result<Option<Committed>, Error> {
+        let Some(claiming) = self.claiming.clone() else { return Ok(None) };
+        match claiming.await.map_err(|error| self.named(error))? {
+            Claimed::Open(txn) => {
+                self.claiming = None;
+                self.id = txn;
+                self.age_ms = self.began.wall_ms.saturating_sub(txn.start_ms());
+                Ok(None)
+            }
+            Claimed::Finished(txn, committed) => {
+                self.id = txn;
+                Ok(Some(committed))
+            }
+        }
+    }
+
+    /// What the transaction came to where another attempt finished it before: its receipt and stored result, so that nothing need be
+    /// run again. `None` where it is still open. Under a request key this waits for the claim, and costs nothing beside it; under
+    /// an id that others may hold it costs one get; under an id of its own nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Aborted`] where it can never commit; else as [`commit`](Self::commit) where the store fails.
+    pub fn replay(&mut self) -> BoxFuture<'_, Result<Option<Commit>, Error>> {
+        async move {
+            self.node.check_open()?;
+            if self.begin.request.is_some() && self.claiming.is_some() {
+                let finished = self.settle_claim().await?;
+                return match finished {
+                    Some(own) => self.replayed(own).await.map(Some),
+                    None => Ok(None),
+                };
+            }
+            if !self.shared {
+                return Ok(None);
+            }
+            match self.node.look(&self.store, self.id).await? {
+                Looked::Empty => Ok(None),
+                Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
+                Looked::Committed { commits, .. } => self.replayed(self.own_commit(commits)?).await.map(Some),
+            }
+        }
+        .boxed()
+    }
+
+    /// The transaction's id. Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may
+    /// have brought another.
     #[must_use]
     pub fn id(&self) -> TxnId {
         self.id
@@ -101,13 +164,8 @@ impl Transaction {
         async move {
             let key = key?;
             self.check_alive()?;
-            if let Some(own) = self.buffer.get(&key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
-                return Ok(own.cloned());
-            }
-            match self.choose(&key)? {
-                None => Ok(None),
-                Some(found) => self.node.value(&self.store, &found).await.map_err(|error| self.named(error)),
-            }
+            let answer = self.read(&key)?;
+            self.node.answer(&self.store, answer).await.map_err(|error| self.named(error))
         }
         .boxed()
     }
@@ -126,18 +184,25 @@ impl Transaction {
 
     async fn get_checked(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
         self.check_alive()?;
-        let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
-            // Own writes answer first and are no reads.
-            found.push(if self.buffer.get(key).is_some() { None } else { self.choose(key)? });
+        let answers = keys.iter().map(|key| self.read(key)).collect::<Result<Vec<_>, _>>()?;
+        self.node.answers(&self.store, answers).await.map_err(|error| self.named(error))
+    }
+
+    /// Where the answer to a read is: own writes answer first and are no reads.
+    fn read(&mut self, key: &Bytes) -> Result<Answer, Error> {
+        if let Some(own) = self.buffer.get(key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
+            return Ok(self.own_answer(own));
         }
-        let mut values = self.node.values(&self.store, found).await.map_err(|error| self.named(error))?;
-        for (key, value) in keys.iter().zip(&mut values) {
-            if let Some(own) = self.buffer.get(key) {
-                *value = own.cloned();
-            }
+        let found = choose::read(key, &mut self.reads, &self.node.view.read());
+        Ok(found.map_err(|cause| self.unsatisfiable(cause))?.map_or(Answer::Absent, Answer::Found))
+    }
+
+    pub(crate) fn own_answer(&self, own: Own<'_>) -> Answer {
+        match own {
+            Own::Deleted => Answer::Absent,
+            Own::Held(value) => Answer::Own(value.clone()),
+            Own::Stored(stored) => Answer::OwnStored(self.id, stored.clone()),
         }
-        Ok(values)
     }
 
     /// Writes `value` under `key` (1 to 4096 bytes). Nothing is visible to anyone before [`commit`](Self::commit). A value over
@@ -184,7 +249,7 @@ impl Transaction {
                 format!("a result of {} bytes; at most {MAX_RESULT_BYTES} can be stored", result.len());
             return Err(Error::invalid(message).with_txn(self.id));
         }
-        self.result = Some(result);
+        self.result = Some((self.attempt, result));
         Ok(())
     }
 
@@ -200,13 +265,16 @@ impl Transaction {
         self.requests.read()
     }
 
-    /// Gives the transaction up. Where its id is the caller's own, so that others may hold it, the abort is decided: no attempt
-    /// can commit it any more. Otherwise nothing is written.
+    /// Gives the transaction up. Where others may hold its id (a caller's own, a request key's, a token's) the abort is decided: no
+    /// attempt can commit it any more, and its request key is free for a new transaction. Otherwise nothing is written.
     ///
     /// # Errors
     /// [`ErrorKind::OutcomeUnknown`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied).
-    pub fn abort(self) -> BoxFuture<'static, Result<Outcome, Error>> {
+    pub fn abort(mut self) -> BoxFuture<'static, Result<Outcome, Error>> {
         async move {
+            if let Some(own) = self.settle_claim().await? {
+                return Ok(Outcome::Committed { receipt: own.commit.receipt(), result: own.result });
+            }
             if self.shared { self.node.cancel(&self.store, self.id).await } else { Ok(Outcome::Aborted) }
         }
         .boxed()
@@ -242,7 +310,18 @@ impl Transaction {
 
     pub(crate) fn upload(&mut self, n: u32, value: Bytes) {
         let name = ValueName { attempt: self.attempt, n };
-        self.uploads.start(&self.node, self.store.clone(), self.id, name, value);
+        self.uploads.start(&self.node, self.store.clone(), self.id, self.claiming.clone(), name, value);
+    }
+
+    /// It was as old as this when it was suspended elsewhere.
+    pub(crate) fn at_least_as_old_as(&mut self, age_ms: u64) {
+        self.age_ms = self.age_ms.max(age_ms);
+    }
+
+    /// For the planted bug: becomes another attempt.
+    pub(crate) fn pass_for(&mut self, attempt: u64) {
+        self.attempt = attempt;
+        self.buffer = WriteBuffer::new(attempt);
     }
 
     /// How old the transaction is, by the greater of what all clocks say.
@@ -258,11 +337,6 @@ impl Transaction {
             return Err(expired(self.id, self.node.limits.lifetime_ms));
         }
         Ok(())
-    }
-
-    fn choose(&mut self, key: &Bytes) -> Result<Option<Found>, Error> {
-        let found = choose::read(key, &mut self.reads, &self.node.view.read());
-        found.map_err(|cause| self.unsatisfiable(cause))
     }
 
     pub(crate) fn unsatisfiable(&self, cause: Unsatisfiable) -> Error {

@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, ValueName};
 use crate::node::Node;
+use crate::node::request::Claiming;
 use crate::node::store::{Store, backoff};
+use crate::planted::{Planted, planted};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
@@ -33,17 +35,23 @@ impl Drop for Upload {
 const UPLOAD_TRIES: u32 = 14;
 
 impl Uploads {
-    /// Starts the upload of a value object.
+    /// Starts the upload of a value object of the transaction, which a claim may name.
     pub(crate) fn start(
         &mut self,
         node: &Arc<Node>,
         store: Store,
         txn: TxnId,
+        claiming: Option<Claiming>,
         name: ValueName,
         value: Bytes,
     ) {
         let node = Arc::clone(node);
         let task = async move {
+            // Under a request key the id is certain only once the claim is settled (HAZARDS 8).
+            let txn = match claiming.filter(|_| !planted(Planted::UploadBeforeClaim)) {
+                Some(claiming) => claiming.await?.txn(),
+                None => txn,
+            };
             // The semaphore is never closed, so a permit always comes.
             let _permit = Arc::clone(&node.uploads).acquire_owned().await;
             node.upload(&store, txn, name, value).await

@@ -52,6 +52,16 @@ impl KeyRange {
         self.end.as_ref().is_some_and(|end| *end <= self.start)
     }
 
+    /// From `start` to before `end`; without an end, every key from `start` on.
+    pub(crate) const fn between(start: Bytes, end: Option<Bytes>) -> Self {
+        Self { start, end }
+    }
+
+    /// What [`between`](Self::between) made it of.
+    pub(crate) const fn ends(&self) -> (&Bytes, Option<&Bytes>) {
+        (&self.start, self.end.as_ref())
+    }
+
     /// The part of the range up to and including `last`, and the part after it.
     pub(crate) fn split_after(self, last: &[u8]) -> (Self, Self) {
         let boundary = successor(last);

@@ -88,8 +88,7 @@ impl ReadSet {
             return;
         }
         for write in &commit.writes {
-            let floor = self.floors.entry(write.key.clone()).or_insert(Version::ABSENT);
-            *floor = (*floor).max(commit.version);
+            self.raise_floor(&write.key, commit.version);
         }
     }
 
@@ -119,8 +118,24 @@ impl ReadSet {
         self.reads.values().flatten().map(Found::version).max().unwrap_or(Version::ABSENT)
     }
 
+    /// Holds later reads of `key` at or above a version.
+    pub fn raise_floor(&mut self, key: &Bytes, at_least: Version) {
+        let floor = self.floors.entry(key.clone()).or_insert(Version::ABSENT);
+        *floor = (*floor).max(at_least);
+    }
+
+    /// The floors under keys that were not read.
+    pub fn unread_floors(&self) -> impl Iterator<Item = (Bytes, Version)> {
+        let unread = self.floors.iter().filter(|(key, _)| self.read(key).is_none());
+        unread.map(|(key, floor)| (key.clone(), *floor))
+    }
+
+    /// The commits that were read from; one of them as often as it was.
+    pub fn commits(&self) -> impl Iterator<Item = &Arc<Commit>> {
+        self.reads.values().flatten().map(|found| &found.commit)
+    }
+
     /// The ranges that were scanned.
-    #[cfg(test)]
     pub(crate) fn ranges(&self) -> &[KeyRange] {
         &self.ranges
     }
@@ -128,7 +143,7 @@ impl ReadSet {
     /// The newest commit that was read from.
     #[must_use]
     pub fn newest_commit(&self) -> Option<&Arc<Commit>> {
-        self.reads.values().flatten().map(|found| &found.commit).max_by_key(|commit| commit.version)
+        self.commits().max_by_key(|commit| commit.version)
     }
 
     /// Every key that was read by name or returned by a scan, with its version; `None`: absent.

@@ -5,31 +5,69 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::format::envelope::checksum;
-use crate::format::record::{Part, StoredValue, Value, WRITE_OVERHEAD, Write};
+use crate::format::record::{PART_BYTES, Part, StoredValue, Value, WRITE_OVERHEAD, Write};
 use crate::protocol::key_range::KeyRange;
 
 /// A buffered write.
 #[derive(Debug, Clone)]
 struct Pending {
-    /// The value; `None` deletes the key.
-    value: Option<Bytes>,
-    /// The running number of the value object that the value goes to; `None`: it travels in the record.
-    object: Option<u32>,
+    content: Content,
+    /// The attempt that wrote it: this one, or one that was suspended before.
+    writer: u64,
 }
 
-impl Pending {
-    fn value_len(&self) -> u64 {
-        self.value.as_ref().map_or(0, |value| value.len() as u64)
+#[derive(Debug, Clone)]
+enum Content {
+    Deleted,
+    /// A value that travels in the record.
+    Inline(Bytes),
+    /// A value that goes to the value object with this running number.
+    Uploaded(Bytes, u32),
+    /// A value that an earlier attempt made durable.
+    Stored(StoredValue),
+}
+
+/// What the transaction itself wrote to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own<'a> {
+    /// A deletion.
+    Deleted,
+    /// A value that is at hand.
+    Held(&'a Bytes),
+    /// A value that an earlier attempt made durable.
+    Stored(&'a StoredValue),
+}
+
+impl Content {
+    fn own(&self) -> Own<'_> {
+        match self {
+            Self::Deleted => Own::Deleted,
+            Self::Inline(value) | Self::Uploaded(value, _) => Own::Held(value),
+            Self::Stored(stored) => Own::Stored(stored),
+        }
+    }
+
+    fn held_len(&self) -> u64 {
+        if let Own::Held(value) = self.own() { value.len() as u64 } else { 0 }
     }
 
     fn inline_len(&self) -> u64 {
-        if self.object.is_some() { 0 } else { self.value_len() }
+        if let Self::Inline(value) = self { value.len() as u64 } else { 0 }
+    }
+
+    /// A bound for what a record says of it.
+    fn meta_len(&self) -> u64 {
+        let more =
+            if let Self::Stored(stored) = self { stored.parts.len().saturating_sub(1) as u64 } else { 0 };
+        WRITE_OVERHEAD + more * PART_BYTES
     }
 }
 
 /// The write set of an open transaction: the last write of each key.
 #[derive(Debug, Clone, Default)]
 pub struct WriteBuffer {
+    /// The attempt whose writes these become.
+    attempt: u64,
     writes: BTreeMap<Bytes, Pending>,
     sizes: Sizes,
 }
@@ -48,7 +86,8 @@ pub struct Sizes {
 impl Sizes {
     fn of(key: &[u8], pending: &Pending) -> Self {
         let key = key.len() as u64;
-        Self { held: key + pending.value_len(), meta: key + WRITE_OVERHEAD, inline: pending.inline_len() }
+        let content = &pending.content;
+        Self { held: key + content.held_len(), meta: key + content.meta_len(), inline: content.inline_len() }
     }
 
     fn plus(self, other: Self) -> Self {
@@ -69,6 +108,32 @@ impl Sizes {
 }
 
 impl WriteBuffer {
+    /// An empty buffer for what this attempt writes.
+    #[must_use]
+    pub fn new(attempt: u64) -> Self {
+        Self { attempt, ..Self::default() }
+    }
+
+    /// Takes a write over that an earlier attempt buffered, with its value where that is an inline one.
+    pub fn restore(&mut self, write: Write, writer: u64, inline: Option<Bytes>) {
+        let content = match write.value {
+            Value::Tombstone => Content::Deleted,
+            Value::Inline { .. } => Content::Inline(inline.unwrap_or_default()),
+            Value::Stored(stored) => Content::Stored(stored),
+        };
+        self.insert(write.key, Pending { content, writer });
+    }
+
+    fn insert(&mut self, key: Bytes, pending: Pending) {
+        self.sizes = self.sizes_with(&key, &pending);
+        self.writes.insert(key, pending);
+    }
+
+    fn sizes_with(&self, key: &Bytes, pending: &Pending) -> Sizes {
+        let old = self.writes.get(key).map_or(Sizes::default(), |old| Sizes::of(key, old));
+        self.sizes.minus(old).plus(Sizes::of(key, pending))
+    }
+
     /// Buffers a write; `None` deletes the key. `object` is the value object that the value goes to, if any. Refused, with
     /// the sizes that it would lead to, where `admit` says so.
     ///
@@ -81,26 +146,28 @@ impl WriteBuffer {
         object: Option<u32>,
         admit: impl FnOnce(Sizes) -> Result<(), E>,
     ) -> Result<(), E> {
-        let pending = Pending { value, object };
-        let old = self.writes.get(&key).map_or(Sizes::default(), |old| Sizes::of(&key, old));
-        let sizes = self.sizes.minus(old).plus(Sizes::of(&key, &pending));
-        admit(sizes)?;
-        self.sizes = sizes;
-        self.writes.insert(key, pending);
+        let content = match (value, object) {
+            (None, _) => Content::Deleted,
+            (Some(value), None) => Content::Inline(value),
+            (Some(value), Some(n)) => Content::Uploaded(value, n),
+        };
+        let pending = Pending { content, writer: self.attempt };
+        admit(self.sizes_with(&key, &pending))?;
+        self.insert(key, pending);
         Ok(())
     }
 
-    /// The transaction's own write of `key`: `Some(None)` where it deleted the key.
+    /// The transaction's own write of `key`.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
-        self.writes.get(key).map(|pending| pending.value.as_ref())
+    pub fn get(&self, key: &[u8]) -> Option<Own<'_>> {
+        self.writes.get(key).map(|pending| pending.content.own())
     }
 
     /// The own writes in a range, in order.
-    pub fn range<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a Bytes, Option<&'a Bytes>)> {
+    pub fn range<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a Bytes, Own<'a>)> {
         let bounds = range.bounds();
         let writes = bounds.into_iter().flat_map(|bounds| self.writes.range::<[u8], _>(bounds));
-        writes.map(|(key, pending)| (key, pending.value.as_ref()))
+        writes.map(|(key, pending)| (key, pending.content.own()))
     }
 
     /// Whether nothing was written.
@@ -116,50 +183,68 @@ impl WriteBuffer {
 
     /// Moves the largest inline values to value objects until the record is at most `max_record_bytes`; `name` gives each
     /// object's running number. Returns what is to be uploaded.
-    pub fn spill(&mut self, max_record_bytes: u64, mut name: impl FnMut() -> u32) -> Vec<(u32, Bytes)> {
-        let mut excess = (self.sizes.meta + self.sizes.inline).saturating_sub(max_record_bytes);
+    pub fn spill(&mut self, max_record_bytes: u64, name: impl FnMut() -> u32) -> Vec<(u32, Bytes)> {
+        let excess = (self.sizes.meta + self.sizes.inline).saturating_sub(max_record_bytes);
+        self.spill_inline(excess, name)
+    }
+
+    /// As [`spill`](Self::spill), until the inline values come to at most `max_inline_bytes`.
+    pub fn spill_to(&mut self, max_inline_bytes: u64, name: impl FnMut() -> u32) -> Vec<(u32, Bytes)> {
+        self.spill_inline(self.sizes.inline.saturating_sub(max_inline_bytes), name)
+    }
+
+    fn spill_inline(&mut self, mut excess: u64, mut name: impl FnMut() -> u32) -> Vec<(u32, Bytes)> {
         if excess == 0 {
             return Vec::new();
         }
         let mut inline: Vec<_> =
-            self.writes.values_mut().filter(|pending| pending.inline_len() > 0).collect();
-        inline.sort_by_key(|pending| std::cmp::Reverse(pending.inline_len()));
+            self.writes.values_mut().filter(|pending| pending.content.inline_len() > 0).collect();
+        inline.sort_by_key(|pending| std::cmp::Reverse(pending.content.inline_len()));
         let mut moved = Vec::new();
         for pending in inline {
             if excess == 0 {
                 break;
             }
-            if let Some(value) = &pending.value {
-                let n = name();
+            if let Content::Inline(value) = &pending.content {
+                let (n, value) = (name(), value.clone());
                 self.sizes.inline -= value.len() as u64;
                 excess = excess.saturating_sub(value.len() as u64);
                 moved.push((n, value.clone()));
-                pending.object = Some(n);
+                pending.content = Content::Uploaded(value, n);
             }
         }
         moved
     }
 
-    /// The running numbers of the value objects that the write set needs.
+    /// The running numbers of the value objects that the write set needs and that this attempt makes.
     pub fn objects(&self) -> impl Iterator<Item = u32> {
-        self.writes.values().filter_map(|pending| pending.object)
+        self.writes.values().filter_map(|pending| match pending.content {
+            Content::Uploaded(_, n) => Some(n),
+            _ => None,
+        })
     }
 
-    /// The write set of the record that `attempt` writes, and its inline values in order.
+    /// Which attempt wrote each key, in the order of the write set.
+    pub fn writers(&self) -> impl Iterator<Item = u64> {
+        self.writes.values().map(|pending| pending.writer)
+    }
+
+    /// The write set of the record, and its inline values in order.
     #[must_use]
-    pub fn write_set(&self, attempt: u64) -> (Vec<Write>, Vec<Bytes>) {
+    pub fn write_set(&self) -> (Vec<Write>, Vec<Bytes>) {
         let mut payload = Vec::new();
         let mut offset = 0;
         let mut writes = Vec::with_capacity(self.writes.len());
         for (key, pending) in &self.writes {
-            let value = match (&pending.value, pending.object) {
-                (None, _) => Value::Tombstone,
-                (Some(value), Some(n)) => {
+            let value = match &pending.content {
+                Content::Deleted => Value::Tombstone,
+                Content::Stored(stored) => Value::Stored(stored.clone()),
+                Content::Uploaded(value, n) => {
                     let (len, checksum) = (value.len() as u64, checksum(value));
-                    let parts = vec![Part { attempt, n, offset: 0, len, checksum }];
+                    let parts = vec![Part { attempt: self.attempt, n: *n, offset: 0, len, checksum }];
                     Value::Stored(StoredValue { len, checksum, parts })
                 }
-                (Some(value), None) => {
+                Content::Inline(value) => {
                     let len = value.len() as u64;
                     payload.push(value.clone());
                     let at = offset;
@@ -172,9 +257,12 @@ impl WriteBuffer {
         (writes, payload)
     }
 
-    /// The values in the order of the write set; `None` for deletions.
+    /// The values at hand, in the order of the write set; `None` for deletions and for values that are stored already.
     pub fn values(&self) -> impl Iterator<Item = Option<&Bytes>> {
-        self.writes.values().map(|pending| pending.value.as_ref())
+        self.writes.values().map(|pending| match pending.content.own() {
+            Own::Held(value) => Some(value),
+            Own::Deleted | Own::Stored(_) => None,
+        })
     }
 }
 
@@ -195,8 +283,8 @@ mod tests {
         put(&mut buffer, "b", Some("1"), Some(4));
         put(&mut buffer, "c", None, None);
         assert_eq!(buffer.sizes(), Sizes { held: 7, meta: 3 + 3 * WRITE_OVERHEAD, inline: 3 });
-        assert_eq!(buffer.get(b"c"), Some(None));
-        let (writes, payload) = buffer.write_set(9);
+        assert_eq!(buffer.get(b"c"), Some(Own::Deleted));
+        let (writes, payload) = buffer.write_set();
         assert_eq!(payload, [Bytes::from("123")]);
         assert_eq!(writes.iter().map(|write| &write.key[..]).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
         assert!(

@@ -7,13 +7,17 @@
 use super::*;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::marker::Marker;
+use crate::format::request::Claim;
+use crate::format::token::Suspended;
 
-const KINDS: [Kind; 2] = [Kind::Decision, Kind::Feed];
+const KINDS: [Kind; 4] = [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token];
 
 fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
     match kind {
         Kind::Decision => Decision::decode(object).map(|_| ()),
         Kind::Feed => Feed::decode(object).map(|_| ()),
+        Kind::Request => Claim::decode(object).map(|_| ()),
+        Kind::Token => Suspended::decode(object).map(|_| ()),
     }
 }
 
@@ -36,6 +40,14 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
             let first = bases.min().unwrap_or(object.len());
             let again = decoded.encode(&payload(object.len() - first)).unwrap();
             assert_eq!(without_bases(Feed::decode(&again).unwrap()), without_bases(decoded));
+        }
+        Kind::Request => {
+            let decoded = Claim::decode(object)?;
+            assert_eq!(Claim::decode(&decoded.encode().unwrap()).unwrap(), decoded);
+        }
+        Kind::Token => {
+            let decoded = Suspended::decode(object)?;
+            assert_eq!(Suspended::decode(&decoded.encode().unwrap()).unwrap(), decoded);
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use crate::format::decision::{Decision, Verdict};
 use crate::format::name::{FeedName, ObjectName};
 use crate::protocol::choose::{Unsatisfiable, scan};
 use crate::protocol::view::Place;
-use crate::protocol::write_buffer::WriteBuffer;
+use crate::protocol::write_buffer::{Own, WriteBuffer};
 
 const A: usize = 0;
 const SLASH: usize = 2;
@@ -115,7 +115,7 @@ fn own_write_hides_what_was_read() {
     assert_eq!(reader.read(A), 1);
     own.put(key(A), Some(Bytes::from("mine")), None, |_| Ok::<_, ()>(())).unwrap();
     reader.arrive(2, &wrote(&[A, B]));
-    assert_eq!(own.get(KEYS[A]), Some(Some(&Bytes::from("mine"))));
+    assert_eq!(own.get(KEYS[A]), Some(Own::Held(&Bytes::from("mine"))));
     assert_eq!(reader.read(B), 0);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
-use crate::protocol::write_buffer::WriteBuffer;
+use crate::protocol::write_buffer::{Own, WriteBuffer};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -42,6 +42,14 @@ struct Transaction {
     coming: VecDeque<(Number, Writes)>,
 }
 
+fn value(own: Own<'_>) -> Option<Bytes> {
+    match own {
+        Own::Held(value) => Some(value.clone()),
+        Own::Deleted => None,
+        Own::Stored(_) => panic!("nothing here was suspended"),
+    }
+}
+
 impl Transaction {
     fn arrive(&mut self) {
         if let Some((number, writes)) = self.coming.pop_front() {
@@ -51,7 +59,7 @@ impl Transaction {
     }
 
     fn get(&mut self, ordinal: usize) {
-        let own = self.own.get(KEYS[ordinal]).map(|own| own.cloned());
+        let own = self.own.get(KEYS[ordinal]).map(value);
         assert_eq!(own.as_ref(), self.own_model.get(&ordinal), "read your writes");
         if own.is_none() {
             let read = self.reader.read(ordinal);
@@ -88,8 +96,7 @@ impl Transaction {
             }
         }
         // The rows with own writes over them, as the transaction sees them.
-        let own =
-            self.own.range(range).map(|(key, value)| (ordinal(key), value.cloned())).collect::<Vec<_>>();
+        let own = self.own.range(range).map(|(key, own)| (ordinal(key), value(own))).collect::<Vec<_>>();
         let in_range = |(ordinal, _): &(&usize, &Option<Bytes>)| range.contains(KEYS[**ordinal]);
         let model = self.own_model.iter().filter(in_range).map(|(ordinal, value)| (*ordinal, value.clone()));
         assert_eq!(own, model.collect::<Vec<_>>(), "a scan sees the own writes of its range");

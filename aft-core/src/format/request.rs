@@ -1,0 +1,64 @@
+//! Request objects: `requests/<shard>/<hash>/<attempt no>`, which transaction a request key leads to.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::MAX_KEY_BYTES;
+use crate::format::envelope::{self, FormatError, Kind};
+use crate::format::name::RequestHash;
+use crate::txn_id::TxnId;
+
+/// The claim of a request key for a transaction: whoever creates the object with this number first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The request key: 1 to 4096 bytes.
+    pub key: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireClaim<'a> {
+    txn: [u8; 16],
+    #[serde(borrow)]
+    key: &'a serde_bytes::Bytes,
+}
+
+/// The hash that names a request key's objects: nobody can make two keys share one.
+#[must_use]
+pub fn request_hash(key: &[u8]) -> RequestHash {
+    let mut hash = Sha256::new();
+    hash.update(b"aft request key\0");
+    hash.update(key);
+    RequestHash(hash.finalize().into())
+}
+
+impl Claim {
+    /// The object.
+    ///
+    /// # Errors
+    /// Never in practice: a claim is small.
+    pub fn encode(&self) -> Result<Bytes, FormatError> {
+        let wire = WireClaim { txn: *self.txn.as_bytes(), key: serde_bytes::Bytes::new(&self.key) };
+        let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        envelope::seal(Kind::Request, &meta, &[])
+    }
+
+    /// Reads a request object.
+    ///
+    /// # Errors
+    /// [`FormatError`], for any bytes that [`Claim::encode`] did not make.
+    pub fn decode(object: &Bytes) -> Result<Self, FormatError> {
+        let (meta, payload_start) = envelope::open(Kind::Request, object)?;
+        let (wire, rest) = postcard::take_from_bytes::<WireClaim<'_>>(&meta)
+            .map_err(|_| FormatError::Malformed("cannot be decoded"))?;
+        if !rest.is_empty() || payload_start != object.len() {
+            return Err(FormatError::Malformed("more than one claim"));
+        }
+        if wire.key.is_empty() || wire.key.len() > MAX_KEY_BYTES {
+            return Err(FormatError::Malformed("a request key of an impossible length"));
+        }
+        Ok(Self { txn: TxnId::from_bytes(wire.txn), key: Bytes::copy_from_slice(wire.key) })
+    }
+}

@@ -1,0 +1,224 @@
+//! Request keys: which transaction a request leads to, settled by write-once claims (AFT, section 3.1, without ids of the
+//! caller's own).
+//!
+//! Claim number n + 1 of a key is only ever made by someone who knows that the transaction of claim n can never commit. So
+//! at most one transaction of a key does, and whoever finds the newest claim need look no further back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+use crate::config::MAX_KEY_BYTES;
+use crate::error::{Error, ErrorKind};
+use crate::format::name::{ObjectName, RequestHash};
+use crate::format::request::{Claim, request_hash};
+use crate::node::register::{Committed, Looked};
+use crate::node::store::{Store, backoff, patiently};
+use crate::node::{Node, format_error};
+use crate::planted::{Planted, planted};
+use crate::storage::StorageError;
+use crate::txn_id::TxnId;
+
+/// How a claim ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Claimed {
+    /// The request is this transaction: ours, or another attempt's that may still commit.
+    Open(TxnId),
+    /// The request was finished before.
+    Finished(TxnId, Committed),
+}
+
+impl Claimed {
+    pub(crate) fn txn(&self) -> TxnId {
+        let (Self::Open(txn) | Self::Finished(txn, _)) = self;
+        *txn
+    }
+}
+
+/// A claim under way, beside the transaction's reads.
+pub(crate) type Claiming = Shared<BoxFuture<'static, Result<Claimed, Error>>>;
+
+/// Claims of one key that are looked at before giving up: each is a transaction that was given up while this one looked.
+const CLAIMS_AT_MOST: u32 = 64;
+/// Tries before a claim is given up: about 15 s of waiting.
+const CLAIM_TRIES: u32 = 14;
+
+/// Stops the claim when nobody waits for it any more.
+struct Task(JoinHandle<Result<Claimed, Error>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Refuses a request key of an impossible length.
+pub(crate) fn check_request_key(key: &[u8]) -> Result<(), Error> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        let message = format!("a request key of {} bytes; they have 1 to {MAX_KEY_BYTES}", key.len());
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+impl Node {
+    /// Starts to claim a request key for the transaction `fresh`.
+    pub(crate) fn start_claim(self: &Arc<Self>, store: Store, key: Bytes, fresh: TxnId) -> Claiming {
+        let node = Arc::clone(self);
+        let span = tracing::debug_span!("claim", txn = %fresh);
+        let mut task =
+            Task(tokio::spawn(async move { node.claim(&store, &key, fresh).await }.instrument(span)));
+        async move {
+            match (&mut task.0).await {
+                Ok(claimed) => claimed,
+                Err(cause) => {
+                    let message = "the claim of the request key was stopped; nothing was committed";
+                    Err(Error::new(ErrorKind::Unavailable, message).with_source(cause))
+                }
+            }
+        }
+        .boxed()
+        .shared()
+    }
+
+    async fn claim(&self, store: &Store, key: &Bytes, fresh: TxnId) -> Result<Claimed, Error> {
+        let hash = request_hash(key);
+        let mut number = 0;
+        let mut holder = self.create_claim(store, key, hash, number, fresh).await?;
+        let mut newest = None;
+        for _ in 0..CLAIMS_AT_MOST {
+            if holder == fresh {
+                return Ok(Claimed::Open(fresh));
+            }
+            if let Some(claimed) = self.judge_holder(store, holder).await? {
+                tracing::debug!(number, holder = %holder, "the request key has a transaction");
+                return Ok(claimed);
+            }
+            // The holder can never commit. The claims after it are found by one list, however many there are.
+            let known = match newest {
+                Some(newest) => newest,
+                None => *newest.insert(self.newest_claim(store, hash).await?.max(number)),
+            };
+            if known > number {
+                number = known;
+                holder = self.read_claim(store, key, hash, number).await?.ok_or_else(collected)?;
+            } else {
+                number += 1;
+                holder = self.create_claim(store, key, hash, number, fresh).await?;
+            }
+        }
+        let message =
+            "others keep giving up transactions of this request key; nothing was committed; try again later";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// What the holder of a claim means for the request; `None` where it can never commit.
+    async fn judge_holder(&self, store: &Store, holder: TxnId) -> Result<Option<Claimed>, Error> {
+        match self.look(store, holder).await? {
+            Looked::Committed { commits, .. } => Ok(Some(finished(holder, commits)?)),
+            Looked::Dead { .. } => Ok(None),
+            Looked::Empty => {
+                let now = self.now().wall_ms;
+                let young = now.saturating_sub(holder.start_ms()) <= self.limits.lifetime_ms;
+                let from_the_future = holder.start_ms() > now.saturating_add(self.limits.skew_ms);
+                if young && !from_the_future {
+                    return Ok(Some(Claimed::Open(holder)));
+                }
+                if planted(Planted::TakeOverUnfenced) {
+                    return Ok(None);
+                }
+                // Too old to be run under, and yet it might commit: not after the fence.
+                match self.fence(store, holder).await? {
+                    Looked::Committed { commits, .. } => Ok(Some(finished(holder, commits)?)),
+                    Looked::Dead { .. } | Looked::Empty => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Makes a claim, or learns who holds it.
+    async fn create_claim(
+        &self,
+        store: &Store,
+        key: &Bytes,
+        hash: RequestHash,
+        number: u32,
+        fresh: TxnId,
+    ) -> Result<TxnId, Error> {
+        let path = self.path(ObjectName::Request(hash, number));
+        let bytes = Claim { txn: fresh, key: key.clone() }
+            .encode()
+            .map_err(|cause| Error::invalid("the claim cannot be encoded").with_source(cause))?;
+        let mut last = StorageError::unavailable(path.clone());
+        for wait in backoff(&self.rng, CLAIM_TRIES) {
+            match store.create(&path, bytes.clone()).await {
+                Ok(()) => return Ok(fresh),
+                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
+                    if planted(Planted::TrustClaimConflict) {
+                        return Ok(fresh);
+                    }
+                    // As with decisions: what is there is read, and not found settles nothing.
+                    if let Some(holder) = self.read_claim(store, key, hash, number).await? {
+                        return Ok(holder);
+                    }
+                    last = error;
+                }
+                Err(error @ StorageError::Unavailable { .. }) => last = error,
+                Err(error) => return Err(Error::storage("claiming the request key", error)),
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(Error::storage("claiming the request key", last))
+    }
+
+    async fn read_claim(
+        &self,
+        store: &Store,
+        key: &Bytes,
+        hash: RequestHash,
+        number: u32,
+    ) -> Result<Option<TxnId>, Error> {
+        let path = self.path(ObjectName::Request(hash, number));
+        let object = match patiently(&self.rng, || store.get(&path)).await {
+            Ok(object) => object,
+            Err(StorageError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(Error::storage("reading the claim of the request key", error)),
+        };
+        let claim = Claim::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
+        if claim.key != *key {
+            let message =
+                format!("the object {path:?} holds the claim of another request key; it was left as it is");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        Ok(Some(claim.txn))
+    }
+
+    async fn newest_claim(&self, store: &Store, hash: RequestHash) -> Result<u32, Error> {
+        let folder = hash.folder(self.shards);
+        let listed = patiently(&self.rng, || store.list(&folder, None)).await;
+        let listed =
+            listed.map_err(|error| Error::storage("listing the claims of the request key", error))?;
+        let numbers = listed.iter().filter_map(|object| match ObjectName::parse(&object.path, self.shards) {
+            Some(ObjectName::Request(found, number)) if found == hash => Some(number),
+            _ => None,
+        });
+        Ok(numbers.max().unwrap_or(0))
+    }
+}
+
+fn finished(holder: TxnId, commits: Vec<Committed>) -> Result<Claimed, Error> {
+    let own = commits.into_iter().find(|it| it.commit.version.txn == holder);
+    own.map(|own| Claimed::Finished(holder, own)).ok_or_else(|| {
+        let message = "its decision commits other transactions; the store is damaged";
+        Error::new(ErrorKind::Corrupt, message).with_txn(holder)
+    })
+}
+
+fn collected() -> Error {
+    let message = "the claims of the request key were collected just now; nothing was committed; try again";
+    Error::new(ErrorKind::Unavailable, message)
+}

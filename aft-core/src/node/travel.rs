@@ -1,0 +1,150 @@
+//! Transactions that travel: suspended into a token on one node, resumed on any other.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::record::Write;
+use crate::format::token::{Suspended, SuspendedWrite};
+use crate::node::begin::Begin;
+use crate::node::stats::add;
+use crate::node::transaction::Transaction;
+use crate::node::{Aft, Node};
+use crate::planted::{Planted, planted};
+use crate::receipt::Receipt;
+use crate::token::Token;
+use crate::version::Version;
+
+/// Values travel in the token up to this sum; beyond it the largest go to the store. Queues take some 256 KiB.
+const INLINE_BYTES: u64 = 64 << 10;
+
+impl Transaction {
+    /// Stops here, to go on elsewhere: everything read and written so far, as a [`Token`]. Waits until every large value is in the
+    /// store. No other request, unless a request key's claim is still under way.
+    ///
+    /// From now on others may hold the transaction's id, so that its commit always writes a decision.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Expired`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied): the transaction is gone then, and
+    /// nothing was committed.
+    pub fn suspend(self) -> BoxFuture<'static, Result<Token, Error>> {
+        self.suspend_inner().boxed()
+    }
+
+    async fn suspend_inner(mut self) -> Result<Token, Error> {
+        self.node.check_open()?;
+        // Finished by another attempt, it may travel all the same: its commit will say so.
+        self.settle_claim().await?;
+        self.check_alive()?;
+        self.settle_uploads(INLINE_BYTES).await?;
+        let (writes, payload) = self.buffer.write_set();
+        let mut payload = payload.into_iter();
+        let suspend = |(Write { key, value }, writer)| {
+            let inline = value.is_inline().then(|| payload.next().unwrap_or_default());
+            (key, SuspendedWrite { writer, value, inline })
+        };
+        let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
+        let read = self.reads.commits().map(|commit| commit.receipt());
+        let receipts =
+            read.chain(self.begin.after.iter().cloned()).filter(|receipt| !receipt.version.is_absent());
+        let age_ms = self.age_ms();
+        Token::new(Suspended {
+            store_id: self.node.marker.store_id.clone(),
+            txn: self.id,
+            age_ms,
+            request_key: self.begin.request,
+            latest: self.begin.latest,
+            publish_before_ack: self.begin.publish_before_ack,
+            receipts: receipts.map(|receipt| (receipt.version, receipt)).collect(),
+            reads: self
+                .reads
+                .iter()
+                .map(|(key, version)| (key.clone(), version.unwrap_or(Version::ABSENT)))
+                .collect(),
+            ranges: self.reads.ranges().to_vec(),
+            floors: self.reads.unread_floors().collect(),
+            writes,
+            result: self.result,
+            lineage: self.lineage,
+        })
+    }
+}
+
+impl Aft {
+    /// Goes on with a suspended transaction, wherever it was suspended: its reads, its writes and its age are as they were. May be
+    /// called any number of times with one token, also at once; the first to commit wins, and the others learn its outcome.
+    ///
+    /// Costs what [`begin`](Self::begin) costs, and one get for each commit that the transaction has read and this node does not know.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a token of another store, [`Expired`](ErrorKind::Expired) where the transaction is too old and
+    /// did not commit, [`VersionUnavailable`](ErrorKind::VersionUnavailable); else as [`begin`](Self::begin).
+    pub fn resume<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Transaction, Error>> {
+        self.node().resume(&token.state).boxed()
+    }
+}
+
+impl Node {
+    async fn resume(self: &Arc<Self>, state: &Suspended) -> Result<Transaction, Error> {
+        self.check_open()?;
+        self.check_writable()?;
+        if state.store_id != self.marker.store_id {
+            let message = format!(
+                "the token is of the store {}, and this is {}; resume it where it belongs",
+                state.store_id, self.marker.store_id
+            );
+            return Err(Error::invalid(message).with_txn(state.txn));
+        }
+        self.check_id(state.txn).await?;
+        let receipts: Vec<Receipt> = if planted(Planted::ForgetTokenReads) {
+            Vec::new()
+        } else {
+            state.receipts.values().cloned().collect()
+        };
+        self.catch_up(state.latest, &receipts).await.map_err(|error| error.with_txn(state.txn))?;
+        let mut begin = Begin::new();
+        begin.request.clone_from(&state.request_key);
+        (begin.latest, begin.publish_before_ack) = (state.latest, state.publish_before_ack);
+        begin.after = receipts;
+        let mut tx = Transaction::new(Arc::clone(self), state.txn, true, begin);
+        tx.restore(state)?;
+        add(&self.counters.begun, 1);
+        tracing::debug!(txn = %state.txn, "resumed");
+        Ok(tx)
+    }
+}
+
+impl Transaction {
+    fn restore(&mut self, state: &Suspended) -> Result<(), Error> {
+        self.at_least_as_old_as(state.age_ms);
+        if planted(Planted::ResumeSameAttempt)
+            && let Some(attempt) = state.lineage.first()
+        {
+            self.pass_for(*attempt);
+        }
+        {
+            let view = self.node.view.read();
+            for (key, version) in &state.reads {
+                let found = view.versions(key).iter().find(|found| found.version() == *version);
+                match found {
+                    None if !version.is_absent() && !planted(Planted::ForgetTokenReads) => {
+                        let message = "a version that this transaction has read is not to be had any more; run it again as a new transaction";
+                        return Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(self.id));
+                    }
+                    found => self.reads.record(key, found),
+                }
+            }
+        }
+        state.ranges.iter().for_each(|range| self.reads.record_range(range.clone()));
+        state.floors.iter().for_each(|(key, floor)| self.reads.raise_floor(key, *floor));
+        for (key, SuspendedWrite { writer, value, inline }) in &state.writes {
+            let write = Write { key: key.clone(), value: value.clone() };
+            self.buffer.restore(write, *writer, inline.clone());
+        }
+        self.result.clone_from(&state.result);
+        self.lineage.extend(&state.lineage);
+        Ok(())
+    }
+}
