@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aft_core::{Aft, Begin, Config, Error, Receipt};
+use aft_core::{Aft, Begin, Config, Error, Receipt, Token};
 use aft_memory::MemoryStorage;
 use futures::StreamExt;
 
@@ -28,6 +28,19 @@ async fn everything(aft: &Aft, keys: &[String], receipts: &[Receipt]) -> Result<
     aft.outcome(commit.receipt.txn_id()).await?;
     aft.begin_with(Begin::new().id(aft.new_txn_id())).await?.abort().await?;
     aft.cancel(aft.new_txn_id()).await?;
+    let tx = aft.begin_with(Begin::new().request(&keys[0])).await?;
+    let token = tx.suspend().await?;
+    let mut tx = aft.resume(&Token::join([token.clone(), token])?).await?;
+    assert!(tx.replay().await?.is_none());
+    tx.abort().await?;
+    let prefix = keys[0].clone();
+    let run = aft.run(&keys[1], async move |tx| {
+        let key = format!("key/{}", tx.get(&prefix).await?.map_or(0, |value| value.len()));
+        tx.put(&key, "v")?;
+        tx.scan_prefix(&prefix).await?;
+        Ok(key.into())
+    });
+    assert_eq!(run.await?.result, "key/1");
     aft.refresh().await?;
     aft.publish().await?;
     aft.sweep().await?;
@@ -42,4 +55,26 @@ async fn transactions_run_in_spawned_tasks() {
         everything(&aft, &keys, &[]).await
     });
     task.await.unwrap().unwrap();
+}
+
+/// A handler that owns what it needs: how a service runs requests in tasks of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_run_in_spawned_tasks() {
+    let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await.unwrap();
+    let deliveries = (0..4u8).map(|delivery| {
+        let (aft, order) = (aft.clone(), "order-4711".to_owned());
+        tokio::spawn(async move {
+            let key = order.clone();
+            aft.run(key, async move |tx| {
+                tx.put(format!("{order}/paid"), "10")?;
+                Ok(vec![delivery].into())
+            })
+            .await
+        })
+    });
+    let mut results = std::collections::BTreeSet::new();
+    for delivery in deliveries.collect::<Vec<_>>() {
+        results.insert(delivery.await.unwrap().unwrap().result);
+    }
+    assert_eq!(results.len(), 1, "all return the winner's result");
 }

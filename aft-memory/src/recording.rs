@@ -77,6 +77,11 @@ impl RecordingStorage {
         gate
     }
 
+    /// Forgets every fault that has not struck yet.
+    pub fn clear_faults(&self) {
+        self.state.lock().rules.clear();
+    }
+
     /// The requests since the last [`take`](Self::take), in the order in which they began.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {

@@ -243,3 +243,96 @@ async fn a_record_that_would_be_too_large_moves_its_largest_values_out() {
     assert_eq!(rows.len(), 20);
     assert!(rows.iter().all(|(key, value)| *key == format!("key-{}", value[0]) && value.len() == 4_000));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_two_creates_and_its_replay_a_refused_create_and_two_gets() {
+    let world = World::new();
+    let node = world.node().await;
+    let other = world.node().await;
+    // A caller's own id, once and again.
+    let id = node.new_txn_id();
+    for (expected, who) in [(counts(0, 0, 1, 0), &node), (counts(1, 0, 1, 0), &other)] {
+        spent(&world);
+        let mut tx = who.begin_with(Begin::new().id(id)).await.unwrap();
+        tx.put("k", "v").unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(spent(&world), expected, "under a caller's id");
+    }
+    // A request key, once and again: the claim, the decision; the refused claim, the claim's get, the decision's get.
+    for (expected, who) in [(counts(0, 0, 2, 0), &node), (counts(2, 0, 1, 0), &other)] {
+        let mut tx = who.begin_with(Begin::new().request("order")).await.unwrap();
+        tx.put("k", "v").unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(spent(&world), expected, "under a request key");
+    }
+    for (expected, who) in [(counts(0, 0, 2, 0), &node), (counts(2, 0, 1, 0), &other)] {
+        let run = who.run("another order", async |tx| {
+            tx.put("k", "v")?;
+            Ok("done".into())
+        });
+        assert_eq!(run.await.unwrap().result, "done");
+        assert_eq!(spent(&world), expected, "run");
+    }
+}
+
+/// The claim goes out before the reads and is awaited by the commit alone.
+#[tokio::test(start_paused = true)]
+async fn a_claim_runs_beside_the_reads_and_run_awaits_it_before_the_closure() {
+    let world = World::new();
+    let node = world.node().await;
+    let held = world.storage.fail(Operation::Create, "requests/", 1, aft_memory::Fault::Delay);
+    let mut tx = node.begin_with(Begin::new().request("order")).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap(), None);
+    tx.put("k", vec![1; 100_000]).unwrap();
+    held.reached().await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(
+        world.storage.requests().iter().all(|request| !request.path.starts_with("values/")),
+        "a large value waits until the id is certain"
+    );
+    let (commit, released) = tokio::join!(tx.commit(), held.release());
+    released.unwrap();
+    commit.unwrap();
+
+    let held = world.storage.fail(Operation::Create, "requests/", 1, aft_memory::Fault::Delay);
+    let ran = std::cell::Cell::new(false);
+    let run = node.run("another", async |_| {
+        ran.set(true);
+        Ok("".into())
+    });
+    let release = async {
+        held.reached().await;
+        assert!(!ran.get());
+        held.release().await.unwrap();
+    };
+    let (run, ()) = tokio::join!(run, release);
+    run.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_costs_one_get_for_each_version_that_the_node_does_not_know() {
+    let world = World::new();
+    let (first, second) = (world.node().await, world.node().await);
+    for key in ["a", "b", "c"] {
+        aft_tests::put(&first, key, "v").await;
+    }
+    spent(&world);
+    let mut tx = first.begin().await.unwrap();
+    tx.get_many(["a", "b", "c", "absent"]).await.unwrap();
+    tx.put("small", "v").unwrap();
+    let token = tx.suspend().await.unwrap();
+    assert_eq!(spent(&world), [0; 4], "suspending");
+    let tx = second.resume(&token).await.unwrap();
+    assert_eq!(spent(&world), counts(3, 0, 0, 0), "three unpublished commits");
+    drop(tx);
+    let mut tx = second.resume(&token).await.unwrap();
+    assert_eq!(spent(&world), [0; 4], "they are known now");
+    tx.put("large", vec![1; 100_000]).unwrap();
+    let token = tx.suspend().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 1, 0), "the large value");
+    let mut tx = first.resume(&token).await.unwrap();
+    assert_eq!(tx.get("large").await.unwrap().unwrap().len(), 100_000);
+    assert_eq!(spent(&world), counts(1, 0, 0, 0), "read back on the other node");
+    tx.commit().await.unwrap();
+    assert_eq!(spent(&world), counts(0, 0, 1, 0), "the commit");
+}

@@ -35,6 +35,9 @@ impl Aft {
     /// [`Transaction::id`] on as the idempotency key. Storage trouble is retried here, with growing waits of about 10 s in all. When
     /// `work` fails, nothing is left and the request can be run again.
     ///
+    /// To spawn it as a task, let the closure own what it uses (`async move |tx| …`): the compiler cannot yet see that a
+    /// closure which borrows may move between threads.
+    ///
     /// Two creates for a fresh request (the claim, awaited first, and the decision); for a finished one, one create that is refused and two gets.
     ///
     /// # Errors
@@ -63,11 +66,19 @@ impl Aft {
     /// # Ok::<(), Error>(())
     /// # }).unwrap();
     /// ```
-    pub async fn run<F>(&self, key: impl AsRef<[u8]>, work: F) -> Result<Run, Error>
+    pub fn run<F>(&self, key: impl AsRef<[u8]>, work: F) -> impl Future<Output = Result<Run, Error>>
     where
         F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
     {
+        // Not in the future: a borrowed key would keep it from being spawned.
         let begin = Begin::new().request(key);
+        self.run_to_the_end(begin, work)
+    }
+
+    async fn run_to_the_end<F>(&self, begin: Begin, work: F) -> Result<Run, Error>
+    where
+        F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
+    {
         let node = self.node();
         let mut failures = Failures::default();
         for wait in backoff(&node.rng, RUN_TRIES) {

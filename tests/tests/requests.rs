@@ -1,0 +1,261 @@
+//! Request keys: one transaction per key, whoever retries, races, gives up or dies (I10, HAZARDS 7, 8, 19).
+
+use std::time::Duration;
+
+use aft_core::planted::{Planted, plant};
+use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Outcome, Storage, TxnId};
+use aft_memory::{ErrorKind as Stored, Fault, Operation};
+use aft_tests::{World, get};
+
+async fn begin(node: &Aft, key: &str) -> aft_core::Transaction {
+    node.begin_with(Begin::new().request(key)).await.unwrap()
+}
+
+/// Adds 1 to the counter, and returns what it then is.
+async fn count(node: &Aft, key: &str) -> Result<aft_core::Run, Error> {
+    node.run(key, async |tx| {
+        let old = tx.get("counter").await?.map_or(0, |value| value[0]);
+        tx.put("counter", vec![old + 1])?;
+        Ok(vec![old + 1].into())
+    })
+    .await
+}
+
+async fn counter(world: &World) -> u8 {
+    let node = world.node().await;
+    node.sweep().await.unwrap();
+    get(&node, "counter").await.map_or(0, |value| value.as_bytes()[0])
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_claim_meets_the_request_happens_once() {
+    use Fault::{After, Before};
+    let scenarios: &[(&str, &[Fault], &[Fault])] = &[
+        ("an answer lost after the effect", &[After(Stored::Unknown)], &[]),
+        ("an answer lost before the effect", &[Before(Stored::Unknown)], &[]),
+        ("the client's own retry reports its success as AlreadyExists", &[After(Stored::AlreadyExists)], &[]),
+        ("a conflict without effect", &[Before(Stored::AlreadyExists)], &[]),
+        ("unavailable, twice", &[Before(Stored::Unavailable), Before(Stored::Unavailable)], &[]),
+        ("lost, and the read-back fails", &[After(Stored::Unknown)], &[Before(Stored::Unavailable)]),
+    ];
+    for (story, creates, gets) in scenarios {
+        let world = World::new();
+        let (node, other) = (world.node().await, world.node().await);
+        for (nth, fault) in (1..).zip(*creates) {
+            world.storage.fail(Operation::Create, "requests/", nth, *fault);
+        }
+        for (nth, fault) in (1..).zip(*gets) {
+            world.storage.fail(Operation::Get, "requests/", nth, *fault);
+        }
+        let first = count(&node, "order").await.unwrap_or_else(|error| panic!("{story}: {error}"));
+        assert_eq!((first.outcome, &first.result[..]), (CommitOutcome::Fresh, &[1u8][..]), "{story}");
+        let second = count(&other, "order").await.unwrap();
+        assert_eq!((second.outcome, &second.result[..]), (CommitOutcome::Replayed, &[1u8][..]), "{story}");
+        assert_eq!(second.receipt, first.receipt, "{story}");
+        assert_eq!(counter(&world).await, 1, "{story}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn racing_runs_of_one_key_all_return_the_winners_result() {
+    let world = World::new();
+    let nodes = [world.node().await, world.node().await, world.node().await];
+    let run = |n: usize| {
+        let node = &nodes[n];
+        async move {
+            let run = node.run("order", async |tx| {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                tx.put(format!("winner/{n}"), "x")?;
+                Ok(vec![n as u8].into())
+            });
+            run.await.unwrap()
+        }
+    };
+    let (a, b, c) = tokio::join!(run(0), run(1), run(2));
+    assert!(a.result == b.result && b.result == c.result);
+    assert_eq!([a, b, c].iter().filter(|run| run.outcome == CommitOutcome::Fresh).count(), 1);
+    let node = world.node().await;
+    node.sweep().await.unwrap();
+    assert_eq!(node.begin().await.unwrap().scan_prefix("winner/").await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_leaves_nothing_and_can_be_run_again() {
+    let world = World::new();
+    let node = world.node().await;
+    let failed = node
+        .run("order", async |tx| {
+            tx.put("k", vec![7; 100_000])?;
+            Err(Error::application(std::io::Error::other("card declined")))
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Application);
+    assert_eq!(get(&node, "k").await, None);
+    assert_eq!(count(&node, "order").await.unwrap().outcome, CommitOutcome::Fresh);
+    assert_eq!(counter(&world).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_adopts_the_first_ones_id_and_one_of_them_wins() {
+    let world = World::new();
+    let (first, second) = (world.node().await, world.node().await);
+    let (mut one, mut two) = (begin(&first, "order").await, begin(&second, "order").await);
+    assert!(one.replay().await.unwrap().is_none() && two.replay().await.unwrap().is_none());
+    assert_eq!(one.id(), two.id());
+    // Large values: uploaded under the adopted id, each attempt's its own (HAZARDS 8).
+    one.put("k", vec![1; 50_000]).unwrap();
+    two.put("k", vec![2; 50_000]).unwrap();
+    two.set_result("two").unwrap();
+    let (winner, loser) = (two.commit().await.unwrap(), one.commit().await.unwrap());
+    assert_eq!((winner.outcome, loser.outcome), (CommitOutcome::Fresh, CommitOutcome::Replayed));
+    assert_eq!(loser.result.as_deref(), Some(&b"two"[..]));
+    let mut tx = first.begin_with(Begin::new().after(&loser.receipt)).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), vec![2; 50_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_put_before_the_claim_is_settled_go_up_under_the_id_that_it_brings() {
+    let case = async |bug| {
+        let world = World::new();
+        let (first, second) = (world.node().await, world.node().await);
+        begin(&first, "order").await.replay().await.unwrap();
+        plant(bug);
+        let mut tx = begin(&second, "order").await;
+        tx.put("k", vec![1; 50_000]).unwrap();
+        let receipt = tx.commit().await.unwrap().receipt;
+        plant(None);
+        let mut tx = first.begin_with(Begin::new().after(&receipt)).await.unwrap();
+        tx.get("k").await.map(|value| value.map_or(0, |value| value.len()))
+    };
+    assert_eq!(case(None).await.unwrap(), 50_000);
+    assert_eq!(
+        case(Some(Planted::UploadBeforeClaim)).await.unwrap_err().kind(),
+        ErrorKind::VersionUnavailable
+    );
+}
+
+/// HAZARDS 19: an aborted or expired transaction does not hold its request key.
+#[tokio::test(start_paused = true)]
+async fn an_aborted_attempt_frees_its_key_and_many_do() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..5 {
+        let mut tx = begin(&node, "order").await;
+        tx.put("k", "given up").unwrap();
+        tx.replay().await.unwrap();
+        ids.insert(tx.id());
+        assert_eq!(tx.abort().await.unwrap(), Outcome::Aborted);
+    }
+    assert_eq!(ids.len(), 5);
+    world.storage.reset();
+    assert_eq!(count(&other, "order").await.unwrap().outcome, CommitOutcome::Fresh);
+    // A refused create; the first claim and its abort; one list; the newest claim and its abort; the claim; the decision and its read-back.
+    let counts = world.storage.counts();
+    assert_eq!((counts.creates, counts.lists), (3, 1), "however many were given up");
+    assert_eq!(counter(&world).await, 1);
+}
+
+/// An attempt that was given up long ago, and yet might commit, is fenced before another takes over.
+#[tokio::test(start_paused = true)]
+async fn an_expired_attempt_is_taken_over_behind_a_fence() {
+    let case = async |bug| {
+        let world = World::new();
+        let (slow, next) = (world.node().await, world.node().await);
+        let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+        for _ in 0..200 {
+            world.storage.fail(Operation::Create, "commits/", 1, Fault::Before(Stored::Unavailable));
+        }
+        let lifetime = slow.config().transaction_lifetime;
+        let mut tx = begin(&slow, "order").await;
+        tx.put("counter", vec![77]).unwrap();
+        tx.replay().await.unwrap();
+        let id = tx.id();
+        // At the very end of its life its decision is sent, and lands when it is given up.
+        tokio::time::advance(lifetime - Duration::from_secs(1)).await;
+        slow.refresh().await.unwrap();
+        let unknown = tokio::time::timeout(Duration::from_secs(5), tx.commit()).await;
+        assert!(unknown.is_err(), "nobody knows");
+        world.storage.clear_faults();
+        plant(bug);
+        let run = count(&next, "order").await.unwrap();
+        plant(None);
+        assert_eq!(run.outcome, CommitOutcome::Fresh);
+        let landed = ghost.release().await.is_ok();
+        let first = next.outcome(id).await.unwrap();
+        (landed, first)
+    };
+    let (landed, first) = case(None).await;
+    assert!(!landed && first == Outcome::Aborted);
+    let (landed, first) = case(Some(Planted::TakeOverUnfenced)).await;
+    assert!(landed && matches!(first, Outcome::Committed { .. }), "without the fence both commit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_run_could_not_learn_is_settled_before_another_failure_is_believed() {
+    let world = World::new();
+    let node = world.node().await;
+    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+    for _ in 0..300 {
+        world.storage.fail(Operation::Create, "commits/", 1, Fault::Before(Stored::Unavailable));
+    }
+    let runs = std::cell::Cell::new(0);
+    let run = node.run("order", async |tx| {
+        runs.set(runs.get() + 1);
+        if runs.get() > 1 {
+            world.storage.clear_faults();
+            return Err(Error::application(std::io::Error::other("changed its mind")));
+        }
+        tx.put("k", "v")?;
+        Ok("first".into())
+    });
+    let failed = run.await.unwrap_err();
+    assert_eq!((failed.kind(), runs.get()), (ErrorKind::Application, 2));
+    // What was believed must stay true: the first run's decision is fenced.
+    assert!(ghost.release().await.is_err());
+    assert_eq!(get(&node, "k").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_makes_its_own_id() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let issued_at = node.new_txn_id().started_at();
+    for (who, outcome) in [(&node, CommitOutcome::Fresh), (&other, CommitOutcome::Replayed)] {
+        let id = TxnId::for_request(issued_at, b"message-17");
+        let mut tx = who.begin_with(Begin::new().id(id)).await.unwrap();
+        assert_eq!(tx.replay().await.unwrap().is_some(), outcome == CommitOutcome::Replayed);
+        tx.put("k", "v").unwrap();
+        assert_eq!(tx.commit().await.unwrap().outcome, outcome);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn impossible_requests_are_refused() {
+    let world = World::new();
+    let node = world.node().await;
+    let kind = async |begin| node.begin_with(begin).await.unwrap_err().kind();
+    assert_eq!(kind(Begin::new().request("")).await, ErrorKind::InvalidInput);
+    assert_eq!(kind(Begin::new().request(vec![0; 4097])).await, ErrorKind::InvalidInput);
+    assert_eq!(kind(Begin::new().request("k").id(node.new_txn_id())).await, ErrorKind::InvalidInput);
+    let read_only = world.builder().read_only().open().await.unwrap();
+    let refused = read_only.begin_with(Begin::new().request("k")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_claim_is_reported_and_never_guessed() {
+    let world = World::new();
+    let node = world.node().await;
+    count(&node, "order").await.unwrap();
+    let path =
+        world.storage.requests().iter().find(|it| it.path.starts_with("requests/")).unwrap().path.clone();
+    let mut bytes = world.memory.get(&path).await.unwrap().bytes.to_vec();
+    bytes[40] ^= 1;
+    world.memory.delete(std::slice::from_ref(&path)).await.unwrap();
+    world.memory.create(&path, bytes.into()).await.unwrap();
+    let error = count(&node, "order").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&path), "{error}");
+}
