@@ -138,7 +138,9 @@ impl Transaction {
             }
         }
         state.ranges.iter().for_each(|range| self.reads.record_range(range.clone()));
-        state.floors.iter().for_each(|(key, floor)| self.reads.raise_floor(key, *floor));
+        if !planted(Planted::ForgetTokenReads) {
+            state.floors.iter().for_each(|(key, floor)| self.reads.raise_floor(key, *floor));
+        }
         for (key, SuspendedWrite { writer, value, inline }) in &state.writes {
             let write = Write { key: key.clone(), value: value.clone() };
             self.buffer.restore(write, *writer, inline.clone());
