@@ -7,7 +7,10 @@
 
 mod chaos;
 mod cluster;
+mod notes;
+mod recorded;
 mod recorder;
+mod requests;
 mod run;
 mod workload;
 

@@ -1,14 +1,16 @@
 //! Writes down what clients saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Outcome, Receipt, TxnId, Version};
+use aft_core::{Aft, Begin, Error, ErrorKind, Outcome, Receipt, TxnId, Version};
 use aft_memory::SimulatedStorage;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::history::{self, History, Key, Op, Status, Value};
+use crate::sim::notes::Notes;
+use crate::sim::recorded::{Parcel, Recorded};
 use crate::sim::run::id_text;
 
 /// What every client of a run writes into.
@@ -28,7 +30,9 @@ struct State {
     receipts: Vec<Receipt>,
     attempts: u64,
     /// Every id under which anything was to be written.
-    ids: std::collections::BTreeSet<TxnId>,
+    ids: BTreeSet<TxnId>,
+    /// The ids that each request key led to.
+    requests: BTreeMap<String, BTreeSet<u128>>,
 }
 
 impl Recorder {
@@ -70,32 +74,51 @@ impl Recorder {
                 return None;
             }
         };
-        let attempt = {
-            let mut state = self.state.lock();
-            state.attempts += 1;
-            state.attempts
+        let mut notes = Notes::new(self, client, tx.id());
+        notes.entry.began_ms = began_ms;
+        notes.entry.after.clone_from(&how.after);
+        Some(Recorded::new(tx, notes, how.shared, how.request.clone()))
+    }
+
+    /// Resumes a transaction that somebody suspended; see [`begin`](Self::begin).
+    pub(crate) async fn resume(self: &Arc<Self>, client: &Client, parcel: &Parcel) -> Option<Recorded> {
+        let tx = match client.aft.resume(&parcel.token).await {
+            Ok(tx) => tx,
+            Err(error) => {
+                self.explain(client, &error, "resume");
+                return None;
+            }
         };
-        let mut entry = history::Transaction::new(client.session.as_str(), tx.id().as_u128());
-        entry.node.clone_from(&client.node);
-        entry.attempt = attempt;
-        entry.status = Status::Aborted;
-        entry.began_ms = began_ms;
-        entry.after.clone_from(&how.after);
-        let name = format!("{:x}.{attempt}", tx.id().as_u128() & 0xffff_ffff);
-        Some(Recorded {
-            tx: Some(tx),
-            entry,
-            name,
-            own: BTreeMap::new(),
-            writes: 0,
-            shared: how.shared,
-            client: client.clone(),
-            recorder: Arc::clone(self),
-        })
+        let mut notes = Notes::new(self, client, tx.id());
+        // What it read elsewhere is older than what this client has seen since: a session of its own.
+        notes.entry.session = format!("{}/t{}", client.session, notes.entry.attempt).into();
+        notes.inherit(parcel);
+        Some(Recorded::new(tx, notes, true, parcel.request.clone()))
+    }
+
+    /// The number of a new attempt.
+    pub(crate) fn next_attempt(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.attempts += 1;
+        state.attempts
+    }
+
+    /// An id under which something may be written from now on, and the request key that led to it.
+    pub(crate) fn note_id(&self, id: TxnId, request: Option<&str>) {
+        let mut state = self.state.lock();
+        state.ids.insert(id);
+        if let Some(request) = request {
+            state.requests.entry(request.to_owned()).or_default().insert(id.as_u128());
+        }
+    }
+
+    /// The receipt of an acknowledged commit.
+    pub(crate) fn note_receipt(&self, receipt: &Receipt) {
+        self.state.lock().receipts.push(receipt.clone());
     }
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.
-    fn explain(&self, client: &Client, error: &Error, doing: &str) -> bool {
+    pub(crate) fn explain(&self, client: &Client, error: &Error, doing: &str) -> bool {
         use ErrorKind::{ClockSkew, Closed, Denied, Expired, Unavailable};
         let explained = match error.kind() {
             Unavailable | Expired | ClockSkew => true,
@@ -108,7 +131,7 @@ impl Recorder {
         explained
     }
 
-    fn finish(&self, entry: history::Transaction) {
+    pub(crate) fn finish(&self, entry: history::Transaction) {
         self.state.lock().history.transactions.push(entry);
     }
 
@@ -117,6 +140,14 @@ impl Recorder {
     pub(crate) fn history(&self, outcomes: &BTreeMap<u128, Outcome>) -> (History, Vec<String>) {
         let state = self.state.lock();
         let (mut history, mut problems) = (state.history.clone(), state.problems.clone());
+        for (request, ids) in &state.requests {
+            let committed =
+                ids.iter().filter(|id| matches!(outcomes.get(id), Some(Outcome::Committed { .. })));
+            let committed: Vec<_> = committed.map(|id| id_text(*id)).collect();
+            if committed.len() > 1 {
+                problems.push(format!("the request {request} was committed more than once: {committed:?}"));
+            }
+        }
         drop(state);
         for entry in &mut history.transactions {
             if let Some(Outcome::Committed { receipt, result }) = outcomes.get(&entry.id) {
@@ -191,7 +222,7 @@ pub(crate) fn value_name(bytes: &[u8]) -> Value {
     String::from_utf8_lossy(name).as_ref().into()
 }
 
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
@@ -223,225 +254,7 @@ impl Client {
 pub(crate) struct How {
     pub(crate) after: Vec<u128>,
     pub(crate) shared: bool,
-}
-
-/// A transaction whose every operation is written down. Dropped before it ended, it is written down as what it then is.
-#[derive(Debug)]
-pub(crate) struct Recorded {
-    tx: Option<aft_core::Transaction>,
-    entry: history::Transaction,
-    /// What its values begin with.
-    name: String,
-    own: BTreeMap<String, (Value, bool)>,
-    writes: u64,
-    shared: bool,
-    client: Client,
-    recorder: Arc<Recorder>,
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        let mut entry = std::mem::take(&mut self.entry);
-        entry.ended_ms = self.recorder.now_ms();
-        let (id, ended) = (id_text(entry.id), entry.status);
-        self.client
-            .network
-            .note(&format!("{} attempt {} of {id} ends {ended:?}", entry.session, entry.attempt));
-        self.recorder.finish(entry);
-    }
-}
-
-impl Recorded {
-    pub(crate) fn id(&self) -> Option<TxnId> {
-        self.tx.as_ref().map(aft_core::Transaction::id)
-    }
-
-    /// Reads some keys, side by side. False where a fault ended the transaction.
-    pub(crate) async fn read(&mut self, keys: &[String]) -> bool {
-        let Some(tx) = &mut self.tx else { return false };
-        let values = match keys {
-            [key] => tx.get(key).await.map(|value| vec![value]),
-            keys => tx.get_many(keys).await,
-        };
-        match values {
-            Ok(values) => {
-                for (key, value) in keys.iter().zip(values) {
-                    self.note_read(key, value.as_deref());
-                }
-                true
-            }
-            Err(error) => {
-                self.recorder.explain(&self.client, &error, "read");
-                false
-            }
-        }
-    }
-
-    /// Scans a prefix; `universe` is every key that the run ever uses. Returns what is there, or `None` where a fault ended it.
-    pub(crate) async fn scan(
-        &mut self,
-        prefix: &str,
-        universe: &[String],
-        page: Option<usize>,
-    ) -> Option<Vec<(String, Value)>> {
-        let tx = self.tx.as_mut()?;
-        let rows = match page {
-            None => tx.scan_prefix(prefix).await,
-            Some(keys) => {
-                let mut pages = tx.scan_pages(aft_core::KeyRange::prefix(prefix), keys);
-                let mut rows = Vec::new();
-                loop {
-                    match pages.next_page().await {
-                        Ok(Some(page)) => rows.extend(page),
-                        Ok(None) => break Ok(rows),
-                        Err(error) => break Err(error),
-                    }
-                }
-            }
-        };
-        match rows {
-            Ok(rows) => {
-                let found: BTreeMap<_, _> = rows.into_iter().collect();
-                for key in universe.iter().filter(|key| key.starts_with(prefix)) {
-                    self.note_read(key, found.get(key.as_bytes()).map(|value| &value[..]));
-                }
-                let rows = found.iter();
-                Some(
-                    rows.map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), value_name(value)))
-                        .collect(),
-                )
-            }
-            Err(error) => {
-                self.recorder.explain(&self.client, &error, "scan");
-                None
-            }
-        }
-    }
-
-    fn note_read(&mut self, key: &str, value: Option<&[u8]>) {
-        let Some(tx) = &self.tx else { return };
-        let (value, read) = match self.own.get(key) {
-            // An own delete that is read as absent is read as that delete.
-            Some((own, true)) if value.is_none() => (Some(Arc::clone(own)), None),
-            Some(_) => (value.map(value_name), None),
-            None => {
-                let read =
-                    tx.reads().find(|(read, _)| *read == key.as_bytes()).and_then(|(_, version)| version);
-                let read = read.map_or(history::Version::ABSENT, version);
-                (value.map(value_name), Some(read))
-            }
-        };
-        self.entry.read(key, value, read);
-    }
-
-    /// Writes a fresh value, padded to `len` bytes.
-    pub(crate) fn put(&mut self, key: &str, len: usize) {
-        self.writes += 1;
-        let name: Value = format!("{}.{}", self.name, self.writes).into();
-        let mut bytes = name.as_bytes().to_vec();
-        bytes.push(b'#');
-        bytes.resize(bytes.len().max(len), b'.');
-        self.write(key, name, Some(bytes));
-    }
-
-    /// Deletes a key, under a fresh name.
-    pub(crate) fn delete(&mut self, key: &str) {
-        self.writes += 1;
-        let name: Value = format!("x{}.{}", self.name, self.writes).into();
-        self.write(key, name, None);
-    }
-
-    fn write(&mut self, key: &str, name: Value, bytes: Option<Vec<u8>>) {
-        let Some(tx) = &mut self.tx else { return };
-        let deleted = bytes.is_none();
-        let done = match bytes {
-            Some(bytes) => tx.put(key, bytes),
-            None => tx.delete(key),
-        };
-        if let Err(error) = done {
-            self.recorder.problem(format!("{} write: {}", self.client.session, chain(&error)));
-            return;
-        }
-        self.own.insert(key.to_owned(), (Arc::clone(&name), deleted));
-        self.entry.write(key, name);
-    }
-
-    /// Gives up. The abort of a shared id is decided; otherwise nothing happens.
-    pub(crate) async fn abort(mut self) {
-        if let Some(tx) = self.tx.take() {
-            match tx.abort().await {
-                Ok(Outcome::Aborted) => self.entry.abort_decided = self.shared,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {}
-                Err(error) => {
-                    self.recorder.explain(&self.client, &error, "abort");
-                }
-            }
-        }
-    }
-
-    /// Commits, and writes down what the client learned.
-    pub(crate) async fn commit(mut self) -> Status {
-        let Some(mut tx) = self.tx.take() else { return Status::Aborted };
-        let wrote = !self.own.is_empty() || self.shared;
-        self.entry.result = wrote.then(|| self.entry.attempt.to_string());
-        if let Some(result) = self.entry.result.clone()
-            && let Err(error) = tx.set_result(result)
-        {
-            self.recorder.problem(chain(&error));
-        }
-        if wrote {
-            self.recorder.state.lock().ids.insert(tx.id());
-        }
-        // Should the node die from here on, nobody knows.
-        self.entry.status = Status::Unknown;
-        let committed = tx.commit().await;
-        match committed {
-            Ok(commit) => {
-                self.acked(&commit.receipt, wrote);
-                self.entry.replayed = commit.outcome == CommitOutcome::Replayed;
-                if wrote {
-                    self.entry.result = commit.result.map(|it| String::from_utf8_lossy(&it).into_owned());
-                }
-            }
-            Err(error) => self.refused(&error, wrote),
-        }
-        self.entry.status
-    }
-
-    fn acked(&mut self, receipt: &Receipt, wrote: bool) {
-        self.entry.status = Status::Committed;
-        self.entry.version = wrote.then(|| version(receipt.version()));
-        if wrote {
-            self.recorder.state.lock().receipts.push(receipt.clone());
-        }
-    }
-
-    fn refused(&mut self, error: &Error, wrote: bool) {
-        match error.kind() {
-            _ if self.client.is_crashed() => {}
-            ErrorKind::OutcomeUnknown => {}
-            ErrorKind::Unpublished => {
-                if let Some(receipt) = error.receipt() {
-                    self.acked(&receipt.clone(), wrote);
-                }
-            }
-            kind => {
-                self.entry.status = Status::Aborted;
-                self.entry.abort_decided = kind == ErrorKind::Aborted;
-                if kind != ErrorKind::Aborted {
-                    self.recorder.explain(&self.client, error, "commit");
-                }
-            }
-        }
-    }
-}
-
-impl Recorded {
-    /// What it did so far.
-    pub(crate) fn reads(&self) -> impl Iterator<Item = &Op> {
-        self.entry.ops.iter()
-    }
+    pub(crate) request: Option<String>,
 }
 
 impl Recorder {

@@ -125,7 +125,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let weather = [Faults::none(), Faults::mild(), heavy()][seed as usize % 3].clone();
     let network = SimulatedStorage::new(Arc::new(memory), rng.next_u64(), weather);
     let recorder = Recorder::new(network.clone());
-    let shared = Shared::new(Arc::clone(&recorder));
+    // Every other seed has requests and tokens too.
+    let shared = Shared::new(Arc::clone(&recorder), seed % 2 == 0);
     let machines = 2 + rng.next_u32() as usize % 3;
     let mut config = config();
     // In every fourth seed no node dies and none sweeps: the feed alone must make everything visible.

@@ -1,6 +1,7 @@
 //! What clients do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use aft_core::{Begin, TxnId};
@@ -10,7 +11,8 @@ use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
 use crate::history::Status;
-use crate::sim::recorder::{Client, How, Recorded, Recorder};
+use crate::sim::recorded::{Parcel, Recorded};
+use crate::sim::recorder::{Client, How, Recorder};
 
 /// Files of the directory that is imported and exported.
 const FILES: usize = 8;
@@ -34,22 +36,41 @@ pub(crate) struct Shared {
     pub(crate) universe: Vec<String>,
     /// Ids that several clients try at once or after each other.
     ids: Mutex<Vec<(TxnId, u32)>>,
+    /// Whether clients use request keys and tokens too.
+    pub(crate) requests: bool,
+    /// Suspended transactions that wait for somebody to go on with them.
+    pub(crate) parcels: Mutex<Vec<Parcel>>,
+    /// The running number of the next request.
+    pub(crate) next_request: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(recorder: Arc<Recorder>) -> Arc<Self> {
-        Arc::new(Self { recorder, universe: universe(), ids: Mutex::default() })
+    pub(crate) fn new(recorder: Arc<Recorder>, requests: bool) -> Arc<Self> {
+        let (ids, parcels) = (Mutex::default(), Mutex::default());
+        Arc::new(Self {
+            recorder,
+            universe: universe(),
+            ids,
+            requests,
+            parcels,
+            next_request: AtomicU64::new(0),
+        })
     }
 }
 
 /// A client that works until it is stopped.
 pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
+    let shared_requests = shared.requests;
     let mut actor = Actor { rng: StdRng::seed_from_u64(seed), client, shared };
     loop {
         let pause = actor.draw(1500);
         sleep(Duration::from_millis(pause)).await;
         if actor.client.is_crashed() {
             return;
+        }
+        if shared_requests && actor.draw(3) == 0 {
+            actor.request_work().await;
+            continue;
         }
         match actor.draw(100) {
             0..45 => actor.mixed().await,
@@ -62,37 +83,37 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
     }
 }
 
-struct Actor {
+pub(crate) struct Actor {
     rng: StdRng,
-    client: Client,
-    shared: Arc<Shared>,
+    pub(crate) client: Client,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Actor {
-    fn draw(&mut self, below: u64) -> u64 {
+    pub(crate) fn draw(&mut self, below: u64) -> u64 {
         self.rng.next_u64() % below
     }
 
-    fn key(&mut self) -> String {
+    pub(crate) fn key(&mut self) -> String {
         let n = usize::try_from(self.draw(1 << 30)).unwrap_or_default();
         // Half of all accesses go to the four hot keys, which come first.
         let among = if n.is_multiple_of(2) { 4 } else { self.shared.universe.len() };
         self.shared.universe[n / 2 % among].clone()
     }
 
-    fn value_len(&mut self) -> usize {
+    pub(crate) fn value_len(&mut self) -> usize {
         // Over the inline limit of the simulated nodes, now and then.
         if self.draw(6) == 0 { 400 } else { 10 }
     }
 
-    async fn think(&mut self, most_ms: u64) {
+    pub(crate) async fn think(&mut self, most_ms: u64) {
         if self.draw(3) == 0 {
             let pause = self.draw(most_ms);
             sleep(Duration::from_millis(pause)).await;
         }
     }
 
-    async fn begin(&mut self) -> Option<Recorded> {
+    pub(crate) async fn begin(&mut self) -> Option<Recorded> {
         let (mut begin, mut how) = (Begin::new(), How::default());
         if self.draw(5) == 0 {
             begin = begin.latest();
