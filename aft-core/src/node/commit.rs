@@ -222,7 +222,7 @@ impl Transaction {
                     let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
                     return self.acknowledge(&commit, draft).await;
                 }
-                if attempt == self.attempt {
+                if attempt == self.attempt && !planted(Planted::DisownDecision) {
                     return self.acknowledge(&own.commit, draft).await;
                 }
                 tracing::debug!(txn = %self.id, "another attempt committed first");

@@ -15,6 +15,9 @@ impl StoreTime {
     /// The whole second that `last_modified` lies in.
     #[must_use]
     pub fn of(last_modified: SystemTime) -> Self {
+        if planted(Planted::RoundDates) {
+            return Self((unix_ms(last_modified) + 500) / 1000);
+        }
         Self(unix_ms(last_modified) / 1000)
     }
 
@@ -100,7 +103,8 @@ impl Limits {
         if planted(Planted::NoRefreshOverlap) {
             return known.ms();
         }
-        known.ms().saturating_sub(self.visibility_ms + self.publish_ms + ROUNDING_MS)
+        let rounding = if planted(Planted::TightRefreshWindow) { 0 } else { ROUNDING_MS };
+        known.ms().saturating_sub(self.visibility_ms + self.publish_ms + rounding)
     }
 
     /// The least start of a transaction whose decision a sweep that ended at `swept_through` may have missed.
@@ -121,7 +125,7 @@ impl Limits {
     #[must_use]
     pub fn is_forgotten(&self, start_ms: u64, now: StoreTime) -> bool {
         let window = self.lifetime_ms + self.deadline_ms + self.visibility_ms + self.skew_ms + ROUNDING_MS;
-        now.ms() > start_ms.saturating_add(window)
+        now.ms() > start_ms.saturating_add(window) && !planted(Planted::NeverForgotten)
     }
 }
 
