@@ -7,8 +7,10 @@
 
 mod chaos;
 mod cluster;
+mod planted;
 mod recorder;
 mod run;
 mod workload;
 
+pub use planted::FOUND_BY_SEEDS;
 pub use run::{Options, Report, run};

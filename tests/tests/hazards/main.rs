@@ -1,254 +1,165 @@
-//! Executions that broke earlier drafts of the design, by their number in the list of hazards.
+//! Executions that broke earlier drafts of the design, by their number in the list of hazards (`docs/testing.md`): each a case,
+//! and the planted bugs with which it must fail.
+//!
+//! Numbers that are not here concern code that does not exist yet: checkpoints, garbage collection, request keys, tokens,
+//! guards, group commit.
 
+mod clocks;
+mod dates;
+mod expiry;
+mod feed;
+mod pruning;
+mod reads;
+mod register;
+mod sweep;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Begin, Config, ErrorKind, Outcome};
-use aft_memory::{ErrorKind as Stored, Fault, Operation};
-use aft_tests::{World, get, put};
-use tokio::time::{advance, sleep};
+use aft_core::planted::Planted;
+use aft_core::{Aft, Transaction};
+use aft_memory::{Fault, Gate, Operation};
+use aft_tests::sim::FOUND_BY_SEEDS;
+use aft_tests::{NodeClock, World, holds_unless, put};
 
-/// 4: Expiry was checked, then came a long upload, then the version was taken.
-#[tokio::test(start_paused = true)]
-async fn h04_a_long_upload_cannot_carry_a_commit_past_its_lifetime() {
-    let world = World::new();
-    let node = world.node().await;
-    let upload = world.storage.fail(Operation::Create, "values/", 1, Fault::Delay);
-    let mut tx = node.begin().await.unwrap();
-    let id = tx.id();
-    sleep(Duration::from_secs(15 * 60 - 10)).await;
-    tx.put("k", vec![0; 100_000]).unwrap();
-    let late = async {
-        upload.reached().await;
-        sleep(Duration::from_secs(20)).await;
-        upload.release().await.unwrap();
+/// Makes a test of each case: it must hold, and fail with each of its planted bugs, in these words.
+macro_rules! cases {
+    ($($module:ident::$case:ident { $($bug:ident: $words:literal),* $(,)? })*) => {
+        $(
+            #[test]
+            fn $case() {
+                holds_unless($module::$case, &[$((Planted::$bug, $words)),*]);
+            }
+        )*
+
+        /// The planted bugs that some case finds.
+        const FOUND_BY_CASES: &[Planted] = &[$($(Planted::$bug,)*)*];
     };
-    let (commit, ()) = tokio::join!(tx.commit(), late);
-    assert_eq!(commit.unwrap_err().kind(), ErrorKind::Expired);
-    assert_eq!(node.outcome(id).await.unwrap(), Outcome::Undecided);
 }
 
-/// 4, the other half: the version was taken in time, and then the create took too long. Every node must judge it void, its
-/// maker too.
-#[tokio::test(start_paused = true)]
-async fn h04_a_decision_that_lands_past_the_deadline_is_void_for_everyone() {
-    let world = World::new();
-    let (node, other) = (world.node().await, world.node().await);
-    put(&node, "k", "old").await;
-    // The request is under way for longer than a request may be: its sender hears "unknown", and it lands at 61 s.
-    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
-    for _ in 0..1000 {
-        world.storage.fail(Operation::Create, "commits/", 1, Fault::Before(Stored::Unavailable));
+cases! {
+    reads::h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured {
+        IgnoreReceipts: "the receipt's commit is seen",
     }
-    let mut tx = node.begin().await.unwrap();
-    let id = tx.id();
-    tx.put("k", "void").unwrap();
-    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
-    world.storage.reset();
-    sleep(Duration::from_secs(5)).await;
-    ghost.release().await.unwrap();
-    for node in [&node, &other] {
-        assert_eq!(node.outcome(id).await.unwrap(), Outcome::Aborted);
+    expiry::h04_a_long_upload_cannot_carry_a_commit_past_its_lifetime {
+        NoExpiryCheck: "an expired transaction cannot commit",
     }
-    let report = other.sweep().await.unwrap();
-    assert_eq!((report.published, report.dead), (1, 1));
-    assert_eq!(get(&other, "k").await.as_deref(), Some("old"));
-}
-
-/// 10: Both clocks of a machine stop while its decision is under way: the create looks quick, and the decision is void. Where
-/// that can happen, every decision must be read back; the second half shows that nothing less finds it.
-#[tokio::test(start_paused = true)]
-async fn h10_clocks_that_stop_unnoticed_need_every_decision_read_back() {
-    for verify_every_commit in [true, false] {
-        let world = World::new();
-        let short =
-            Config { commit_deadline: Duration::from_secs(5), verify_every_commit, ..World::config() };
-        let clock = world.clock();
-        let node = world.builder().config(short).clock(clock.clone()).open().await.unwrap();
-        put(&node, "k", "old").await;
-        let held = world.storage.fail(Operation::Create, "commits/", 1, Fault::Delay);
-        let mut tx = node.begin().await.unwrap();
-        let id = tx.id();
-        tx.put("k", "void").unwrap();
-        let pause = async {
-            held.reached().await;
-            advance(Duration::from_secs(20)).await;
-            clock.stop_for_ms(20_000);
-            held.release().await.unwrap();
-        };
-        let (commit, ()) = tokio::join!(tx.commit(), pause);
-        assert_eq!(
-            commit.map_err(|error| error.kind()).err(),
-            verify_every_commit.then_some(ErrorKind::Aborted)
-        );
-        assert_eq!(node.outcome(id).await.unwrap(), Outcome::Aborted);
-        let other = world.node().await;
-        other.sweep().await.unwrap();
-        assert_eq!(get(&other, "k").await.as_deref(), Some("old"));
+    expiry::h04_a_decision_that_lands_past_the_deadline_is_void_for_everyone {
+        NoInTimeRule: "void for every node",
+    }
+    feed::h05_a_feed_object_that_becomes_visible_behind_every_cursor_is_taken_in {
+        NoRefreshOverlap: "a published commit is seen",
+    }
+    sweep::h05_a_decision_that_becomes_visible_behind_a_sweep_is_found_by_the_next {
+        ShortSweepWindow: "a committed transaction is found by the next sweep",
+    }
+    clocks::h10_clocks_that_stop_unnoticed_need_every_decision_read_back {
+        NeverVerify: "a void decision is not acknowledged",
+    }
+    feed::h11_a_reader_whose_clock_is_an_hour_fast_misses_nothing {
+        RefreshByOwnClock: "a published commit is seen",
+    }
+    feed::h11_a_feed_object_at_the_very_edge_of_the_window_is_taken_in {
+        TightRefreshWindow: "a published commit is seen",
+        NoRefreshOverlap: "a published commit is seen",
+    }
+    dates::h13_nodes_that_are_told_dates_in_different_precision_judge_alike {
+        RoundDates: "two nodes judge one decision alike",
+    }
+    clocks::h14_a_clock_an_hour_ahead_cannot_commit_and_drags_nobody_along {
+        NeverVerify: "a clock an hour ahead cannot commit",
+        NoClockCheck: "it knows its clock and does not even try",
+        NoInTimeRule: "a right clock commits as before",
+    }
+    clocks::h14_a_clock_far_behind_is_told_so {
+        NoClockCheck: "a clock a minute behind cannot commit",
+    }
+    clocks::a_slow_node_overwrites_what_it_read_from_a_fast_one {
+        WallClockVersion: "greater than what it read",
+    }
+    register::h15_a_collected_decision_is_forgotten_and_a_cancel_writes_nothing {
+        NeverForgotten: "what was collected is forgotten",
+    }
+    register::h16_a_commit_that_is_told_it_exists_already_knows_its_own {
+        DisownDecision: "it was this attempt that committed",
+    }
+    register::h16_a_conflict_without_effect_is_no_success {
+        SkipReadBack: "what is acknowledged is committed",
+    }
+    register::h16_a_decision_that_was_not_found_may_still_land {
+        TrustNotFound: "what lands is this attempt's commit",
+    }
+    register::h16_another_attempts_decision_is_not_ones_own {
+        AcceptForeignDecision: "one attempt commits",
+    }
+    reads::h17_a_scanned_tombstone_is_a_version {
+        TombstoneAsAbsent: "k was read at its tombstone",
+    }
+    pruning::h20_a_void_commit_prunes_nothing {
+        NeverVerify: "what a void commit would have overwritten",
+        PublishBeforeDecision: "what a void commit would have overwritten",
+    }
+    pruning::h20_a_commit_is_pruned_only_where_each_of_its_keys_was_overwritten {
+        PruneTooMuch: "what nobody overwrote",
+    }
+    // What it harms is a fold, which is not there yet.
+    pruning::h20_a_commit_carried_twice_is_one {}
+    sweep::h21_what_is_decided_while_a_sweep_lists_is_found_by_the_next {
+        SweptThroughAfterList: "a committed transaction is found by the next sweep",
+        ShortSweepWindow: "a committed transaction is found by the next sweep",
+    }
+    reads::h22_what_was_read_absent_stays_absent_for_a_later_commit {
+        ForgetAbsentRead: "k was read absent",
+        IgnoreReads: "k was read absent",
+    }
+    reads::h22_what_was_scanned_absent_stays_absent_for_a_later_commit {
+        ForgetScannedRange: "k was scanned absent",
+        ForgetScan: "k was scanned absent",
+    }
+    reads::h22_an_own_write_does_not_undo_the_read_before_it {
+        IgnoreReads: "k was read at the first commit",
+        ForgetOwnWrites: "k is the own write",
+    }
+    reads::h22_a_floor_holds_where_the_newest_version_may_not_be_read {
+        IgnoreFloor: "k was read at 30, and so must l be",
+        IgnoreReads: "m was read at 20",
+    }
+    feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
+        SkipUnreadableFeedObject: "a published commit is seen",
     }
 }
 
-/// 14: A fast clock's first decision must not drag every other clock along.
-#[tokio::test(start_paused = true)]
-async fn h14_a_clock_an_hour_ahead_cannot_commit_and_drags_nobody_along() {
-    let world = World::new();
-    let right = world.node().await;
-    put(&right, "k", "old").await;
-    let clock = world.clock();
-    clock.set_skew_ms(3_600_000);
-    let fast = world.builder().clock(clock).open().await.unwrap();
-    let mut tx = fast.begin().await.unwrap();
-    let id = tx.id();
-    tx.put("k", "from the future").unwrap();
-    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::ClockSkew);
-    // Now it knows its clock, and does not even try.
-    world.storage.reset();
-    let mut tx = fast.begin().await.unwrap();
-    tx.put("k", "from the future").unwrap();
-    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::ClockSkew);
-    assert_eq!(world.storage.counts().creates, 0);
-
-    assert_eq!(right.outcome(id).await.unwrap(), Outcome::Aborted);
-    right.sweep().await.unwrap();
-    let before = right.new_txn_id().start_ms();
-    let receipt = put(&right, "k", "new").await;
-    assert!(receipt.version().clock_ms() < before + 1_000, "{receipt}");
-    assert_eq!(get(&right, "k").await.as_deref(), Some("new"));
+#[test]
+fn every_planted_bug_is_found_by_a_case_or_by_seeds() {
+    let by_seeds = |bug| FOUND_BY_SEEDS.iter().any(|(found, ..)| *found == bug);
+    for bug in Planted::ALL {
+        assert!(FOUND_BY_CASES.contains(&bug) || by_seeds(bug), "nothing finds {bug:?}");
+    }
 }
 
-/// 14's mirror: a slow clock is told so too, by the dates of other nodes' objects.
-#[tokio::test(start_paused = true)]
-async fn h14_a_clock_far_behind_is_told_so() {
-    let world = World::new();
-    let right = world.node().await;
-    put(&right, "k", "old").await;
-    right.publish().await.unwrap();
-    let clock = world.clock();
-    clock.set_skew_ms(-60_000);
-    let slow = world.builder().clock(clock.clone()).open().await.unwrap();
-    let mut tx = slow.begin().await.unwrap();
-    tx.put("k", "late").unwrap();
-    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::ClockSkew);
-    clock.set_skew_ms(-5_000);
-    put(&slow, "k", "a little late is fine").await;
-    slow.publish().await.unwrap();
-    right.refresh().await.unwrap();
-    assert_eq!(get(&right, "k").await.as_deref(), Some("a little late is fine"));
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
 }
 
-/// I5 whatever the clocks say: a slow node that read a fast node's commit writes a greater version.
-#[tokio::test(start_paused = true)]
-async fn a_slow_node_overwrites_what_it_read_from_a_fast_one() {
-    let world = World::new();
-    let clocks = [9_000, -9_000].map(|skew| {
-        let clock = world.clock();
-        clock.set_skew_ms(skew);
-        clock
-    });
-    let fast = world.builder().clock(clocks[0].clone()).open().await.unwrap();
-    let slow = world.builder().clock(clocks[1].clone()).open().await.unwrap();
-    let first = put(&fast, "k", "first").await;
-    let mut tx = slow.begin_with(Begin::new().after(&first)).await.unwrap();
-    assert_eq!(tx.get("k").await.unwrap().unwrap(), "first");
-    tx.put("k", "second").unwrap();
-    let second = tx.commit().await.unwrap().receipt;
-    assert!(second.version() > first.version());
-    let reader = world.node().await;
-    let mut tx = reader.begin_with(Begin::new().after(&first).after(&second)).await.unwrap();
-    assert_eq!(tx.get("k").await.unwrap().unwrap(), "second");
-}
-
-/// 20: A superseder that turned out void must not have pruned what it would have overwritten.
-#[tokio::test(start_paused = true)]
-async fn h20_a_void_commit_prunes_nothing() {
-    let world = World::new();
+/// A node whose clock the test holds.
+async fn node_with_clock(world: &World) -> (Aft, Arc<NodeClock>) {
     let clock = world.clock();
     let node = world.builder().clock(clock.clone()).open().await.unwrap();
-    put(&node, "k", "good").await;
-    clock.set_skew_ms(3_600_000);
-    let mut tx = node.begin().await.unwrap();
-    tx.put("k", "void").unwrap();
-    tx.commit().await.unwrap_err();
-    clock.set_skew_ms(0);
-    node.publish().await.unwrap();
-    let other = world.node().await;
-    assert_eq!(get(&other, "k").await.as_deref(), Some("good"));
+    (node, clock)
 }
 
-/// 20: a commit carried twice, by its maker and by a sweep, is one.
-#[tokio::test(start_paused = true)]
-async fn h20_a_commit_carried_twice_is_one() {
-    let world = World::new();
-    let (a, b, c) = (world.node().await, world.node().await, world.node().await);
-    put(&a, "k", "v").await;
-    assert_eq!(b.sweep().await.unwrap().published, 1);
-    a.publish().await.unwrap();
-    c.refresh().await.unwrap();
-    assert_eq!(c.stats().recent_commits, 1);
-    assert_eq!(get(&c, "k").await.as_deref(), Some("v"));
+/// Commits, but the process dies while the create of its decision is on its way: it lands when the gate is released.
+async fn die_committing(world: &World, tx: Transaction) -> Gate {
+    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+    let commit = tokio::spawn(tx.commit());
+    ghost.reached().await;
+    commit.abort();
+    assert!(commit.await.unwrap_err().is_cancelled());
+    ghost
 }
 
-/// 21: what is decided while a sweep lists is not claimed to have been swept.
-#[tokio::test(start_paused = true)]
-async fn h21_a_commit_made_while_a_sweep_lists_is_found_by_the_next() {
-    let world = World::new();
-    let (sweeper, dying) = (world.node().await, world.node().await);
-    put(&sweeper, "other", "v").await;
-    sleep(Duration::from_secs(2)).await;
-    let mut held = Vec::new();
-    for shard in 0..16 {
-        held.push(world.storage.fail(Operation::List, &format!("commits/{shard:x}/"), 1, Fault::Delay));
-    }
-    let meanwhile = async {
-        for gate in &held {
-            gate.reached().await;
-        }
-        // Whether a listing shows it is its own matter; that one of two sweeps does is ours.
-        let put = put(&dying, "k", "v").await;
-        for gate in &held {
-            gate.release().await.unwrap();
-        }
-        put
-    };
-    let (report, _) = tokio::join!(sweeper.sweep(), meanwhile);
-    let report = report.unwrap();
-    drop(dying);
-    sleep(Duration::from_secs(20 * 60)).await;
-    put(&sweeper, "other", "w").await;
-    let second = sweeper.sweep().await.unwrap();
-    assert_eq!(report.published + second.published, 1, "found by the one or the other, never by neither");
-    let reader = world.node().await;
-    assert_eq!(get(&reader, "k").await.as_deref(), Some("v"));
-}
-
-/// 22, through a node: what arrives between two reads cannot tear them.
-#[tokio::test(start_paused = true)]
-async fn h22_commits_that_arrive_between_reads_tear_nothing() {
-    let world = World::new();
-    let (writer, reader) = (world.node().await, world.node().await);
-    let both = |value: &'static str| {
-        let writer = writer.clone();
-        async move {
-            let mut tx = writer.begin().await.unwrap();
-            tx.put("k", value).unwrap();
-            tx.put("l", value).unwrap();
-            tx.commit().await.unwrap();
-            writer.publish().await.unwrap();
-        }
-    };
-    let mut absent = reader.begin().await.unwrap();
-    assert_eq!(absent.get("k").await.unwrap(), None);
-    let mut scanned = reader.begin().await.unwrap();
-    assert!(scanned.scan("j".."kz").await.unwrap().is_empty());
-    both("1").await;
-    reader.refresh().await.unwrap();
-    assert_eq!(absent.get("l").await.unwrap(), None, "k was read absent");
-    assert_eq!(scanned.get("l").await.unwrap(), None, "k was scanned absent");
-
-    let mut own = reader.begin().await.unwrap();
-    assert_eq!(own.get("k").await.unwrap().unwrap(), "1");
-    own.put("k", "mine").unwrap();
-    both("2").await;
-    reader.refresh().await.unwrap();
-    assert_eq!(own.get("k").await.unwrap().unwrap(), "mine");
-    assert_eq!(own.get("l").await.unwrap().unwrap(), "1", "k was read at the first commit");
+/// Publishes something from `other`, so that whoever refreshes learns what time it is.
+async fn tell_the_time(other: &Aft) {
+    put(other, "other", "v").await;
+    other.publish().await.unwrap();
 }
