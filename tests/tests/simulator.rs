@@ -61,7 +61,7 @@ fn a_seed_run_twice_is_the_same_execution() {
 }
 
 #[test]
-fn every_planted_bug_that_seeds_can_find_is_found() {
+fn every_planted_bug_of_the_list_is_found() {
     let mut missed = Vec::new();
     for (bug, from, seeds) in FOUND_BY_SEEDS {
         let options = Options { bug: Some(bug), ..Options::default() };

@@ -205,8 +205,7 @@ impl Transaction {
         let bytes = decision.encode(&payload).map_err(|cause| {
             Error::invalid("the transaction cannot be encoded").with_source(cause).with_txn(self.id)
         })?;
-        let clock_ms = Some(clock.ms());
-        let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms, bytes, since };
+        let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms: clock.ms(), bytes, since };
         Ok((Draft { record, payload }, proposal))
     }
 
@@ -230,7 +229,7 @@ impl Transaction {
             }
             Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
             Looked::Empty => {
-                let message = "its decision was there and is gone; ask Aft::outcome with this id";
+                let message = "what was decided is not recorded any more; ask Aft::outcome with this id";
                 Err(Error::new(ErrorKind::OutcomeUnknown, message).with_txn(self.id))
             }
         }

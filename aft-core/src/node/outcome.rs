@@ -64,7 +64,8 @@ impl Node {
         let bytes = decision.encode(&[]).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
         })?;
-        let proposal = Proposal { id, attempt: decision.attempt, clock_ms: None, bytes, since: self.now() };
+        let clock_ms = id.start_ms();
+        let proposal = Proposal { id, attempt: decision.attempt, clock_ms, bytes, since: self.now() };
         match self.decide(store, &proposal).await? {
             Decided::Ours => Ok(Outcome::Aborted),
             Decided::Read(looked) => Ok(self.outcome_of(id, looked)),

@@ -82,6 +82,10 @@ cases! {
     register::h15_a_collected_decision_is_forgotten_and_a_cancel_writes_nothing {
         NeverForgotten: "what was collected is forgotten",
     }
+    register::h15_a_cancel_that_comes_too_late_to_know_anything_says_so {
+        NeverForgotten: "what was collected is forgotten",
+        NeverVerify: "what was collected is forgotten",
+    }
     register::h16_a_commit_that_is_told_it_exists_already_knows_its_own {
         DisownDecision: "it was this attempt that committed",
     }

@@ -31,6 +31,23 @@ pub(crate) async fn h15_a_collected_decision_is_forgotten_and_a_cancel_writes_no
     assert_eq!(world.storage.counts().creates, 0);
 }
 
+/// 15, on a node that has not heard for an hour how late it is, so that it takes the id for undecided: the abort that it writes is
+/// dated by the store, and says how late it was.
+pub(crate) async fn h15_a_cancel_that_comes_too_late_to_know_anything_says_so() {
+    let world = World::new();
+    let (node, asleep) = (world.node().await, world.node().await);
+    let id = put(&node, "k", "v").await.txn_id();
+    node.publish().await.unwrap();
+    sleep(secs(60 * 60)).await;
+    collect(&world).await;
+    assert_eq!(asleep.cancel(id).await.unwrap(), Outcome::Forgotten, "what was collected is forgotten");
+    // The abort is there now, and fools nobody.
+    for node in [world.node().await, node, asleep] {
+        assert_eq!(node.outcome(id).await.unwrap(), Outcome::Forgotten);
+        assert_eq!(node.cancel(id).await.unwrap(), Outcome::Forgotten);
+    }
+}
+
 /// What garbage collection will do to old decisions.
 async fn collect(world: &World) {
     let requests = world.storage.requests();
