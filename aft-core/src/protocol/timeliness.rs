@@ -103,8 +103,10 @@ impl Limits {
         if planted(Planted::NoRefreshOverlap) {
             return known.ms();
         }
-        let rounding = if planted(Planted::TightRefreshWindow) { 0 } else { ROUNDING_MS };
-        known.ms().saturating_sub(self.visibility_ms + self.publish_ms + rounding)
+        if planted(Planted::TightRefreshWindow) {
+            return known.ms().saturating_sub(self.visibility_ms + self.publish_ms);
+        }
+        known.ms().saturating_sub(self.visibility_ms + self.publish_ms + ROUNDING_MS)
     }
 
     /// The least start of a transaction whose decision a sweep that ended at `swept_through` may have missed.
