@@ -18,12 +18,12 @@ cd "$copy/aft-core/src/protocol" || exit 2
 mutants() { cat <<'END'
 choose: the floor is ignored|choose.rs|s/take_while\(\|found\| found\.version\(\) >= floor\)/take_while(|_| true)/
 choose: the floor's own version is refused|choose.rs|s/version\(\) >= floor/version() > floor/
-choose: any version is admitted|choose.rs|s/find\(\|found\| reads\.admits\(&found\.commit\)\)/find(|_| true)/
+choose: any version is admitted|choose.rs|s/\|\| reads\.admits\(&found\.commit\)/|| true/
 choose: the oldest version first|choose.rs|s/\.iter\(\)\.rev\(\)\.take_while/.iter().take_while/
 choose: a lost version is absent|choose.rs|s/None if floor\.is_absent\(\)/None if true/
 choose: a key that was read is chosen anew|choose.rs|s/if let Some\(read\) = reads\.read\(key\) \{/if let (Some(read), false) = (reads.read(key), true) {/
 scan: the range is forgotten|choose.rs|s/reads\.record_range\(covered\.clone\(\)\);//
-scan: a tombstone is recorded as absent|choose.rs|s/if let Some\(found\) = read\(key, reads, view\)\?\.filter\(/let found = choose(key, reads, view)?;\n        reads.record(key, found.as_ref().filter(|found| !found.is_tombstone()));\n        if let Some(found) = found.filter(/
+scan: a tombstone is recorded as absent|choose.rs|s/else \{ read\(key, reads, view\)\? \};/else { let found = choose(key, reads, view)?; reads.record(key, found.as_ref().filter(|found| !found.is_tombstone())); found };/
 scan: a page covers the whole range|choose.rs|s/Some\(last\) if more =>/Some(last) if more && false =>/
 scan: a page of no keys|choose.rs|s/limit\.max\(1\)/limit/
 scan: a floor under an unknown key is passed over|choose.rs|s/if let Some\(floor\) = reads\.unread_floor/if let (Some(floor), false) = (reads.unread_floor/; s/unread_floor\(&covered\) \{/unread_floor(&covered), true) {/

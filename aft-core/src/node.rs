@@ -45,6 +45,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
 use crate::format::name::{ObjectName, Shards};
+use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::{ClockCheck, LocalTime};
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::{self, View};
@@ -137,6 +138,9 @@ impl Node {
 
     /// Fails where this node's clock is further from the store's than any node's may be.
     pub(crate) fn check_clock(&self) -> Result<(), Error> {
+        if planted(Planted::NoClockCheck) {
+            return Ok(());
+        }
         let now = self.now();
         let time = self.time.lock();
         match time.check.skewed_by(&self.limits, now, time.newest) {

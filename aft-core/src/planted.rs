@@ -59,6 +59,24 @@ pub enum Planted {
     ResumeSameAttempt,
     /// A resumed transaction does not look for the versions that it has read.
     ForgetTokenReads,
+    /// A transaction begins without the commits of the receipts it was given.
+    IgnoreReceipts,
+    /// This attempt's own decision, read back, is taken for another's.
+    DisownDecision,
+    /// A refresh looks back from the node's own time.
+    RefreshByOwnClock,
+    /// A refresh does not allow for dates that were cut to whole seconds.
+    TightRefreshWindow,
+    /// A feed object that cannot be read is passed over, and the refresh counts as complete.
+    SkipUnreadableFeedObject,
+    /// A sweep claims to have swept up to the time that it knew after its lists.
+    SweptThroughAfterList,
+    /// Dates are rounded to the nearest second instead of cut to whole seconds.
+    RoundDates,
+    /// A node whose clock is known to be off commits all the same.
+    NoClockCheck,
+    /// An id without a decision is taken for undecided, however old it is.
+    NeverForgotten,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -73,7 +91,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 26] = [
+        pub const ALL: [Self; 35] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -100,6 +118,15 @@ mod active {
             Self::UploadBeforeClaim,
             Self::ResumeSameAttempt,
             Self::ForgetTokenReads,
+            Self::IgnoreReceipts,
+            Self::DisownDecision,
+            Self::RefreshByOwnClock,
+            Self::TightRefreshWindow,
+            Self::SkipUnreadableFeedObject,
+            Self::SweptThroughAfterList,
+            Self::RoundDates,
+            Self::NoClockCheck,
+            Self::NeverForgotten,
         ];
     }
 

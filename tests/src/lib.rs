@@ -5,7 +5,9 @@
 
 pub mod checker;
 pub mod history;
+mod planted;
 pub mod sim;
 mod world;
 
+pub use planted::holds_unless;
 pub use world::{NodeClock, World, get, put};

@@ -9,9 +9,11 @@ mod chaos;
 mod cluster;
 mod notes;
 mod recorded;
+mod planted;
 mod recorder;
 mod requests;
 mod run;
 mod workload;
 
+pub use planted::FOUND_BY_SEEDS;
 pub use run::{Options, Report, run};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aft_core::{Aft, Builder, Clock, Config};
-use aft_memory::{MemoryStorage, RecordingStorage};
+use aft_memory::{Gate, MemoryStorage, RecordingStorage};
 use tokio::time::Instant;
 
 /// Where the simulated clocks begin: an odd moment within a second.
@@ -61,6 +61,8 @@ pub struct World {
     pub storage: RecordingStorage,
     /// The content, past the log.
     pub memory: MemoryStorage,
+    /// The store's clock: right, unless a test sets it.
+    pub store_clock: Arc<NodeClock>,
     start: Instant,
     seeds: AtomicU64,
 }
@@ -76,9 +78,10 @@ impl World {
     #[must_use]
     pub fn new() -> Self {
         let start = Instant::now();
-        let memory = MemoryStorage::with_clock(Arc::new(NodeClock::new(start)));
+        let store_clock = Arc::new(NodeClock::new(start));
+        let memory = MemoryStorage::with_clock(Arc::clone(&store_clock) as Arc<dyn Clock>);
         let storage = RecordingStorage::new(Arc::new(memory.clone()));
-        Self { storage, memory, start, seeds: AtomicU64::new(1) }
+        Self { storage, memory, store_clock, start, seeds: AtomicU64::new(1) }
     }
 
     /// A new right clock.
@@ -90,7 +93,27 @@ impl World {
     /// Settings under which nothing happens beside what a test does.
     #[must_use]
     pub fn config() -> Config {
-        Config { background: false, feed_interval: Duration::from_secs(3600), ..Config::default() }
+        let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+        Config { background: false, feed_interval: hour, sweep_interval: day, ..Config::default() }
+    }
+
+    /// Lets a create that a `Delay` or `Ghost` holds take effect now, but dated `early` before: the store received it then, and
+    /// dates by that (`HAZARDS` 5).
+    ///
+    /// # Panics
+    /// Where nothing is created.
+    pub async fn release_dated(&self, held: &Gate, early: Duration) {
+        let before = self.memory.len();
+        self.store_clock.set_skew_ms(-i64::try_from(early.as_millis()).unwrap_or(i64::MAX));
+        // What the store says to a ghost reaches nobody.
+        let _ = held.release().await;
+        for _ in 0..100 {
+            if self.memory.len() == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.store_clock.set_skew_ms(0);
+        assert!(self.memory.len() > before, "the held create takes effect");
     }
 
     /// A node to be configured further.

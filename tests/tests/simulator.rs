@@ -1,7 +1,6 @@
 //! The simulator, in the short: seeds, planted bugs, determinism. `simulate` runs as many seeds as you like.
 
-use aft_core::planted::Planted;
-use aft_tests::sim::{Options, Report, run};
+use aft_tests::sim::{FOUND_BY_SEEDS, Options, Report, run};
 
 fn show(report: &Report) -> String {
     format!("seed {}: {:#?}", report.seed, report.violations.iter().take(3).collect::<Vec<_>>())
@@ -61,36 +60,10 @@ fn a_seed_run_twice_is_the_same_execution() {
     }
 }
 
-/// Each planted bug, the seed from which it is looked for, and how many seeds it may take. The rare ones begin near a seed that
-/// is known to find them.
-const BUGS: [(Planted, u64, u64); 21] = [
-    (Planted::TrustNotFound, 0, 40),
-    (Planted::SkipReadBack, 0, 40),
-    (Planted::AcceptForeignDecision, 0, 40),
-    (Planted::IgnoreFloor, 0, 40),
-    (Planted::IgnoreReads, 0, 40),
-    (Planted::ForgetAbsentRead, 0, 40),
-    (Planted::ForgetScannedRange, 0, 60),
-    (Planted::ForgetScan, 0, 40),
-    (Planted::TombstoneAsAbsent, 0, 40),
-    (Planted::ForgetOwnWrites, 0, 40),
-    (Planted::PublishBeforeDecision, 0, 40),
-    (Planted::NoInTimeRule, 0, 40),
-    (Planted::NoExpiryCheck, 0, 60),
-    (Planted::NeverVerify, 0, 40),
-    (Planted::TrustFeedCreate, 0, 60),
-    (Planted::AckBeforeUpload, 0, 40),
-    (Planted::WallClockVersion, 0, 40),
-    (Planted::ShortSweepWindow, 40, 120),
-    (Planted::CacheBeforeDecision, 0, 40),
-    (Planted::PruneTooMuch, 0, 40),
-    (Planted::NoRefreshOverlap, 70, 60),
-];
-
 #[test]
-fn every_planted_bug_is_found() {
+fn every_planted_bug_of_the_list_is_found() {
     let mut missed = Vec::new();
-    for (bug, from, seeds) in BUGS {
+    for (bug, from, seeds) in FOUND_BY_SEEDS {
         let options = Options { bug: Some(bug), ..Options::default() };
         if failing(from..from + seeds, &options).is_empty() {
             missed.push(bug);

@@ -11,6 +11,7 @@ use crate::node::request::check_request_key;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::{Node, Outcome};
+use crate::planted::{Planted, planted};
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
@@ -143,7 +144,7 @@ impl Node {
 
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
     async fn learn_receipts(&self, receipts: &[Receipt]) -> Result<(), Error> {
-        if receipts.is_empty() {
+        if receipts.is_empty() || planted(Planted::IgnoreReceipts) {
             return Ok(());
         }
         let unknown: Vec<_> = {

@@ -215,8 +215,7 @@ impl Transaction {
         let bytes = decision.encode(&payload).map_err(|cause| {
             Error::invalid("the transaction cannot be encoded").with_source(cause).with_txn(self.id)
         })?;
-        let clock_ms = Some(clock.ms());
-        let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms, bytes, since };
+        let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms: clock.ms(), bytes, since };
         Ok((Draft { record, payload }, proposal))
     }
 
@@ -229,7 +228,7 @@ impl Transaction {
                     let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
                     return self.acknowledge(&commit, draft).await;
                 }
-                if attempt == self.attempt {
+                if attempt == self.attempt && !planted(Planted::DisownDecision) {
                     return self.acknowledge(&own.commit, draft).await;
                 }
                 tracing::debug!(txn = %self.id, "another attempt committed first");
@@ -237,7 +236,7 @@ impl Transaction {
             }
             Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
             Looked::Empty => {
-                let message = "its decision was there and is gone; ask Aft::outcome with this id";
+                let message = "what was decided is not recorded any more; ask Aft::outcome with this id";
                 Err(Error::new(ErrorKind::OutcomeUnknown, message).with_txn(self.id))
             }
         }

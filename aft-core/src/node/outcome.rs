@@ -72,7 +72,7 @@ impl Node {
         let bytes = decision.encode(&[]).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
         })?;
-        let proposal = Proposal { id, attempt, clock_ms: None, bytes, since: self.now() };
+        let proposal = Proposal { id, attempt, clock_ms: id.start_ms(), bytes, since: self.now() };
         match self.decide(store, &proposal).await? {
             Decided::Ours => Ok(Looked::Dead { attempt, void: None }),
             Decided::Read(looked) => Ok(looked),

@@ -15,6 +15,7 @@ use crate::format::record::Value;
 use crate::node::stats::add;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
+use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::Limits;
 use crate::protocol::timeliness::StoreTime;
@@ -95,7 +96,10 @@ impl Node {
 
     async fn refresh_once(self: Arc<Self>) -> Result<(), Error> {
         let began = self.now();
-        let newest = self.time.lock().newest;
+        let mut newest = self.time.lock().newest;
+        if planted(Planted::RefreshByOwnClock) {
+            newest = Some(StoreTime(began.wall_ms / 1000));
+        }
         let (cursor, cold) = {
             let known = self.known.lock();
             (known.basis.map(|basis| self.limits.refresh_from_ms(basis)), known.began.is_none())
@@ -158,6 +162,9 @@ impl Node {
     ) -> Result<(), Error> {
         let path = name.to_string();
         let read = patiently(&self.rng, || self.store.get_sized(&path, size)).await;
+        if read.is_err() && planted(Planted::SkipUnreadableFeedObject) {
+            return Ok(());
+        }
         let object =
             read.map_err(|error| Error::storage(format_args!("reading the feed object {path:?}"), error))?;
         let feed = Feed::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;

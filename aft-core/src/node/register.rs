@@ -25,7 +25,7 @@ use crate::version::Version;
 /// What a register says, judged by the in-time rule.
 #[derive(Debug)]
 pub(crate) enum Looked {
-    /// Nothing yet.
+    /// Nothing yet, or nothing any more.
     Empty,
     /// An abort, or a commit that is void.
     Dead { attempt: u64, void: Option<Void> },
@@ -46,7 +46,7 @@ pub(crate) struct Committed {
 /// How an attempt to decide ended.
 #[derive(Debug)]
 pub(crate) enum Decided {
-    /// Our decision is there. It is in time beyond doubt, or was not a commit.
+    /// Our decision is there, and in time beyond doubt.
     Ours,
     /// A decision is there, and was read: ours or another's.
     Read(Looked),
@@ -57,8 +57,8 @@ pub(crate) enum Decided {
 pub(crate) struct Proposal {
     pub(crate) id: TxnId,
     pub(crate) attempt: u64,
-    /// The version's clock, for a commit: an abort is never out of time.
-    pub(crate) clock_ms: Option<u64>,
+    /// The version's clock; for an abort the id's start: the younger the id, the surer it is that it was not forgotten.
+    pub(crate) clock_ms: u64,
     pub(crate) bytes: Bytes,
     /// When the version was taken: the time for deciding is counted from here.
     pub(crate) since: LocalTime,
@@ -116,13 +116,12 @@ impl Node {
 
     /// Whether a decision whose create returned Ok needs no reading back.
     fn is_sure(&self, proposal: &Proposal, sent: LocalTime) -> bool {
-        let Some(clock_ms) = proposal.clock_ms else { return true };
         if planted(Planted::NeverVerify) {
             return true;
         }
         let answered = self.now();
         !self.config.verify_every_commit
-            && self.time.lock().check.surely_in_time(&self.limits, clock_ms, sent, answered)
+            && self.time.lock().check.surely_in_time(&self.limits, proposal.clock_ms, sent, answered)
     }
 
     fn read_back(
@@ -170,7 +169,12 @@ impl Node {
             let message = format!("the object {path:?} holds the decision of {stored}; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message).with_txn(id));
         }
-        let Verdict::Commit(records) = verdict else { return Ok(Looked::Dead { attempt, void: None }) };
+        let Verdict::Commit(records) = verdict else {
+            // An abort of an id that was forgotten by then says nothing: a commit may have been there, and been collected
+            // (HAZARDS 15).
+            let forgotten = self.limits.is_forgotten(id.start_ms(), last_modified);
+            return Ok(if forgotten { Looked::Empty } else { Looked::Dead { attempt, void: None } });
+        };
         let judge =
             |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
         // The object is one: were a member void and another not, a group would be torn.

@@ -15,6 +15,9 @@ impl StoreTime {
     /// The whole second that `last_modified` lies in.
     #[must_use]
     pub fn of(last_modified: SystemTime) -> Self {
+        if planted(Planted::RoundDates) {
+            return Self((unix_ms(last_modified) + 500) / 1000);
+        }
         Self(unix_ms(last_modified) / 1000)
     }
 
@@ -100,6 +103,9 @@ impl Limits {
         if planted(Planted::NoRefreshOverlap) {
             return known.ms();
         }
+        if planted(Planted::TightRefreshWindow) {
+            return known.ms().saturating_sub(self.visibility_ms + self.publish_ms);
+        }
         known.ms().saturating_sub(self.visibility_ms + self.publish_ms + ROUNDING_MS)
     }
 
@@ -121,7 +127,7 @@ impl Limits {
     #[must_use]
     pub fn is_forgotten(&self, start_ms: u64, now: StoreTime) -> bool {
         let window = self.lifetime_ms + self.deadline_ms + self.visibility_ms + self.skew_ms + ROUNDING_MS;
-        now.ms() > start_ms.saturating_add(window)
+        now.ms() > start_ms.saturating_add(window) && !planted(Planted::NeverForgotten)
     }
 }
 

@@ -1,0 +1,29 @@
+//! Which planted bugs random seeds find, and how soon.
+
+use aft_core::planted::Planted;
+
+/// Each planted bug that random seeds find, the seed from which it is looked for, and how many seeds it may take. The rare ones
+/// begin near a seed that is known to find them. Those that no seed reaches are found by cases of their own (`tests/hazards`).
+pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 21] = [
+    (Planted::TrustNotFound, 0, 40),
+    (Planted::SkipReadBack, 0, 40),
+    (Planted::AcceptForeignDecision, 0, 40),
+    (Planted::IgnoreFloor, 0, 40),
+    (Planted::IgnoreReads, 0, 40),
+    (Planted::ForgetAbsentRead, 0, 40),
+    (Planted::ForgetScannedRange, 0, 60),
+    (Planted::ForgetScan, 0, 40),
+    (Planted::TombstoneAsAbsent, 0, 40),
+    (Planted::ForgetOwnWrites, 0, 40),
+    (Planted::PublishBeforeDecision, 0, 40),
+    (Planted::NoInTimeRule, 0, 40),
+    (Planted::NoExpiryCheck, 0, 60),
+    (Planted::NeverVerify, 0, 40),
+    (Planted::TrustFeedCreate, 0, 60),
+    (Planted::AckBeforeUpload, 0, 40),
+    (Planted::WallClockVersion, 0, 40),
+    (Planted::ShortSweepWindow, 40, 120),
+    (Planted::CacheBeforeDecision, 0, 40),
+    (Planted::PruneTooMuch, 0, 40),
+    (Planted::NoRefreshOverlap, 70, 60),
+];

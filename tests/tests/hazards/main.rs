@@ -1,0 +1,171 @@
+//! Executions that broke earlier drafts of the design, by their number in the list of hazards (`docs/testing.md`): each a case,
+//! and the planted bugs with which it must fail.
+//!
+//! Numbers that are not here concern code that does not exist yet: checkpoints, garbage collection, request keys, tokens,
+//! guards, group commit.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
+
+mod clocks;
+mod dates;
+mod expiry;
+mod feed;
+mod pruning;
+mod reads;
+mod register;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aft_core::planted::Planted;
+use aft_core::{Aft, Transaction};
+use aft_memory::{Fault, Gate, Operation};
+use aft_tests::sim::FOUND_BY_SEEDS;
+use aft_tests::{NodeClock, World, holds_unless, put};
+
+/// Makes a test of each case: it must hold, and fail with each of its planted bugs, in these words.
+macro_rules! cases {
+    ($($module:ident::$case:ident { $($bug:ident: $words:literal),* $(,)? })*) => {
+        $(
+            #[test]
+            fn $case() {
+                holds_unless($module::$case, &[$((Planted::$bug, $words)),*]);
+            }
+        )*
+
+        /// The planted bugs that some case finds.
+        const FOUND_BY_CASES: &[Planted] = &[$($(Planted::$bug,)*)*];
+    };
+}
+
+cases! {
+    reads::h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured {
+        IgnoreReceipts: "the receipt's commit is seen",
+    }
+    expiry::h04_a_long_upload_cannot_carry_a_commit_past_its_lifetime {
+        NoExpiryCheck: "an expired transaction cannot commit",
+    }
+    expiry::h04_a_decision_that_lands_past_the_deadline_is_void_for_everyone {
+        NoInTimeRule: "void for every node",
+    }
+    feed::h05_a_feed_object_that_becomes_visible_behind_every_cursor_is_taken_in {
+        NoRefreshOverlap: "a published commit is seen",
+    }
+    sweep::h05_a_decision_that_becomes_visible_behind_a_sweep_is_found_by_the_next {
+        ShortSweepWindow: "a committed transaction is found by the next sweep",
+    }
+    clocks::h10_clocks_that_stop_unnoticed_need_every_decision_read_back {
+        NeverVerify: "a void decision is not acknowledged",
+    }
+    feed::h11_a_reader_whose_clock_is_an_hour_fast_misses_nothing {
+        RefreshByOwnClock: "a published commit is seen",
+    }
+    feed::h11_a_feed_object_at_the_very_edge_of_the_window_is_taken_in {
+        TightRefreshWindow: "a published commit is seen",
+        NoRefreshOverlap: "a published commit is seen",
+    }
+    dates::h13_nodes_that_are_told_dates_in_different_precision_judge_alike {
+        RoundDates: "two nodes judge one decision alike",
+    }
+    clocks::h14_a_clock_an_hour_ahead_cannot_commit_and_drags_nobody_along {
+        NeverVerify: "a clock an hour ahead cannot commit",
+        NoClockCheck: "it knows its clock and does not even try",
+        NoInTimeRule: "a right clock commits as before",
+    }
+    clocks::h14_a_clock_far_behind_is_told_so {
+        NoClockCheck: "a clock a minute behind cannot commit",
+    }
+    clocks::a_slow_node_overwrites_what_it_read_from_a_fast_one {
+        WallClockVersion: "greater than what it read",
+    }
+    register::h15_a_collected_decision_is_forgotten_and_a_cancel_writes_nothing {
+        NeverForgotten: "what was collected is forgotten",
+    }
+    register::h15_a_cancel_that_comes_too_late_to_know_anything_says_so {
+        NeverForgotten: "what was collected is forgotten",
+        NeverVerify: "what was collected is forgotten",
+    }
+    register::h16_a_commit_that_is_told_it_exists_already_knows_its_own {
+        DisownDecision: "it was this attempt that committed",
+    }
+    register::h16_a_conflict_without_effect_is_no_success {
+        SkipReadBack: "what is acknowledged is committed",
+    }
+    register::h16_a_decision_that_was_not_found_may_still_land {
+        TrustNotFound: "what lands is this attempt's commit",
+    }
+    register::h16_another_attempts_decision_is_not_ones_own {
+        AcceptForeignDecision: "one attempt commits",
+    }
+    reads::h17_a_scanned_tombstone_is_a_version {
+        TombstoneAsAbsent: "k was read at its tombstone",
+    }
+    pruning::h20_a_void_commit_prunes_nothing {
+        NeverVerify: "what a void commit would have overwritten",
+        PublishBeforeDecision: "what a void commit would have overwritten",
+    }
+    pruning::h20_a_commit_is_pruned_only_where_each_of_its_keys_was_overwritten {
+        PruneTooMuch: "what nobody overwrote",
+    }
+    // What it harms is a fold, which is not there yet.
+    pruning::h20_a_commit_carried_twice_is_one {}
+    sweep::h21_what_is_decided_while_a_sweep_lists_is_found_by_the_next {
+        SweptThroughAfterList: "a committed transaction is found by the next sweep",
+        ShortSweepWindow: "a committed transaction is found by the next sweep",
+    }
+    reads::h22_what_was_read_absent_stays_absent_for_a_later_commit {
+        ForgetAbsentRead: "k was read absent",
+        IgnoreReads: "k was read absent",
+    }
+    reads::h22_what_was_scanned_absent_stays_absent_for_a_later_commit {
+        ForgetScannedRange: "k was scanned absent",
+        ForgetScan: "k was scanned absent",
+    }
+    reads::h22_an_own_write_does_not_undo_the_read_before_it {
+        IgnoreReads: "k was read at the first commit",
+        ForgetOwnWrites: "k is the own write",
+    }
+    reads::h22_a_floor_holds_where_the_newest_version_may_not_be_read {
+        IgnoreFloor: "k was read at 30, and so must l be",
+        IgnoreReads: "m was read at 20",
+    }
+    feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
+        SkipUnreadableFeedObject: "a published commit is seen",
+    }
+}
+
+#[test]
+fn every_planted_bug_is_found_by_a_case_or_by_seeds() {
+    let by_seeds = |bug| FOUND_BY_SEEDS.iter().any(|(found, ..)| *found == bug);
+    for bug in Planted::ALL {
+        assert!(FOUND_BY_CASES.contains(&bug) || by_seeds(bug), "nothing finds {bug:?}");
+    }
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// A node whose clock the test holds.
+async fn node_with_clock(world: &World) -> (Aft, Arc<NodeClock>) {
+    let clock = world.clock();
+    let node = world.builder().clock(clock.clone()).open().await.unwrap();
+    (node, clock)
+}
+
+/// Commits, but the process dies while the create of its decision is on its way: it lands when the gate is released.
+async fn die_committing(world: &World, tx: Transaction) -> Gate {
+    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+    let commit = tokio::spawn(tx.commit());
+    ghost.reached().await;
+    commit.abort();
+    assert!(commit.await.unwrap_err().is_cancelled());
+    ghost
+}
+
+/// Publishes something from `other`, so that whoever refreshes learns what time it is.
+async fn tell_the_time(other: &Aft) {
+    put(other, "other", "v").await;
+    other.publish().await.unwrap();
+}
