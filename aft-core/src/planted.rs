@@ -53,6 +53,10 @@ pub enum Planted {
     TrustClaimConflict,
     /// The claim of an expired transaction is taken over without a fence.
     TakeOverUnfenced,
+    /// The claim of an aborted transaction is adopted all the same.
+    AdoptDeadClaim,
+    /// A run reports a failure although an earlier try of its may yet commit.
+    BelieveFailure,
     /// Values are uploaded under an id that the claim may yet replace.
     UploadBeforeClaim,
     /// A resumed transaction passes for the attempt that was suspended.
@@ -91,7 +95,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 35] = [
+        pub const ALL: [Self; 37] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -115,6 +119,8 @@ mod active {
             Self::PruneTooMuch,
             Self::TrustClaimConflict,
             Self::TakeOverUnfenced,
+            Self::AdoptDeadClaim,
+            Self::BelieveFailure,
             Self::UploadBeforeClaim,
             Self::ResumeSameAttempt,
             Self::ForgetTokenReads,

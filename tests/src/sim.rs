@@ -8,8 +8,8 @@
 mod chaos;
 mod cluster;
 mod notes;
-mod recorded;
 mod planted;
+mod recorded;
 mod recorder;
 mod requests;
 mod run;

@@ -1,9 +1,8 @@
-//! Request keys: one transaction per key, whoever retries, races, gives up or dies (I10, HAZARDS 7, 8, 19).
+//! Request keys: one transaction per key, whoever retries, races, gives up or dies (I10); hazards 8 and 19 are in `hazards`.
 
 use std::time::Duration;
 
-use aft_core::planted::{Planted, plant};
-use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Outcome, Storage, TxnId};
+use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Storage, TxnId};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{World, get};
 
@@ -112,84 +111,6 @@ async fn a_second_attempt_adopts_the_first_ones_id_and_one_of_them_wins() {
     assert_eq!(loser.result.as_deref(), Some(&b"two"[..]));
     let mut tx = first.begin_with(Begin::new().after(&loser.receipt)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), vec![2; 50_000]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn values_put_before_the_claim_is_settled_go_up_under_the_id_that_it_brings() {
-    let case = async |bug| {
-        let world = World::new();
-        let (first, second) = (world.node().await, world.node().await);
-        begin(&first, "order").await.replay().await.unwrap();
-        plant(bug);
-        let mut tx = begin(&second, "order").await;
-        tx.put("k", vec![1; 50_000]).unwrap();
-        let receipt = tx.commit().await.unwrap().receipt;
-        plant(None);
-        let mut tx = first.begin_with(Begin::new().after(&receipt)).await.unwrap();
-        tx.get("k").await.map(|value| value.map_or(0, |value| value.len()))
-    };
-    assert_eq!(case(None).await.unwrap(), 50_000);
-    assert_eq!(
-        case(Some(Planted::UploadBeforeClaim)).await.unwrap_err().kind(),
-        ErrorKind::VersionUnavailable
-    );
-}
-
-/// HAZARDS 19: an aborted or expired transaction does not hold its request key.
-#[tokio::test(start_paused = true)]
-async fn an_aborted_attempt_frees_its_key_and_many_do() {
-    let world = World::new();
-    let (node, other) = (world.node().await, world.node().await);
-    let mut ids = std::collections::BTreeSet::new();
-    for _ in 0..5 {
-        let mut tx = begin(&node, "order").await;
-        tx.put("k", "given up").unwrap();
-        tx.replay().await.unwrap();
-        ids.insert(tx.id());
-        assert_eq!(tx.abort().await.unwrap(), Outcome::Aborted);
-    }
-    assert_eq!(ids.len(), 5);
-    world.storage.reset();
-    assert_eq!(count(&other, "order").await.unwrap().outcome, CommitOutcome::Fresh);
-    // A refused create; the first claim and its abort; one list; the newest claim and its abort; the claim; the decision and its read-back.
-    let counts = world.storage.counts();
-    assert_eq!((counts.creates, counts.lists), (3, 1), "however many were given up");
-    assert_eq!(counter(&world).await, 1);
-}
-
-/// An attempt that was given up long ago, and yet might commit, is fenced before another takes over.
-#[tokio::test(start_paused = true)]
-async fn an_expired_attempt_is_taken_over_behind_a_fence() {
-    let case = async |bug| {
-        let world = World::new();
-        let (slow, next) = (world.node().await, world.node().await);
-        let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
-        for _ in 0..200 {
-            world.storage.fail(Operation::Create, "commits/", 1, Fault::Before(Stored::Unavailable));
-        }
-        let lifetime = slow.config().transaction_lifetime;
-        let mut tx = begin(&slow, "order").await;
-        tx.put("counter", vec![77]).unwrap();
-        tx.replay().await.unwrap();
-        let id = tx.id();
-        // At the very end of its life its decision is sent, and lands when it is given up.
-        tokio::time::advance(lifetime - Duration::from_secs(1)).await;
-        slow.refresh().await.unwrap();
-        let unknown = tokio::time::timeout(Duration::from_secs(5), tx.commit()).await;
-        assert!(unknown.is_err(), "nobody knows");
-        world.storage.clear_faults();
-        plant(bug);
-        let run = count(&next, "order").await.unwrap();
-        plant(None);
-        assert_eq!(run.outcome, CommitOutcome::Fresh);
-        let landed = ghost.release().await.is_ok();
-        let first = next.outcome(id).await.unwrap();
-        (landed, first)
-    };
-    let (landed, first) = case(None).await;
-    assert!(!landed && first == Outcome::Aborted);
-    let (landed, first) = case(Some(Planted::TakeOverUnfenced)).await;
-    assert!(landed && matches!(first, Outcome::Committed { .. }), "without the fence both commit");
 }
 
 #[tokio::test(start_paused = true)]

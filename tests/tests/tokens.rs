@@ -1,8 +1,7 @@
-//! Transactions that travel: suspended on one node, resumed on others, any number of times (HAZARDS 3).
+//! Transactions that travel: suspended on one node, resumed on others, any number of times; hazard 3 is in `hazards`.
 
 use std::time::Duration;
 
-use aft_core::planted::{Planted, plant};
 use aft_core::{Aft, Begin, CommitOutcome, ErrorKind, Outcome, Token, Transaction};
 use aft_tests::{World, get, put};
 
@@ -59,61 +58,6 @@ async fn what_was_read_and_written_travels() {
     let mut tx = third.begin_with(Begin::new().after(&commit.receipt)).await.unwrap();
     assert_eq!(tx.get("large").await.unwrap().unwrap().len(), 100_000);
     assert_eq!(read(&mut tx, "more").await.as_deref(), Some("m"));
-}
-
-/// HAZARDS 3: a token that read a commit which its next node does not know, unpublished or pruned, must not be torn there.
-#[tokio::test(start_paused = true)]
-async fn a_token_carries_what_it_read_to_a_node_that_does_not_know_it() {
-    let case = async |pruned: bool, bug| {
-        let world = World::new();
-        let (writer, second) = (world.node().await, world.node().await);
-        commit_both(&writer, "old").await;
-        writer.publish().await.unwrap();
-        second.refresh().await.unwrap();
-        commit_both(&writer, "new").await;
-        let mut tx = writer.begin().await.unwrap();
-        assert_eq!(read(&mut tx, "a").await.as_deref(), Some("new"));
-        let token = tx.suspend().await.unwrap();
-        if pruned {
-            // Overwritten in the same batch: the feed carries its id alone.
-            commit_both(&writer, "newer").await;
-            writer.publish().await.unwrap();
-        }
-        plant(bug);
-        let resumed = second.resume(&token).await;
-        let torn = match resumed {
-            Ok(mut tx) => (read(&mut tx, "a").await, read(&mut tx, "b").await),
-            Err(error) => panic!("{error}"),
-        };
-        plant(None);
-        torn
-    };
-    for pruned in [false, true] {
-        let (a, b) = case(pruned, None).await;
-        assert_eq!((a.as_deref(), b.as_deref()), (Some("new"), Some("new")), "pruned: {pruned}");
-        let (a, _) = case(pruned, Some(Planted::ForgetTokenReads)).await;
-        assert_ne!(a.as_deref(), Some("new"), "the planted bug shows");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_resumed_twice_commits_once() {
-    let case = async |bug| {
-        let world = World::new();
-        let (first, second) = (world.node().await, world.node().await);
-        let token = first.begin().await.unwrap().suspend().await.unwrap();
-        plant(bug);
-        let (mut one, mut two) = (first.resume(&token).await.unwrap(), second.resume(&token).await.unwrap());
-        plant(None);
-        // Both upload: their objects must not collide.
-        one.put("k", vec![1; 50_000]).unwrap();
-        two.put("k", vec![2; 50_000]).unwrap();
-        let (one, two) = (one.commit().await.unwrap(), two.commit().await.unwrap());
-        assert_eq!(one.receipt.txn_id(), two.receipt.txn_id());
-        (one.outcome, two.outcome)
-    };
-    assert_eq!(case(None).await, (CommitOutcome::Fresh, CommitOutcome::Replayed));
-    assert_ne!(case(Some(Planted::ResumeSameAttempt)).await, (CommitOutcome::Fresh, CommitOutcome::Replayed));
 }
 
 #[tokio::test(start_paused = true)]

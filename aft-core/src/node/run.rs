@@ -10,6 +10,7 @@ use crate::node::outcome::Outcome;
 use crate::node::store::backoff;
 use crate::node::transaction::Transaction;
 use crate::node::{Aft, Node};
+use crate::planted::{Planted, planted};
 use crate::receipt::Receipt;
 
 /// A finished request; from [`Aft::run`].
@@ -146,7 +147,8 @@ impl Failures {
 
     /// Settles the run of unknown outcome, so that the final failure can be believed; whether it committed after all.
     async fn settle(&mut self, node: &Node) -> Result<bool, Error> {
-        let Some(unknown) = self.unknown.take() else { return Ok(false) };
+        let unknown = self.unknown.take().filter(|_| !planted(Planted::BelieveFailure));
+        let Some(unknown) = unknown else { return Ok(false) };
         let Some(txn) = unknown.txn_id() else { return Err(unknown) };
         match node.cancel(&node.store, txn).await {
             Ok(Outcome::Committed { .. }) => Ok(true),

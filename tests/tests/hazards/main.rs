@@ -1,8 +1,8 @@
 //! Executions that broke earlier drafts of the design, by their number in the list of hazards (`docs/testing.md`): each a case,
 //! and the planted bugs with which it must fail.
 //!
-//! Numbers that are not here concern code that does not exist yet: checkpoints, garbage collection, request keys, tokens,
-//! guards, group commit.
+//! Numbers that are not here concern code that does not exist yet: checkpoints, garbage collection, guards,
+//! group commit.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
 
@@ -13,7 +13,9 @@ mod feed;
 mod pruning;
 mod reads;
 mod register;
+mod requests;
 mod sweep;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,9 @@ cases! {
     reads::h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured {
         IgnoreReceipts: "the receipt's commit is seen",
     }
+    tokens::h03_a_token_carries_what_it_read_to_a_node_that_does_not_know_it {
+        ForgetTokenReads: "a token is not torn",
+    }
     expiry::h04_a_long_upload_cannot_carry_a_commit_past_its_lifetime {
         NoExpiryCheck: "an expired transaction cannot commit",
     }
@@ -54,6 +59,9 @@ cases! {
     }
     sweep::h05_a_decision_that_becomes_visible_behind_a_sweep_is_found_by_the_next {
         ShortSweepWindow: "a committed transaction is found by the next sweep",
+    }
+    requests::h08_values_put_before_the_claim_is_settled_are_found {
+        UploadBeforeClaim: "a committed value is there",
     }
     clocks::h10_clocks_that_stop_unnoticed_need_every_decision_read_back {
         NeverVerify: "a void decision is not acknowledged",
@@ -101,6 +109,9 @@ cases! {
     reads::h17_a_scanned_tombstone_is_a_version {
         TombstoneAsAbsent: "k was read at its tombstone",
     }
+    requests::h19_an_aborted_attempt_frees_its_request_key {
+        AdoptDeadClaim: "an aborted attempt does not hold its request key",
+    }
     pruning::h20_a_void_commit_prunes_nothing {
         NeverVerify: "what a void commit would have overwritten",
         PublishBeforeDecision: "what a void commit would have overwritten",
@@ -129,6 +140,18 @@ cases! {
     reads::h22_a_floor_holds_where_the_newest_version_may_not_be_read {
         IgnoreFloor: "k was read at 30, and so must l be",
         IgnoreReads: "m was read at 20",
+    }
+    requests::a_claim_that_exists_already_is_read {
+        TrustClaimConflict: "one request is one transaction",
+    }
+    requests::an_expired_attempt_is_taken_over_behind_a_fence {
+        TakeOverUnfenced: "one attempt of a request commits",
+    }
+    requests::a_failure_is_believed_only_once_an_unknown_outcome_is_settled {
+        BelieveFailure: "a request that failed leaves nothing",
+    }
+    tokens::a_token_resumed_twice_commits_once {
+        ResumeSameAttempt: "one of them commits",
     }
     feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
         SkipUnreadableFeedObject: "a published commit is seen",

@@ -1,0 +1,106 @@
+//! Request keys.
+
+use std::collections::BTreeSet;
+
+use aft_core::{Begin, CommitOutcome, Outcome};
+use aft_memory::{ErrorKind as Stored, Fault, Operation};
+
+use super::*;
+
+async fn begin(node: &Aft) -> Transaction {
+    node.begin_with(Begin::new().request("order")).await.unwrap()
+}
+
+/// HAZARDS 8: a large value that is put before the claim is settled goes up under the id that the claim brings.
+pub async fn h08_values_put_before_the_claim_is_settled_are_found() {
+    let world = World::new();
+    let (first, second) = (world.node().await, world.node().await);
+    begin(&first).await.replay().await.unwrap();
+    let mut tx = begin(&second).await;
+    tx.put("k", vec![1; 50_000]).unwrap();
+    let receipt = tx.commit().await.unwrap().receipt;
+    let mut tx = first.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    assert_eq!(
+        tx.get("k").await.ok().flatten().map(|value| value.len()),
+        Some(50_000),
+        "a committed value is there"
+    );
+}
+
+/// HAZARDS 19: attempts that were given up do not hold their request key, however many they are.
+pub async fn h19_an_aborted_attempt_frees_its_request_key() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let mut ids = BTreeSet::new();
+    for _ in 0..5 {
+        let mut tx = begin(&node).await;
+        tx.put("k", "given up").unwrap();
+        tx.replay().await.unwrap();
+        assert!(ids.insert(tx.id()), "an aborted attempt does not hold its request key");
+        assert_eq!(tx.abort().await.unwrap(), Outcome::Aborted);
+    }
+    world.storage.reset();
+    let run = other.run("order", async |tx| {
+        tx.put("k", "v")?;
+        Ok("done".into())
+    });
+    assert_eq!(run.await.unwrap().outcome, CommitOutcome::Fresh);
+    // The first claim is refused, the newest found by one list.
+    let counts = world.storage.counts();
+    assert_eq!((counts.creates, counts.lists), (3, 1), "however many were given up");
+}
+
+/// Two claims of one key: one transaction.
+pub async fn a_claim_that_exists_already_is_read() {
+    let world = World::new();
+    let (first, second) = (world.node().await, world.node().await);
+    let (mut one, mut two) = (begin(&first).await, begin(&second).await);
+    one.replay().await.unwrap();
+    two.replay().await.unwrap();
+    assert_eq!(one.id(), two.id(), "one request is one transaction");
+}
+
+/// An attempt that expired undecided, whose decision is still on its way, is fenced before another takes over.
+pub async fn an_expired_attempt_is_taken_over_behind_a_fence() {
+    let world = World::new();
+    let (slow, next) = (world.node().await, world.node().await);
+    let mut tx = begin(&slow).await;
+    tx.put("k", "slow").unwrap();
+    tx.replay().await.unwrap();
+    let id = tx.id();
+    tokio::time::advance(slow.config().transaction_lifetime - secs(1)).await;
+    tell_the_time(&next).await;
+    slow.refresh().await.unwrap();
+    let ghost = die_committing(&world, tx).await;
+    tokio::time::advance(secs(2)).await;
+    let run = next.run("order", async |tx| {
+        tx.put("k", "next")?;
+        Ok("next".into())
+    });
+    assert_eq!(run.await.unwrap().outcome, CommitOutcome::Fresh);
+    let _ = ghost.release().await;
+    assert_eq!(next.outcome(id).await.unwrap(), Outcome::Aborted, "one attempt of a request commits");
+}
+
+/// What `run` could not learn is settled before it reports another failure.
+pub async fn a_failure_is_believed_only_once_an_unknown_outcome_is_settled() {
+    let world = World::new();
+    let node = world.node().await;
+    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+    (0..300).for_each(|_| {
+        drop(world.storage.fail(Operation::Create, "commits/", 1, Fault::Before(Stored::Unavailable)))
+    });
+    let runs = std::cell::Cell::new(0);
+    let run = node.run("order", async |tx| {
+        runs.set(runs.get() + 1);
+        if runs.get() > 1 {
+            world.storage.clear_faults();
+            return Err(aft_core::Error::application("changed its mind"));
+        }
+        tx.put("k", "v")?;
+        Ok("first".into())
+    });
+    let failed = run.await.unwrap_err();
+    assert_eq!((failed.kind(), runs.get()), (aft_core::ErrorKind::Application, 2));
+    assert!(ghost.release().await.is_err(), "a request that failed leaves nothing");
+}
