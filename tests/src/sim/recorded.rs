@@ -32,8 +32,8 @@ impl Parcel {
     /// Two branches as one; `None` where they cannot be joined.
     pub(crate) fn join(self, other: Self) -> Option<Self> {
         let token = Token::join([self.token, other.token]).ok()?;
-        let fork = self.ops.iter().zip(&other.ops).take_while(|(a, b)| a == b).count();
-        let all = || self.ops.iter().chain(&other.ops[fork..]);
+        // What both inherited counts once.
+        let all = || self.ops.iter().chain(other.ops.iter().filter(|op| !self.ops.contains(op)));
         // All reads of the store come before all writes: a branch did not see what the other wrote.
         let reads = all().filter(|op| matches!(op, Op::Read { version: Some(_), .. }));
         let writes = all().filter(|op| matches!(op, Op::Write { .. }));
