@@ -7,7 +7,7 @@
 
 mod chaos;
 mod cluster;
-mod recorder;
+pub(crate) mod recorder;
 mod run;
 mod workload;
 

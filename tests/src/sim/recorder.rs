@@ -94,7 +94,7 @@ impl Recorder {
     }
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.
-    fn explain(&self, client: &Client, error: &Error, doing: &str) -> bool {
+    pub(crate) fn explain(&self, client: &Client, error: &Error, doing: &str) -> bool {
         use ErrorKind::{ClockSkew, Closed, Denied, Expired, Unavailable};
         let explained = match error.kind() {
             Unavailable | Expired | ClockSkew => true,
@@ -443,6 +443,11 @@ impl Recorded {
 }
 
 impl Recorder {
+    /// How many transactions have ended.
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().history.transactions.len()
+    }
+
     /// Every id under which anything was to be written.
     pub(crate) fn ids(&self) -> Vec<TxnId> {
         self.state.lock().ids.iter().copied().collect()
