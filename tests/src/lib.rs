@@ -4,6 +4,7 @@
 //! so that waits cost nothing and a test replays exactly.
 
 pub mod checker;
+pub mod explore;
 pub mod history;
 mod planted;
 pub mod sim;

@@ -258,6 +258,11 @@ pub(crate) struct How {
 }
 
 impl Recorder {
+    /// How many transactions have ended.
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().history.transactions.len()
+    }
+
     /// Every id under which anything was to be written.
     pub(crate) fn ids(&self) -> Vec<TxnId> {
         self.state.lock().ids.iter().copied().collect()
