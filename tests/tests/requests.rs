@@ -1,5 +1,7 @@
 //! Request keys: one transaction per key, whoever retries, races, gives up or dies (I10); hazards 8 and 19 are in `hazards`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Storage, TxnId};

@@ -1,5 +1,7 @@
 //! Transactions that travel: suspended on one node, resumed on others, any number of times; hazard 3 is in `hazards`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use aft_core::{Aft, Begin, CommitOutcome, ErrorKind, Outcome, Token, Transaction};

@@ -126,7 +126,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let network = SimulatedStorage::new(Arc::new(memory), rng.next_u64(), weather);
     let recorder = Recorder::new(network.clone());
     // Every other seed has requests and tokens too.
-    let shared = Shared::new(Arc::clone(&recorder), seed % 2 == 0);
+    let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2));
     let machines = 2 + rng.next_u32() as usize % 3;
     let mut config = config();
     // In every fourth seed no node dies and none sweeps: the feed alone must make everything visible.
