@@ -1,4 +1,4 @@
-//! The exit codes that only a store in trouble brings: 4, 5 and 6.
+//! The exit codes that only a store in trouble brings: 4 and 5.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
