@@ -39,7 +39,7 @@ async fn booked(aft: &Aft) -> Result<Vec<String>, aft_core::Error> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let store = MemoryStorage::new();
     let aft = machine(&store).await?;
     let mut tx = aft.begin().await?;

@@ -98,7 +98,7 @@ fn cents(value: Option<Bytes>) -> u64 {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let store = MemoryStorage::new();
     let issued_at = SystemClock::new().now();
     let paid = deliver(&store, &Event { id: "evt_1", issued_at, cents: 500 }, handle).await?;

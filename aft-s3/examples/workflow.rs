@@ -19,6 +19,9 @@ use std::{env, fs};
 
 use aft_core::{Aft, Begin, CommitOutcome, Config, Token};
 
+/// The first argument of the second function's process.
+const SHIP: &str = "ship";
+
 /// How the process of a worker ends: the first two die without a word.
 const DEATHS: [&str; 3] = ["dies before the commit", "dies before the message is removed", "lives"];
 
@@ -75,9 +78,11 @@ fn number(value: Option<&[u8]>) -> i64 {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [url, message, death] = &arguments[..] {
+    if let [step, url, message, death] = &arguments[..]
+        && step == SHIP
+    {
         return ship(url, Path::new(message), death).await;
     }
     let folder = tempfile::tempdir()?;
@@ -95,7 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for death in DEATHS {
         assert!(message.exists(), "the message is delivered until a worker removes it");
         let worker = Command::new(env::current_exe()?)
-            .args([&url, message.to_str().ok_or("UTF-8")?, death])
+            .args([SHIP, &url, message.to_str().ok_or("UTF-8")?, death])
             .status()?;
         assert_eq!(worker.success(), death == "lives", "the worker that {death}");
     }
