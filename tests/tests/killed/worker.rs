@@ -38,13 +38,14 @@ pub async fn run(arguments: &str) {
     std::thread::spawn(move || {
         std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
     });
+    let mut stdout = std::io::stdout();
     while let Some(line) = taken.recv().await {
         let words: Vec<&str> = line.split(' ').collect();
         let [step, n, issued_ms] = words[..] else { panic!("no request: {line:?}") };
         let request = Request { n: n.parse().unwrap(), issued_ms: issued_ms.parse().unwrap() };
         let answer = worker.handle(step.parse().unwrap(), request).await;
         // Written past the harness, which may have begun a line.
-        writeln!(std::io::stdout(), "\n{answer}").unwrap();
+        writeln!(stdout, "\n{answer}").unwrap();
     }
     worker.aft.close().await.unwrap();
 }
