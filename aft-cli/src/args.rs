@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aft_core::TxnId;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::exit;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Export(Export),
     Log(Log),
     Status(Status),
+    Txn(Txn),
+    Cancel(Cancel),
     Sweep(Sweep),
     Demo(Demo),
 }
@@ -155,6 +158,27 @@ pub(crate) struct Log {
 /// Show the store: its settings, what is in it, and how fresh the view is
 #[derive(Debug, Args)]
 pub(crate) struct Status {}
+
+/// Show what became of a transaction
+///
+/// It is committed (with its version, receipt and stored result), aborted, undecided (it may still commit), or forgotten
+/// (it can no longer commit, and whether it once did is not recorded any more). With --json the result is the text
+/// `result` where it is UTF-8, and `result_base64` where it is not.
+#[derive(Debug, Args)]
+pub(crate) struct Txn {
+    /// The transaction's id, a UUIDv7, as `aft log` and error messages print it
+    pub(crate) id: TxnId,
+}
+
+/// Give a transaction up: decide that it aborts, unless it is decided already
+///
+/// Says what became of it. Of an undecided transaction no attempt can commit any more, wherever it runs, and its request
+/// key is free for a new one. A committed transaction stays committed: that is told on stdout, and is no error.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// The transaction's id, a UUIDv7
+    pub(crate) id: TxnId,
+}
 
 /// Find and publish commits whose process died before it told the other nodes
 #[derive(Debug, Args)]

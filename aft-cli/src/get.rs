@@ -1,13 +1,11 @@
 //! `aft get`.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::args::Get;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, put_bytes};
 use crate::store::Store;
 
 pub(crate) async fn run(args: Get, store: &Store, output: &Output) -> Result<(), Failure> {
@@ -21,9 +19,6 @@ pub(crate) async fn run(args: Get, store: &Store, output: &Output) -> Result<(),
         return output.bytes(&value);
     }
     let mut document = json!({ "key": key, "size": value.len() });
-    match std::str::from_utf8(&value) {
-        Ok(text) => document["value"] = text.into(),
-        Err(_) => document["value_base64"] = STANDARD.encode(&value).into(),
-    }
+    put_bytes(&mut document, "value", &value);
     output.json(&document)
 }

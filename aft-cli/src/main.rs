@@ -19,6 +19,7 @@ mod status;
 mod store;
 mod sweep;
 mod tree;
+mod txn;
 
 use std::io::stderr;
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Export(args) => export::run(args, &store, &output).await,
         Command::Log(args) => log::run(args, &store, &output).await,
         Command::Status(_) => status::run(&store, &output).await,
+        Command::Txn(args) => txn::show(args, &store, &output).await,
+        Command::Cancel(args) => txn::cancel(args, &store, &output).await,
         Command::Sweep(_) => sweep::run(&store, &output).await,
         Command::Demo(_) => Ok(()),
     }

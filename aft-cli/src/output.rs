@@ -4,8 +4,11 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::failure::Failure;
 
@@ -56,6 +59,14 @@ impl Output {
     /// A note beside the output, on stderr: a stderr that is gone does not stop a command.
     pub(crate) fn note(&self, note: impl Display) {
         let _ = writeln!(io::stderr(), "{note}");
+    }
+}
+
+/// Puts bytes into a document: as text under `name` where they are UTF-8, else under `name_base64`.
+pub(crate) fn put_bytes(document: &mut Value, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => document[name] = text.into(),
+        Err(_) => document[format!("{name}_base64")] = STANDARD.encode(bytes).into(),
     }
 }
 

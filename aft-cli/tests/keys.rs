@@ -6,6 +6,9 @@ mod common;
 
 use common::{Place, bare, ran};
 
+/// Of no transaction.
+const ID: &str = "0198f3f4-0000-7000-8000-000000000000";
+
 #[test]
 fn values_go_in_and_out_byte_for_byte() {
     let place = Place::new();
@@ -111,6 +114,9 @@ fn bad_arguments_are_refused_and_make_no_store() {
         vec!["get", ""],
         vec!["del"],
         vec!["frobnicate"],
+        vec!["txn"],
+        vec!["txn", "no-id"],
+        vec!["cancel", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"],
         vec!["import", "."],
         vec!["put", "k", "--file", "no such file"],
     ] {
@@ -133,6 +139,8 @@ fn commands_that_need_a_store_say_so_and_make_none() {
         vec!["status"],
         vec!["del", "k"],
         vec!["sweep"],
+        vec!["txn", ID],
+        vec!["cancel", ID],
         vec!["export", "out", "-p", "x"],
     ] {
         place.aft(&arguments).fails(7, &["no aft store", "hint"]);
@@ -160,9 +168,14 @@ fn reading_writes_not_a_byte() {
     let place = Place::new();
     place.aft(&["put", "k", "v"]).ok();
     let before = common::read_tree(&place.store());
-    for arguments in
-        [vec!["get", "k"], vec!["ls"], vec!["log"], vec!["status"], vec!["export", "out", "-p", ""]]
-    {
+    for arguments in [
+        vec!["get", "k"],
+        vec!["ls"],
+        vec!["log"],
+        vec!["status"],
+        vec!["txn", ID],
+        vec!["export", "out", "-p", ""],
+    ] {
         place.aft(&arguments).ok();
     }
     assert_eq!(common::read_tree(&place.store()), before);

@@ -155,6 +155,32 @@ async fn an_event_makes_its_own_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_runs_after_a_receipt_and_under_a_callers_id() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let first = count(&node, "first").await.unwrap();
+    let id = node.new_txn_id();
+    let begins =
+        [Begin::new().request("second").after(&first.receipt), Begin::new().id(id).after(&first.receipt)];
+    for (begin, nth) in begins.into_iter().zip(2u8..) {
+        for outcome in [CommitOutcome::Fresh, CommitOutcome::Replayed] {
+            let run = other.run_with(begin.clone(), async |tx| {
+                let old = tx.get("counter").await?.map_or(0, |value| value[0]);
+                tx.put("counter", vec![old + 1])?;
+                Ok(vec![old + 1].into())
+            });
+            let run = run.await.unwrap();
+            assert_eq!((run.outcome, &run.result[..]), (outcome, &[nth][..]));
+        }
+    }
+    let dead = node.new_txn_id();
+    node.cancel(dead).await.unwrap();
+    let run = async |begin| other.run_with(begin, async |_| Ok("".into())).await.unwrap_err().kind();
+    assert_eq!(run(Begin::new().id(dead)).await, ErrorKind::Aborted);
+    assert_eq!(run(Begin::new()).await, ErrorKind::InvalidInput);
+}
+
+#[tokio::test(start_paused = true)]
 async fn impossible_requests_are_refused() {
     let world = World::new();
     let node = world.node().await;

@@ -28,7 +28,7 @@ use crate::txn_id::TxnId;
 #[derive(Debug, Clone, Default)]
 #[must_use = "pass it to Aft::begin_with"]
 pub struct Begin {
-    id: Option<TxnId>,
+    pub(crate) id: Option<TxnId>,
     pub(crate) request: Option<Bytes>,
     pub(crate) after: Vec<Receipt>,
     pub(crate) latest: bool,

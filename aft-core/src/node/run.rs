@@ -72,16 +72,28 @@ impl Aft {
         F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
     {
         // Not in the future: a borrowed key would keep it from being spawned.
-        let begin = Begin::new().request(key);
-        self.run_to_the_end(begin, work)
+        self.run_with(Begin::new().request(key), work)
     }
 
-    async fn run_to_the_end<F>(&self, begin: Begin, work: F) -> Result<Run, Error>
+    /// [`run`](Self::run) of a transaction that says how it begins: under a [request key](Begin::request) or a caller's
+    /// [id](Begin::id), after receipts, with the latest commits.
+    ///
+    /// Under an id a fresh request costs one create, and one get to see whether it was finished before; an id that was aborted, or that
+    /// is older than the transaction lifetime, cannot be run any more.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`ErrorKind::InvalidInput`] for a beginning with neither.
+    pub async fn run_with<F>(&self, begin: Begin, work: F) -> Result<Run, Error>
     where
         F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
     {
+        if begin.request.is_none() && begin.id.is_none() {
+            return Err(Error::invalid(
+                "a request is run under a request key or an id; this beginning has neither",
+            ));
+        }
         let node = self.node();
-        let mut failures = Failures::default();
+        let mut failures = Failures { one_id: begin.id.is_some(), ..Failures::default() };
         for wait in backoff(&node.rng, RUN_TRIES) {
             let error = match self.run_once(begin.clone(), &work).await {
                 Ok(commit) => {
@@ -122,6 +134,8 @@ struct Failures {
     /// A run whose commit may have happened: until that is settled, no other failure may be reported.
     unknown: Option<Error>,
     expired: u32,
+    /// Whether the request is one id, which an abort ends for ever, and not a key, which then leads to the next id.
+    one_id: bool,
 }
 
 impl Failures {
@@ -130,7 +144,8 @@ impl Failures {
         use ErrorKind::{Aborted, Conflict, Expired, OutcomeUnknown, Unavailable, VersionUnavailable};
         match error.kind() {
             // An earlier attempt may have left little time; a second run has all of it.
-            Expired => self.expired > 1,
+            Expired => self.expired > 1 || self.one_id,
+            Aborted if self.one_id => true,
             Aborted | Conflict | OutcomeUnknown | Unavailable | VersionUnavailable => false,
             _ => true,
         }

@@ -1,0 +1,120 @@
+//! As much of S3 as `aft` needs, in memory, and with troubles.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What is wrong with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Nothing,
+    /// Lists take this long.
+    SlowLists(Duration),
+    /// Every request for a decision is lost and answered with an error that tells nothing.
+    Decisions,
+}
+
+/// The date of every object: aborts and markers count whenever they were written.
+const DATE: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+const LISTED_DATE: &str = "2026-01-01T00:00:00.000Z";
+
+/// A bucket. It lives until the test ends.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub endpoint: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    trouble: Trouble,
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State { trouble: Trouble::Nothing, objects: BTreeMap::new() }));
+        let server = Self { endpoint, state };
+        let serving = server.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let server = serving.clone();
+                std::thread::spawn(move || server.serve(&socket.unwrap()));
+            }
+        });
+        server
+    }
+
+    pub fn suffer(&self, trouble: Trouble) {
+        self.state.lock().unwrap().trouble = trouble;
+    }
+
+    /// One request; a client that goes away is no error.
+    fn serve(&self, socket: &TcpStream) -> Option<()> {
+        let mut reader = BufReader::new(socket);
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let (method, rest) = line.split_once(' ')?;
+        let target = rest.split(' ').next()?.replace("%2F", "/").replace("%3D", "=");
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).ok()?;
+            let Some((name, value)) = header.trim().split_once(':') else { break };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let (status, answer) = self.answer(method, &target, body);
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {DATE}\r\nETag: \"x\"\r\nConnection: close\r\n\r\n",
+            answer.len()
+        );
+        let mut writer = socket;
+        writer.write_all(&[head.as_bytes(), &answer].concat()).ok()
+    }
+
+    fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+        let trouble = self.state.lock().unwrap().trouble;
+        if let (Trouble::SlowLists(wait), true) = (trouble, target.contains("list-type")) {
+            std::thread::sleep(wait);
+        }
+        if trouble == Trouble::Decisions && target.contains("/commits/") {
+            return (500, Vec::new());
+        }
+        let objects = &mut self.state.lock().unwrap().objects;
+        let path = target.trim_start_matches("/bucket/").to_owned();
+        if let Some((_, query)) = target.split_once('?') {
+            return (200, list(objects, query));
+        }
+        match (method, objects.get(&path)) {
+            ("PUT", Some(_)) => (412, b"<Error><Code>PreconditionFailed</Code></Error>".to_vec()),
+            ("PUT", None) => {
+                objects.insert(path, body);
+                (200, Vec::new())
+            }
+            (_, Some(object)) => (200, object.clone()),
+            (_, None) => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+        }
+    }
+}
+
+fn list(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> Vec<u8> {
+    let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
+    let found = objects.iter().filter(|(path, _)| path.starts_with(prefix));
+    let entries = found.map(|(path, object)| {
+        format!(
+            "<Contents><Key>{path}</Key><LastModified>{LISTED_DATE}</LastModified><ETag>\"x\"</ETag>\
+             <Size>{}</Size></Contents>",
+            object.len()
+        )
+    });
+    let entries: String = entries.collect();
+    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>").into_bytes()
+}

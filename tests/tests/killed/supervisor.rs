@@ -1,0 +1,179 @@
+//! Keeps eight workers at work, and kills them.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aft_core::{Clock, SystemClock};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::queue::{Counts, Job, Queue};
+use crate::request::{Done, Request};
+use crate::worker::{DONE, HALF, tokens};
+use crate::{NAME, PROCESSES, WORKER};
+
+/// SIGKILL.
+const KILLED: Option<i32> = Some(9);
+/// Between two kills, at random.
+const PAUSE_MS: std::ops::Range<u64> = 10..100;
+/// A run that takes longer than this hangs; ids expire before that, too.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Report {
+    pub counts: Counts,
+    requests: usize,
+    took: Duration,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { deliveries, kills, retries, replays } = self.counts;
+        let (requests, took) = (self.requests, self.took);
+        write!(
+            f,
+            "{requests} requests by {PROCESSES} processes: {deliveries} deliveries, {kills} kills, {retries} retries \
+             after a kill, {replays} replays, {:.1} s",
+            took.as_secs_f64()
+        )
+    }
+}
+
+/// The worker of a slot. It is gone when this is dropped.
+struct Process<'a> {
+    child: &'a Mutex<Option<Child>>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+/// Runs the requests; every request's answer.
+pub fn run(folder: &Path, requests: usize, seed: u64) -> Result<(Vec<(Request, Done)>, Report), String> {
+    std::fs::create_dir(tokens(folder)).unwrap();
+    let clock = SystemClock::new();
+    let began = clock.monotonic();
+    let queue = Queue::new(requests, seed);
+    let children: Vec<Mutex<Option<Child>>> = (0..PROCESSES).map(|_| Mutex::new(None)).collect();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let slots = children.iter().enumerate().map(|(slot, child)| {
+            let (queue, clock) = (&queue, &clock);
+            scope.spawn(move || {
+                serve(folder, slot, child, queue, clock).unwrap_or_else(|why| queue.fail(why));
+            })
+        });
+        let slots: Vec<_> = slots.collect();
+        let killer = scope.spawn(|| kill_at_random(&children, seed, &over));
+        while !slots.iter().all(|slot| slot.is_finished()) {
+            if clock.monotonic() - began > LIMIT {
+                queue.fail(format!("not done within {LIMIT:?}"));
+                children.iter().for_each(kill);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        over.store(true, Ordering::Relaxed);
+        killer.join().unwrap();
+    });
+    let (done, counts) = queue.finish()?;
+    Ok((done, Report { counts, requests, took: clock.monotonic() - began }))
+}
+
+/// Sends SIGKILL to the child, if there is one; it is waited for where it is served.
+fn kill(child: &Mutex<Option<Child>>) {
+    if let Some(child) = child.lock().unwrap().as_mut() {
+        child.kill().unwrap();
+    }
+}
+
+fn kill_at_random(children: &[Mutex<Option<Child>>], seed: u64, over: &AtomicBool) {
+    let mut rng = StdRng::seed_from_u64(!seed);
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(rng.random_range(PAUSE_MS)));
+        kill(&children[rng.random_range(0..children.len())]);
+    }
+}
+
+/// Serves one slot: a worker at a time, as many as it takes.
+fn serve(
+    folder: &Path,
+    slot: usize,
+    child: &Mutex<Option<Child>>,
+    queue: &Queue,
+    clock: &SystemClock,
+) -> Result<(), String> {
+    let now_ms = || clock.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    loop {
+        let mut process = Process::start(folder, slot, child);
+        loop {
+            let Some(job) = queue.take(slot, now_ms()) else { return process.end(queue) };
+            match process.ask(job) {
+                Some(answer) => queue.answered(slot, job, &answer)?,
+                None => {
+                    queue.give_back(job);
+                    break;
+                }
+            }
+        }
+        process.end(queue)?;
+    }
+}
+
+impl<'a> Process<'a> {
+    fn start(folder: &Path, slot: usize, place: &'a Mutex<Option<Child>>) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(WORKER, format!("{slot}|{}", folder.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        *place.lock().unwrap() = Some(child);
+        Self { child: place, stdin, stdout: BufReader::new(stdout) }
+    }
+
+    /// The worker's answer; `None` where it has died.
+    fn ask(&mut self, job: Job) -> Option<String> {
+        let Job { request, step, .. } = job;
+        writeln!(self.stdin, "{step} {} {}", request.n, request.issued_ms).ok()?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            self.stdout.read_line(&mut line).ok()?;
+            // What a kill cut short is no answer.
+            let answer = line.strip_suffix('\n')?;
+            if answer == HALF || answer.strip_prefix(DONE).is_some_and(|rest| rest.starts_with(' ')) {
+                return Some(answer.to_owned());
+            }
+        }
+    }
+
+    /// Lets the worker end; it must have ended well, or by a kill.
+    fn end(self, queue: &Queue) -> Result<(), String> {
+        // It ends at the end of its input; its harness says goodbye on stdout.
+        let Self { child, stdin, stdout: _stdout } = self;
+        drop(stdin);
+        // Not under the lock all the while: the killer must get at it.
+        let status = loop {
+            let mut child = child.lock().unwrap();
+            if let Some(status) = child.as_mut().unwrap().try_wait().unwrap() {
+                *child = None;
+                break status;
+            }
+            drop(child);
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        match status.signal() {
+            KILLED => queue.killed(),
+            _ if status.success() => {}
+            _ => return Err(format!("a worker ended with {status}")),
+        }
+        Ok(())
+    }
+}
