@@ -32,7 +32,7 @@ pub struct Suspended {
     pub receipts: BTreeMap<Version, Receipt>,
     /// What it has read: each key with its version, [`Version::ABSENT`] where it was absent.
     pub reads: BTreeMap<Bytes, Version>,
-    /// The ranges that it has scanned.
+    /// The ranges that it has scanned: sorted, and no two overlap or touch.
     pub ranges: Vec<KeyRange>,
     /// The least versions at which keys that it has not read may be read.
     pub floors: BTreeMap<Bytes, Version>,
@@ -70,7 +70,7 @@ struct WireToken<'a> {
     #[serde(borrow)]
     floors: Vec<WireVersion<'a>>,
     #[serde(borrow)]
-    ranges: Vec<(&'a serde_bytes::Bytes, Option<&'a serde_bytes::Bytes>)>,
+    ranges: Vec<WireRange<'a>>,
     #[serde(borrow)]
     record: WireRecord<'a>,
 }
@@ -81,6 +81,9 @@ struct WireReceipt {
     txn: [u8; 16],
     decided_by: Option<[u8; 16]>,
 }
+
+/// The first key of a range, and the first one after it.
+type WireRange<'a> = (&'a serde_bytes::Bytes, Option<&'a serde_bytes::Bytes>);
 
 #[derive(Serialize, Deserialize)]
 struct WireVersion<'a> {
@@ -174,10 +177,6 @@ impl Suspended {
             return Err(FormatError::Malformed("a receipt of nothing"));
         }
         let versions: Vec<_> = receipts.keys().copied().collect();
-        let ranges = wire.ranges.iter().map(|(start, end)| {
-            let slice = |key: &serde_bytes::Bytes| meta.slice_ref(key);
-            KeyRange::between(slice(start), end.map(slice))
-        });
         let mut writers = wire.writers.iter().map(|place| {
             let writer = usize::try_from(*place).ok().and_then(|place| wire.lineage.get(place));
             writer.copied().ok_or(FormatError::Malformed("a write of another line"))
@@ -210,7 +209,7 @@ impl Suspended {
             publish_before_ack: wire.publish_before_ack,
             reads: versioned(&wire.reads, &versions, &meta, true)?,
             floors: versioned(&wire.floors, &versions, &meta, false)?,
-            ranges: ranges.collect(),
+            ranges: ranges(&wire.ranges, &meta)?,
             writes,
             result,
             receipts,
@@ -225,9 +224,22 @@ impl<'a> WireVersion<'a> {
     }
 }
 
-fn wire_range(range: &KeyRange) -> (&serde_bytes::Bytes, Option<&serde_bytes::Bytes>) {
+fn wire_range(range: &KeyRange) -> WireRange<'_> {
     let (start, end) = range.ends();
     (serde_bytes::Bytes::new(start), end.map(|end| serde_bytes::Bytes::new(end)))
+}
+
+fn ranges(wire: &[WireRange<'_>], meta: &Bytes) -> Result<Vec<KeyRange>, FormatError> {
+    let slice = |key: &serde_bytes::Bytes| meta.slice_ref(key);
+    let mut ranges: Vec<KeyRange> = Vec::new();
+    for (start, end) in wire {
+        let range = KeyRange::between(slice(start), end.map(slice));
+        if range.is_empty() || ranges.last().is_some_and(|last| !last.precedes(&range)) {
+            return Err(MALFORMED_ORDER);
+        }
+        ranges.push(range);
+    }
+    Ok(ranges)
 }
 
 /// The value of a write where it is inline: the bytes of the token from `at` on, verified.

@@ -13,6 +13,7 @@ use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::{Aft, Node};
 use crate::planted::{Planted, planted};
+use crate::protocol::branches::restore_reads;
 use crate::receipt::Receipt;
 use crate::token::Token;
 use crate::version::Version;
@@ -124,23 +125,11 @@ impl Transaction {
         {
             self.pass_for(*attempt);
         }
-        {
-            let view = self.node.view.read();
-            for (key, version) in &state.reads {
-                let found = view.versions(key).iter().find(|found| found.version() == *version);
-                match found {
-                    None if !version.is_absent() && !planted(Planted::ForgetTokenReads) => {
-                        let message = "a version that this transaction has read is not to be had any more; run it again as a new transaction";
-                        return Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(self.id));
-                    }
-                    found => self.reads.record(key, found),
-                }
-            }
-        }
-        state.ranges.iter().for_each(|range| self.reads.record_range(range.clone()));
-        if !planted(Planted::ForgetTokenReads) {
-            state.floors.iter().for_each(|(key, floor)| self.reads.raise_floor(key, *floor));
-        }
+        self.reads = restore_reads(state, &self.node.view.read()).map_err(|cause| {
+            let message =
+                "a version that this transaction has read is not to be had any more; run it again as a new transaction";
+            Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
+        })?;
         for (key, SuspendedWrite { writer, value, inline }) in &state.writes {
             let write = Write { key: key.clone(), value: value.clone() };
             self.buffer.restore(write, *writer, inline.clone());

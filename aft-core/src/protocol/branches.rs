@@ -1,4 +1,4 @@
-//! Joining the branches of a transaction: tokens of one transaction that went to several functions side by side.
+//! The branches of a transaction, tokens of it that went to several functions side by side: joining them, and going on.
 //!
 //! The joined transaction has read what any branch read and written what any branch wrote. That is a transaction only if the
 //! reads together are an atomic read set (AFT, section 3.2) and no key was written by two branches.
@@ -8,7 +8,12 @@ use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 
-use crate::format::token::Suspended;
+use crate::format::record::Value;
+use crate::format::token::{Suspended, SuspendedWrite};
+use crate::planted::{Planted, planted};
+use crate::protocol::key_range;
+use crate::protocol::read_set::ReadSet;
+use crate::protocol::view::View;
 use crate::version::Version;
 
 /// Why branches are not one transaction.
@@ -69,14 +74,26 @@ pub fn join(a: Suspended, b: Suspended) -> Result<Suspended, Unjoinable> {
     }
     check_atomic(&reads, &floors, &a, &b)?;
     floors.retain(|key, _| !reads.contains_key(key));
+    lay_out(&mut writes);
     let mut joined = a;
-    joined.ranges.extend(b.ranges);
+    b.ranges.into_iter().for_each(|range| key_range::add(&mut joined.ranges, range));
     joined.receipts.extend(b.receipts);
     joined.lineage.extend(b.lineage);
     joined.age_ms = joined.age_ms.max(b.age_ms);
     joined.latest |= b.latest;
     joined.publish_before_ack |= b.publish_before_ack;
     Ok(Suspended { reads, writes, result, floors, ..joined })
+}
+
+/// Gives each inline value its place: they follow each other in the order of the keys.
+fn lay_out(writes: &mut BTreeMap<Bytes, SuspendedWrite>) {
+    let mut next = 0;
+    for write in writes.values_mut() {
+        if let Value::Inline { offset, len, .. } = &mut write.value {
+            *offset = next;
+            next += *len;
+        }
+    }
 }
 
 /// Which attempts came before which.
@@ -120,4 +137,29 @@ fn check_atomic(
         }
     }
     Ok(())
+}
+
+/// A version that was read is not in the view.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the version {0}, which the transaction has read, is not known here")]
+pub struct Lost(pub Version);
+
+/// What a suspended transaction has read, as the read set of one that goes on with this view.
+///
+/// # Errors
+/// [`Lost`], where the view lacks a version that was read.
+pub fn restore_reads(state: &Suspended, view: &View) -> Result<ReadSet, Lost> {
+    let mut reads = ReadSet::default();
+    for (key, version) in &state.reads {
+        let found = view.versions(key).iter().find(|found| found.version() == *version);
+        if found.is_none() && !version.is_absent() && !planted(Planted::ForgetTokenReads) {
+            return Err(Lost(*version));
+        }
+        reads.record(key, found);
+    }
+    state.ranges.iter().for_each(|range| reads.record_range(range.clone()));
+    if !planted(Planted::ForgetTokenReads) {
+        state.floors.iter().for_each(|(key, floor)| reads.raise_floor(key, *floor));
+    }
+    Ok(reads)
 }

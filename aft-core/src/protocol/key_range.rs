@@ -69,6 +69,11 @@ impl KeyRange {
         (Self { start: self.start, end: Some(boundary) }, rest)
     }
 
+    /// Whether it ends before `other` begins, and a key lies between them.
+    pub(crate) fn precedes(&self, other: &Self) -> bool {
+        self.end.as_ref().is_some_and(|end| *end < other.start)
+    }
+
     /// The bounds, for a sorted map; `None` where the range is empty.
     pub(crate) fn bounds(&self) -> Option<Bounds<'_>> {
         let end = self.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
@@ -87,6 +92,23 @@ impl KeyRange {
         };
         Some(Self { start: self.start.clone().min(other.start.clone()), end })
     }
+}
+
+/// Adds a range to a sorted list of which no two overlap or touch; it stays one.
+pub(crate) fn add(ranges: &mut Vec<KeyRange>, range: KeyRange) {
+    if range.is_empty() {
+        return;
+    }
+    let mut joined = range;
+    ranges.retain(|other| match joined.union(other) {
+        Some(union) => {
+            joined = union;
+            false
+        }
+        None => true,
+    });
+    let at = ranges.partition_point(|other| other.precedes(&joined));
+    ranges.insert(at, joined);
 }
 
 /// The bounds of a range in a sorted map.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::planted::{Planted, planted};
-use crate::protocol::key_range::KeyRange;
+use crate::protocol::key_range::{self, KeyRange};
 use crate::protocol::view::{Commit, Found};
 use crate::version::Version;
 
@@ -15,8 +15,8 @@ use crate::version::Version;
 pub struct ReadSet {
     /// What was read for each key; `None`: absent.
     reads: BTreeMap<Bytes, Option<Found>>,
-    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. No two overlap or
-    /// touch.
+    /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. Sorted; no two
+    /// overlap or touch.
     ranges: Vec<KeyRange>,
     /// The least version that each key may be read at, because a commit that was read also wrote it.
     floors: BTreeMap<Bytes, Version>,
@@ -94,18 +94,7 @@ impl ReadSet {
 
     /// Notes that every key of the range was read; those that were not recorded, as absent.
     pub fn record_range(&mut self, range: KeyRange) {
-        if range.is_empty() {
-            return;
-        }
-        let mut joined = range;
-        self.ranges.retain(|other| match joined.union(other) {
-            Some(union) => {
-                joined = union;
-                false
-            }
-            None => true,
-        });
-        self.ranges.push(joined);
+        key_range::add(&mut self.ranges, range);
     }
 
     fn scanned(&self, key: &[u8]) -> bool {
