@@ -5,6 +5,7 @@
 //! version 0. Every choice of the code is compared with the newest one that this sentence allows, found by trying all.
 
 mod anomalies;
+mod branches;
 mod exhaustive;
 mod interleaving;
 mod pruning;
