@@ -3,6 +3,7 @@
 mod damage;
 mod golden;
 mod round_trip;
+mod suspended;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -12,6 +13,7 @@ use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::name::ValueName;
 use crate::format::record::{CommitRecord, Guard, Part, StoredValue, Value, Write};
+use crate::format::request::Claim;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
 
@@ -137,6 +139,10 @@ fn feed() -> impl Strategy<Value = (Feed, Vec<Bytes>)> {
             (Feed { swept_through, entries }, payloads.concat())
         },
     )
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    (txn(), key()).prop_map(|(txn, key)| Claim { txn, key })
 }
 
 /// The feed without the bases that decoding filled in.

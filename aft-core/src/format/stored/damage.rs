@@ -4,10 +4,10 @@
 //! whatever length it claims, and grows it as elements really come; an element is at most some 60 times larger in memory
 //! than on the wire (an empty write: 2 bytes against about 100). The fuzz targets check that with a limit on each allocation.
 
+use super::suspended::suspended;
 use super::*;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::marker::Marker;
-use crate::format::request::Claim;
 use crate::format::token::Suspended;
 
 const KINDS: [Kind; 4] = [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token];
@@ -61,11 +61,13 @@ fn objects() -> impl Strategy<Value = (Kind, Bytes)> {
     prop_oneof![
         decision().prop_map(|(decision, payload)| (Kind::Decision, decision.encode(&payload).unwrap())),
         feed().prop_map(|(feed, payload)| (Kind::Feed, feed.encode(&payload).unwrap())),
+        claim().prop_map(|claim| (Kind::Request, claim.encode().unwrap())),
+        suspended().prop_map(|suspended| (Kind::Token, suspended.encode().unwrap())),
     ]
 }
 
 /// The meta of an object, and its payload.
-fn parts(object: &Bytes) -> (Bytes, Bytes) {
+pub(super) fn parts(object: &Bytes) -> (Bytes, Bytes) {
     let len = u32::from_le_bytes(object[8..12].try_into().unwrap()) as usize;
     (object.slice(HEADER_LEN..HEADER_LEN + len), object.slice(HEADER_LEN + len..))
 }
@@ -124,6 +126,19 @@ proptest! {
                 }
             }
             prop_assert_eq!(hit, 1);
+        }
+    }
+
+    /// What travels as a whole is checked as a whole: a flipped bit is found wherever it is.
+    #[test]
+    fn a_flipped_bit_of_a_claim_or_a_token(
+        claim in claim(), suspended in suspended(), at in any::<prop::sample::Index>(), bit in 0..8,
+    ) {
+        for (kind, object) in [(Kind::Request, claim.encode().unwrap()), (Kind::Token, suspended.encode().unwrap())] {
+            let at = at.index(object.len());
+            let mut damaged = object.to_vec();
+            damaged[at] ^= 1u8 << bit;
+            prop_assert!(decode(kind, &damaged.into()).is_err(), "byte {} of {:?}", at, kind);
         }
     }
 
@@ -195,6 +210,18 @@ fn huge_lengths_allocate_nothing() {
             let object = seal(Kind::Feed, &meta.concat(), &[]).unwrap();
             assert!(decode(Kind::Feed, &object).is_err(), "{meta:?}");
         }
+        let claim = [&[7; 16], &huge[..]].concat();
+        assert!(decode(Kind::Request, &seal(Kind::Request, &claim, &[]).unwrap()).is_err());
+        // Each field of a token in turn, the others empty, and then each field of its entries.
+        let fields = [0, 4, 5, 6, 7, 8, 9].map(|before| vec![0u8; before]);
+        let entries = [(7, [1].as_slice()), (8, &[1]), (9, &[1]), (9, &[1, 0, 1])];
+        let entries = entries.map(|(before, entry)| [&vec![0; before], entry].concat());
+        let of_record = [&[1u8][..], &[0, 1], &[0, 0], &[0, 0, 0], &[0, 0, 0, 1]];
+        let of_record = of_record.map(|field| [&[0; 10][..], &[7; 16], &[0], field].concat());
+        for before in fields.iter().chain(&entries).chain(&of_record) {
+            let object = seal(Kind::Token, &[before, &huge[..]].concat(), &[]).unwrap();
+            assert!(decode(Kind::Token, &object).is_err(), "{before:?}");
+        }
     }
 }
 
@@ -211,6 +238,9 @@ fn huge_inline_values_overflow_nothing() {
         let object = seal(Kind::Decision, &meta, &[]).unwrap();
         assert!(matches!(Decision::decode(&object), Err(FormatError::Malformed(_))));
     }
+    let token = [&[0; 4][..], &[1, 1, 2, 0, 0, 0, 0, 0, 0], &both].concat();
+    let object = seal(Kind::Token, &token, &[]).unwrap();
+    assert!(matches!(Suspended::decode(&object), Err(FormatError::Malformed(_))));
     let meta = [[0u8, 1, 0].as_slice(), &[7; 16], &[0], &one].concat();
     let object = seal(Kind::Feed, &meta, &[]).unwrap();
     assert_eq!(Feed::decode(&object), Err(FormatError::Malformed("a payload that is not its values")));
@@ -228,6 +258,25 @@ fn a_header_that_uses_what_is_reserved() {
         bytes[24..32].copy_from_slice(&sum.to_le_bytes());
         assert!(Decision::decode(&bytes.into()).is_err(), "byte {reserved} means nothing in this version");
     }
+}
+
+#[test]
+fn what_breaks_a_rule_of_a_claim() {
+    let claim = |key: &[u8]| Claim { txn: TxnId::from_bytes([7; 16]), key: Bytes::copy_from_slice(key) };
+    let good = claim(b"order").encode().unwrap();
+    let (meta, _) = parts(&good);
+    let bad = [
+        ("empty key", claim(b"").encode().unwrap()),
+        ("long key", claim(&[b'k'; crate::MAX_KEY_BYTES + 1]).encode().unwrap()),
+        ("a byte more", seal(Kind::Request, &[&meta[..], b"x"].concat(), &[]).unwrap()),
+        ("a payload", seal(Kind::Request, &meta, &[Bytes::from_static(b"x")]).unwrap()),
+        ("a longer id than the meta", seal(Kind::Request, &[7; 15], &[]).unwrap()),
+    ];
+    for (rule, object) in bad {
+        assert!(matches!(Claim::decode(&object), Err(FormatError::Malformed(_))), "{rule}");
+    }
+    let longest = claim(&[b'k'; crate::MAX_KEY_BYTES]);
+    assert_eq!(Claim::decode(&longest.encode().unwrap()), Ok(longest));
 }
 
 #[test]

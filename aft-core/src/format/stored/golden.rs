@@ -10,14 +10,21 @@ use std::path::PathBuf;
 use super::*;
 use crate::format::envelope::FORMAT_VERSION;
 use crate::format::marker::Marker;
+use crate::format::name::{ObjectName, Shards};
+use crate::format::request::request_hash;
+use crate::format::token::{Suspended, SuspendedWrite};
+use crate::protocol::key_range::KeyRange;
+use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 5] = [
+const SUMS: [(u16, &str, u64); 7] = [
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
     (1, "feed.bin", 0xa2fe_1641_a36c_03ad),
     (1, "marker.json", 0xf2dc_03a3_12c8_3691),
+    (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
+    (1, "token.bin", 0x2c7d_850d_d825_8010),
 ];
 
 fn path(version: u16, name: &str) -> PathBuf {
@@ -98,8 +105,41 @@ fn marker() -> Marker {
     Marker::new("0198f3f4-0000-7000-8000-000000000000".into(), crate::Config::default().shared())
 }
 
+fn a_claim() -> Claim {
+    Claim { txn: txn(8), key: Bytes::from("order-4711") }
+}
+
+/// A token with every optional field, every kind of value and every kind of read.
+fn a_token() -> Suspended {
+    let (Decision { verdict: Verdict::Commit(mut records), .. }, payload) = group() else { unreachable!() };
+    let (record, mut payload) = (records.swap_remove(0), payload.into_iter());
+    let suspend = |(writer, Write { key, value }): (u64, Write)| {
+        let inline = value.is_inline().then(|| payload.next().unwrap());
+        (key, SuspendedWrite { writer, value, inline })
+    };
+    let [alone, of_group] = [1, 2].map(|n| Version::new(clock(n.into()), txn(n)));
+    let read = |key, version| (Bytes::from_static(key), version);
+    Suspended {
+        store_id: "0198f3f4-0000-7000-8000-000000000000".to_owned(),
+        txn: txn(10),
+        age_ms: 1_500,
+        request_key: record.request_key,
+        latest: true,
+        publish_before_ack: true,
+        receipts: [Receipt::new(alone, alone.txn), Receipt::new(of_group, txn(9))]
+            .map(|receipt| (receipt.version, receipt))
+            .into(),
+        reads: [read(b"a", alone), read(b"big", of_group), read(b"nothing", Version::ABSENT)].into(),
+        ranges: vec![KeyRange::from(..b"\x01"), KeyRange::from(b"m"..b"n"), KeyRange::from(b"x"..)],
+        floors: [read(b"a/b", alone), read(b"small", of_group)].into(),
+        writes: [3, u64::MAX, 3, 3].into_iter().zip(record.writes).map(suspend).collect(),
+        result: record.result.map(|result| (u64::MAX, result)),
+        lineage: [3, 4, u64::MAX].into(),
+    }
+}
+
 /// What today's encoder makes.
-fn encoded() -> [(&'static str, Bytes); 5] {
+fn encoded() -> [(&'static str, Bytes); 7] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
@@ -109,6 +149,8 @@ fn encoded() -> [(&'static str, Bytes); 5] {
         ("decision-group.bin", decision(group())),
         ("feed.bin", feed.encode(&payload).unwrap()),
         ("marker.json", marker().encode()),
+        ("request.bin", a_claim().encode().unwrap()),
+        ("token.bin", a_token().encode().unwrap()),
     ]
 }
 
@@ -143,6 +185,8 @@ fn golden_files_are_read() {
     assert_eq!(&object[decoded.bases[1] as usize..], b"later");
     assert_eq!(without_bases(Feed::decode(&read("feed.bin")).unwrap()), a_feed().0);
     assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());
+    assert_eq!(Claim::decode(&read("request.bin")).unwrap(), a_claim());
+    assert_eq!(Suspended::decode(&read("token.bin")).unwrap(), a_token());
 }
 
 #[test]
@@ -151,4 +195,17 @@ fn golden_files_of_a_version_never_change() {
         .map(|(version, name, _)| (version, name, checksum(&std::fs::read(path(version, name)).unwrap())));
     assert_eq!(found, SUMS, "a golden file changed: raise the format version instead");
     assert!(SUMS.iter().any(|(version, ..)| *version == FORMAT_VERSION), "this version has no golden files");
+}
+
+#[test]
+fn where_a_request_key_leads_never_changes() {
+    // SHA-256 of "aft request key", a zero byte and the key.
+    let hash = "4a09667d9bb42c0ae46599ad9914a5691e73b9e0169658086790804b56654a05";
+    let name = ObjectName::Request(request_hash(b"order-4711"), 0x1a);
+    for (shards, digits) in [(16, 1), (256, 2), (4096, 3)] {
+        let path = format!("requests/{}/{hash}/0000001a", &hash[..digits]);
+        assert_eq!(name.path(Shards::new(shards).unwrap()), path);
+    }
+    let hashes = [&b""[..], b"\0", b"order-4711", b"order-4712", b"aft request key\0"].map(request_hash);
+    assert!(hashes.iter().enumerate().all(|(n, hash)| !hashes[n + 1..].contains(hash)));
 }

@@ -1,6 +1,8 @@
 //! What was encoded decodes, its values lie where it says, and nothing was copied.
 
+use super::suspended::suspended;
 use super::*;
+use crate::format::token::Suspended;
 use crate::protocol::view::{Commit, Home as ViewHome, Place};
 
 /// Each inline value, where the record says it lies in the object, and as it was handed in.
@@ -20,15 +22,20 @@ fn assert_values_lie_there(
     }
 }
 
-/// The keys, the request key and the result are slices of the object itself.
-fn assert_nothing_was_copied(object: &Bytes, record: &CommitRecord) {
+/// These are slices of the object itself.
+fn assert_inside<'a>(object: &Bytes, slices: impl Iterator<Item = &'a Bytes>) {
     let inside = object.as_ptr_range();
-    let keys =
-        record.writes.iter().map(|write| &write.key).chain(record.guards.iter().map(|guard| &guard.key));
-    for bytes in keys.chain(&record.request_key).chain(&record.result).filter(|bytes| !bytes.is_empty()) {
+    for bytes in slices.filter(|bytes| !bytes.is_empty()) {
         let slice = bytes.as_ptr_range();
         assert!(inside.start <= slice.start && slice.end <= inside.end, "{bytes:?} was copied");
     }
+}
+
+/// The keys, the request key and the result are slices of the object itself.
+fn assert_nothing_was_copied(object: &Bytes, record: &CommitRecord) {
+    let keys =
+        record.writes.iter().map(|write| &write.key).chain(record.guards.iter().map(|guard| &guard.key));
+    assert_inside(object, keys.chain(&record.request_key).chain(&record.result));
 }
 
 proptest! {
@@ -63,6 +70,25 @@ proptest! {
             }
         }
         prop_assert_eq!(payload.next(), None);
+    }
+
+    #[test]
+    fn claims(claim in claim()) {
+        let object = claim.encode().unwrap();
+        let decoded = Claim::decode(&object).unwrap();
+        prop_assert_eq!(&decoded, &claim);
+        prop_assert!(object.is_unique(), "a claim that is kept does not keep its object");
+    }
+
+    #[test]
+    fn tokens(suspended in suspended()) {
+        let object = suspended.encode().unwrap();
+        let decoded = Suspended::decode(&object).unwrap();
+        prop_assert_eq!(&decoded, &suspended);
+        prop_assert_eq!(decoded.encode().unwrap(), object.clone(), "one state, one token");
+        let keys = decoded.reads.keys().chain(decoded.floors.keys()).chain(decoded.writes.keys());
+        let values = decoded.writes.values().filter_map(|write| write.inline.as_ref());
+        assert_inside(&object, keys.chain(values).chain(&decoded.request_key));
     }
 
     /// A commit does not hold on to the object that it was read from: its keys are its own.
