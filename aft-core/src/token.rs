@@ -88,8 +88,7 @@ impl Token {
         let bytes = Bytes::copy_from_slice(&bytes.into());
         let state = Suspended::decode(&bytes).map_err(|cause| {
             if let FormatError::UnsupportedVersion(_) = cause {
-                let message = "the token is of another format version; use the aft that made it";
-                return Error::new(ErrorKind::Unsupported, message).with_source(cause);
+                return another_version().with_source(cause);
             }
             Error::invalid("these bytes are no token, or a damaged one; expected what Token::to_bytes gave")
                 .with_source(cause)
@@ -167,13 +166,177 @@ impl fmt::Debug for Token {
     }
 }
 
+fn another_version() -> Error {
+    Error::new(ErrorKind::Unsupported, "the token is of another format version; use the aft that made it")
+}
+
+/// Whether the text begins as [`PREFIX`] does, with another number.
+fn is_of_another_version(text: &str) -> bool {
+    let prefix = text.split_once('.').map(|(prefix, _)| prefix);
+    let number = prefix.and_then(|prefix| prefix.strip_prefix("aft")?.strip_suffix('t'));
+    number.is_some_and(|number| number.parse::<u16>().is_ok())
+}
+
 impl FromStr for Token {
     type Err = Error;
 
+    /// As [`from_bytes`](Self::from_bytes), for what a token prints.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = || Error::invalid("this text is no token; expected what Token prints");
-        let encoded = text.strip_prefix(PREFIX).ok_or_else(invalid)?;
+        let Some(encoded) = text.strip_prefix(PREFIX) else {
+            return Err(if is_of_another_version(text) { another_version() } else { invalid() });
+        };
         let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|cause| invalid().with_source(cause))?;
         Self::from_bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::format::envelope::checksum;
+    use crate::format::record::Value;
+    use crate::format::token::SuspendedWrite;
+    use crate::protocol::key_range::KeyRange;
+    use crate::receipt::Receipt;
+    use crate::version::{Timestamp, Version};
+
+    fn sample() -> Token {
+        let txn = TxnId::from_parts(77, &mut crate::rng::seeded(1));
+        let version = Version::new(Timestamp::from_ms(99), txn);
+        let inline = Bytes::from("booked");
+        let value = Value::Inline { offset: 0, len: inline.len() as u64, checksum: checksum(&inline) };
+        let write = SuspendedWrite { writer: 5, value, inline: Some(inline) };
+        Token::new(Suspended {
+            store_id: "store".to_owned(),
+            txn,
+            age_ms: 3,
+            request_key: Some(Bytes::from("order-4711")),
+            latest: false,
+            publish_before_ack: true,
+            receipts: [(version, Receipt::new(version, txn))].into(),
+            reads: [(Bytes::from("flight"), version), (Bytes::from("none"), Version::ABSENT)].into(),
+            ranges: vec![KeyRange::prefix("seat/")],
+            floors: [(Bytes::from("hotel"), version)].into(),
+            writes: [(Bytes::from("flight"), write)].into(),
+            result: Some((5, Bytes::from("done"))),
+            lineage: [5].into(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_token_is_its_bytes_and_its_text() {
+        let token = sample();
+        assert_eq!(Token::from_bytes(token.to_bytes()).unwrap(), token);
+        let text = token.to_string();
+        assert_eq!(text.parse::<Token>().unwrap(), token);
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{text}");
+        assert!(!format!("{token:?}").contains("booked"), "a log does not show what is written");
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_refused() {
+        let bytes = sample().to_bytes();
+        for len in 0..bytes.len() {
+            let error = Token::from_bytes(bytes.slice(..len)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "cut at {len}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let error = Token::from_bytes(damaged).unwrap_err();
+            let of_version = (4..6).contains(&(bit / 8));
+            let kind = if of_version { ErrorKind::Unsupported } else { ErrorKind::InvalidInput };
+            assert_eq!(error.kind(), kind, "bit {bit}");
+            assert!(error.source().is_some_and(|cause| cause.is::<FormatError>()));
+        }
+    }
+
+    #[test]
+    fn every_cut_and_every_other_letter_of_the_text_is_refused() {
+        let text = sample().to_string();
+        for at in 0..text.len() {
+            assert_eq!(
+                text[..at].parse::<Token>().unwrap_err().kind(),
+                ErrorKind::InvalidInput,
+                "cut at {at}"
+            );
+            for other in ["A", "b", "7", "_", "+", "=", ".", " ", "é"] {
+                let damaged = [&text[..at], other, &text[at + 1..]].concat();
+                assert!(damaged == text || damaged.parse::<Token>().is_err(), "{damaged}");
+            }
+        }
+        for more in ["A", "=", "==", "\n"] {
+            assert!(format!("{text}{more}").parse::<Token>().is_err(), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_invalid_and_another_version_is_unsupported() {
+        let token = sample();
+        let encoded = &token.to_string()[PREFIX.len()..];
+        let receipt = Receipt::new(Version::new(Timestamp::from_ms(99), token.txn_id()), token.txn_id());
+        for text in [
+            "",
+            "aft1t",
+            PREFIX,
+            encoded,
+            &receipt.to_string(),
+            "aftt.",
+            "aft+2x.",
+            "bft1t.",
+            " aft1t.",
+            "aft-2t.",
+        ] {
+            let kind = text.parse::<Token>().unwrap_err().kind();
+            assert_eq!(kind, ErrorKind::InvalidInput, "{text:?}");
+        }
+        for prefix in ["AFT1T.", "aft1.", "aft1t:"] {
+            let kind = format!("{prefix}{encoded}").parse::<Token>().unwrap_err().kind();
+            assert_eq!(kind, ErrorKind::InvalidInput, "{prefix:?}");
+        }
+        let later = format!("aft2t.{encoded}").parse::<Token>().unwrap_err();
+        let mut bytes = token.to_bytes().to_vec();
+        bytes[4] = 2;
+        let inside = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&bytes)).parse::<Token>().unwrap_err();
+        for error in [later, inside, Token::from_bytes(bytes).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        }
+    }
+
+    #[test]
+    fn joins_name_what_is_wrong() {
+        let token = sample();
+        assert_eq!(Token::join([]).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(Token::join([token.clone(), token.clone(), token.clone()]).unwrap(), token);
+        let with = |change: fn(&mut Suspended)| {
+            let mut state = token.state.clone();
+            change(&mut state);
+            Token::join([token.clone(), Token::new(state).unwrap()]).unwrap_err()
+        };
+        let foreign = with(|state| state.store_id = "another".to_owned());
+        assert_eq!(foreign.kind(), ErrorKind::InvalidInput);
+        let conflicts = [
+            with(|state| state.reads.extend([(Bytes::from("flight"), Version::ABSENT)])),
+            with(|state| {
+                state.lineage = [6].into();
+                state.result = None;
+                state.writes.values_mut().for_each(|write| write.writer = 6);
+            }),
+            with(|state| {
+                state.lineage = [6].into();
+                state.writes.clear();
+                state.result = Some((6, Bytes::new()));
+            }),
+        ];
+        let found = conflicts.map(|error| {
+            assert_eq!((error.kind(), error.txn_id()), (ErrorKind::Conflict, Some(token.txn_id())));
+            error.source().and_then(|cause| cause.downcast_ref::<Unjoinable>().cloned()).unwrap()
+        });
+        let flight = || Bytes::from("flight");
+        assert_eq!(found, [Unjoinable::Reads(flight()), Unjoinable::Writes(flight()), Unjoinable::Results]);
     }
 }
