@@ -11,7 +11,8 @@ use crate::format::feed::{Entry, Feed, Home};
 use crate::format::marker::Marker;
 use crate::format::name::{FeedName, ObjectName, Shards};
 use crate::format::record::{CommitRecord, Value};
-use crate::{Receipt, TxnId};
+use crate::format::request::{Claim, request_hash};
+use crate::{Receipt, Token, TxnId};
 
 /// The bytes as they are, and as the meta of a valid envelope: the first byte says how long the payload is.
 fn objects(kind: Kind, data: &[u8]) -> Vec<Bytes> {
@@ -80,7 +81,35 @@ pub fn decode_marker(data: &[u8]) {
     }
 }
 
-/// Parses object names, receipts and ids.
+/// Decodes a claim.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_claim(data: &[u8]) {
+    for object in objects(Kind::Request, data) {
+        let Ok(claim) = Claim::decode(&object) else { continue };
+        let again = claim.encode().expect("it was decoded");
+        assert_eq!(Claim::decode(&again).expect("it was encoded"), claim);
+        let name = ObjectName::Request(request_hash(&claim.key), 0);
+        let shards = Shards::new(16).expect("a count of shards");
+        assert_eq!(ObjectName::parse(&name.path(shards), shards), Some(name));
+    }
+}
+
+/// Decodes a token, as bytes and as text, and joins it with itself.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_token(data: &[u8]) {
+    for object in objects(Kind::Token, data) {
+        let Ok(token) = Token::from_bytes(object) else { continue };
+        let again = Token::new(token.state.clone()).expect("it was decoded");
+        assert_eq!(Token::from_bytes(again.to_bytes()).expect("it was encoded"), again);
+        assert_eq!(again.to_string().parse::<Token>().expect("it was printed"), again);
+        assert_eq!(again.state, token.state);
+        if let Ok(joined) = Token::join([token.clone(), token]) {
+            assert_eq!(Token::from_bytes(joined.to_bytes()).expect("it was encoded"), joined);
+        }
+    }
+}
+
+/// Parses object names, receipts, ids and tokens.
 #[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
 pub fn parse_text(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -94,6 +123,9 @@ pub fn parse_text(data: &[u8]) {
     }
     if let Ok(receipt) = text.parse::<Receipt>() {
         assert_eq!(receipt.to_string().parse::<Receipt>().expect("it was printed"), receipt);
+    }
+    if let Ok(token) = text.parse::<Token>() {
+        assert_eq!(token.to_string(), text);
     }
     if let Ok(txn) = text.parse::<TxnId>() {
         assert_eq!(txn.to_string().parse::<TxnId>().expect("it was printed"), txn);
