@@ -24,7 +24,7 @@ use crate::txn_id::TxnId;
 /// **Size.** About 120 bytes; for each key read its length and 2 to 4 bytes, for each commit read from 26 bytes and the keys that it wrote
 /// beside, and for each key written its length, its value and about 12 bytes. Values over
 /// [`Config::inline_value_bytes`](crate::Config::inline_value_bytes), and the largest of the others where they come to more than 64 KiB together, are in the
-/// store and not in the token. The text is a third longer.
+/// store and not in the token; a joined token has the values of all its branches inside. The text is a third longer.
 ///
 /// # Examples
 ///
