@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants one bug at a time into the protocol and demands that the tests find it.
+# Plants one bug at a time into the protocol and the formats, and demands that the tests find it.
 #   tests/mutants.sh [word]      only the mutants whose name has the word
 # Exit code 0 where every mutant was caught. Works on a copy; docs/testing.md has the table.
 set -u
@@ -29,13 +29,13 @@ scan: a page of no keys|choose.rs|s/limit\.max\(1\)/limit/
 scan: a floor under an unknown key is passed over|choose.rs|s/if let Some\(floor\) = reads\.unread_floor/if let (Some(floor), false) = (reads.unread_floor/; s/unread_floor\(&covered\) \{/unread_floor(&covered), true) {/
 read set: absent reads are forgotten|read_set.rs|s/self\.reads\.insert\(key\.clone\(\), found\.cloned\(\)\);/if found.is_some() { self.reads.insert(key.clone(), found.cloned()); }/
 read set: floors are not raised|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| !self\.commits/if true || !self.commits/
-read set: a floor is lowered again|read_set.rs|s/\*floor = \(\*floor\)\.max\(commit\.version\)/*floor = commit.version/
+read set: a floor is lowered again|read_set.rs|s/\*floor = \(\*floor\)\.max\(at_least\)/*floor = at_least/
 read set: the single-write shortcut for all|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| self\.commits/if !commit.writes.is_empty() || self.commits/
 read set: the shortcut skips absent reads|read_set.rs|s/read\.as_ref\(\)\.map_or\(Version::ABSENT, Found::version\) < commit\.version && wrote/read.as_ref().is_some_and(|read| read.version() < commit.version) && wrote/
 read set: a commit that was read is refused|read_set.rs|s{ \|\| self\.commits\.contains\(&commit\.version\)}{}; s{read < commit\.version\)}{read <= commit.version)}
 read set: admits forgets the ranges|read_set.rs|s/if self\.ranges\.is_empty\(\) && self\.reads/if self.reads/
-read set: an older range is dropped|read_set.rs|s/None => true,/None => false,/
-read set: ranges are not joined|read_set.rs|s/                joined = union;\n/                drop(union);\n/
+read set: an older range is dropped|key_range.rs|s/None => true,/None => false,/
+read set: ranges are not joined|key_range.rs|s/            joined = union;\n/            drop(union);\n/
 read set: the greatest version ignores tombstones|read_set.rs|s/flatten\(\)\.map\(Found::version\)\.max/flatten().filter(|found| !found.is_tombstone()).map(Found::version).max/
 view: versions in the order of arrival|view.rs|s/versions\.insert\(at, Found/let _ = at;\n            versions.push(Found/
 view: a record that comes twice counts twice|view.rs|s/if self\.commits\.contains_key\(&commit\.version\) \{/if false {/
@@ -51,6 +51,42 @@ in time: a refresh forgets late visibility|timeliness.rs|s/self\.visibility_ms \
 in time: a refresh forgets publication|timeliness.rs|s/self\.visibility_ms \+ self\.publish_ms \+ ROUNDING_MS/self.visibility_ms + ROUNDING_MS/
 in time: a sweep forgets the deadline|timeliness.rs|s/self\.visibility_ms \+ self\.deadline_ms \+ self\.lifetime_ms \+ self\.skew_ms/self.visibility_ms + self.lifetime_ms + self.skew_ms/
 in time: an id is forgotten early|timeliness.rs|s/self\.lifetime_ms \+ self\.deadline_ms \+ self\.visibility_ms/self.lifetime_ms + self.visibility_ms/
+range: ranges in the order of arrival|key_range.rs|s/ranges\.insert\(at, joined\)/let _ = at;\n    ranges.push(joined)/
+join: a key may be read at two versions|branches.rs|s/!= \*version \{/!= *version && false {/
+join: a read below a floor|branches.rs|s/is_some_and\(\|read\| read < floor\)/is_some_and(|read| read < floor && false)/
+join: a read at a floor is refused|branches.rs|s/is_some_and\(\|read\| read < floor\)/is_some_and(|read| read <= floor)/
+join: the lower floor counts|branches.rs|s/\(\*merged\)\.max\(\*floor\)/(*merged).min(*floor)/
+join: floors under what was read stay|branches.rs|s/floors\.retain\([^\n]*\n//
+join: the ranges of one branch alone are checked|branches.rs|s/for branch in \[a, b\]/for branch in [a, a]/
+join: a range admits what the other branch read|branches.rs|s/seen\.chain\(/seen.take(0).chain(/
+join: a range admits what the other branch must read|branches.rs|s/seen\.chain\(floors\.keys\(\)\)/seen.chain(floors.keys().take(0))/
+join: what both found absent is refused|branches.rs|s/filter\(\|\(_, version\)\| !version\.is_absent\(\)\)/filter(|_| true)/
+join: both may write a key|branches.rs|s/contains\(&in_b\)\.then_some\(in_a\)/contains(&in_b).then_some(in_a).or(Some(in_a))/
+join: what was inherited wins|branches.rs|s/Some\(in_b\)\n/Some(in_a)\n/
+join: a write of the second branch is dropped|branches.rs|s/\? == theirs\.writer/? == theirs.writer && false/
+join: the older result wins|branches.rs|s/if newer == ours\.0/if newer != ours.0/
+join: ranges pile up|branches.rs|s/key_range::add\(&mut joined\.ranges, range\)/joined.ranges.push(range)/
+join: inline values keep their places|branches.rs|s/    lay_out\(&mut writes\);\n//
+join: receipts are lost|branches.rs|s/    joined\.receipts\.extend\(b\.receipts\);\n//
+join: attempts are lost|branches.rs|s/    joined\.lineage\.extend\(b\.lineage\);\n//
+join: the younger age counts|branches.rs|s/age_ms\.max\(b\.age_ms\)/age_ms.min(b.age_ms)/
+join: a foreign request|branches.rs|s/\(&a\.store_id, a\.txn, &a\.request_key\) != \(&b\.store_id, b\.txn, &b\.request_key\)/(&a.store_id, a.txn) != (&b.store_id, b.txn)/
+resume: ranges are forgotten|branches.rs|s/    state\.ranges\.iter\(\)\.for_each\([^\n]*\n//
+resume: a version that is not there was absent|branches.rs|s/return Err\(Lost\(\*version\)\)/let _ = Lost(*version)/
+resume: writes are this attempt's own|write_buffer.rs|s/Pending \{ content, writer \}\);/Pending { content, writer: self.attempt }\);/
+token: a damaged value is taken|../format/token.rs|s/if checksum\(&inline\) != \*expected/if false && checksum(&inline) != *expected/
+token: an entry may come twice|../format/token.rs|s/\*last >= key/*last > key/
+token: ranges may touch|../format/token.rs|s/\|last\| !last\.precedes\(&range\)/|last| last.precedes(&range) && false/
+token: a floor may be absent|../format/token.rs|s/ \|\| \(entry\.version == 0 && !absent\)//
+token: more payload than values|../format/token.rs|s/if at != bytes\.len\(\) \|\| writers/if writers/
+token: more writers than writes|../format/token.rs|s/ \|\| writers\.next\(\)\.is_some\(\)//
+token: a commit passes for open|../format/token.rs|s/record\.clock != Timestamp::default\(\) \|\| //
+token: one byte too long a key|../format/token.rs|s/entry\.key\.len\(\) > MAX_KEY_BYTES/entry.key.len() > MAX_KEY_BYTES + 1/
+token: the group of a commit is forgotten|../format/token.rs|s/receipt\.decided_by\.map_or\(txn, TxnId::from_bytes\)/txn/
+claim: more than one|../format/request.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/payload_start != object.len()/
+claim: a payload|../format/request.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/!rest.is_empty()/
+claim: an empty key|../format/request.rs|s/wire\.key\.is_empty\(\) \|\| //
+claim: the hash of the key alone|../format/request.rs|s/    hash\.update\(b"aft request key\\0"\);\n//
 END
 }
 
@@ -63,10 +99,10 @@ while IFS= read -r line; do
         echo "STALE     $name"; failed=1
     elif ! out=$(cargo test -q -p aft-core --lib --no-run 2>&1); then
         echo "NO BUILD  $name"; grep -m3 '^error' -A4 <<<"$out"; failed=1
-    elif out=$(timeout 300 cargo test -q -p aft-core --lib protocol 2>&1); then
+    elif out=$(timeout 300 cargo test -q -p aft-core --lib -- protocol:: format:: 2>&1); then
         echo "SURVIVED  $name"; failed=1
     else
-        found=$(grep -o '^    protocol::.*' <<<"$out" | sort -u | sed 's/.*protocol:://')
+        found=$(grep -oE '^    (protocol|format)::.*' <<<"$out" | sort -u | sed 's/^ *//; s/^protocol:://')
         [[ $found ]] || failed=1
         echo "caught    $name: $(wc -l <<<"$found"), ${found%%$'\n'*}"
     fi
