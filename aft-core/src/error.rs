@@ -33,7 +33,8 @@ pub enum ErrorKind {
     NoStore,
     /// The store refuses these credentials.
     Denied,
-    /// Another transaction committed first. Run the transaction again.
+    /// Another transaction committed first, or the branches of one cannot be joined ([`Token::join`](crate::Token::join)). Nothing was
+    /// committed. Run it, or them, again.
     Conflict,
     /// The commit happened, but was not published within its bound; [`Error::receipt`] has its receipt. Do not run it
     /// again; pass the receipt on, or call [`Aft::publish`](crate::Aft::publish).

@@ -40,17 +40,32 @@
 //! `file:///folder`, and any other implementation of [`Storage`] does as well. A node needs a Tokio runtime with
 //! timers, also for [`Transaction::put`], which starts uploads.
 //!
+//! # Exactly once, across functions
+//!
+//! Functions are retried, events are delivered twice, and a workflow has several steps on several machines.
+//!
+//! - **The event has an id and a time**: [`TxnId::for_request`] makes the same transaction id from it everywhere; pass it to
+//!   [`Begin::id`]. Nothing is asked of the store.
+//! - **The event has a key** (an order number): [`Aft::run`] runs its transaction exactly once and returns the stored result, also to
+//!   whoever comes later. [`Begin::request`] and [`Transaction::replay`] are the parts it is made of. One more create.
+//! - **The transaction has several steps**: [`Transaction::suspend`] makes a [`Token`], which goes to the next function in its payload;
+//!   [`Aft::resume`] goes on with it on any node, and a retried function resumes the same token again. Steps that run side by
+//!   side each resume the same token, and [`Token::join`] makes one of those they return.
+//! - **A process died**, and nobody knows how far it came: [`Aft::outcome`] tells, [`Aft::cancel`] decides.
+//!
 //! # What it guarantees
 //!
 //! - **No dirty reads**: only committed transactions are read.
 //! - **No fractured reads** (AFT, section 3.2): whoever read what a commit wrote reads, of everything else that the
 //!   commit wrote, that or something newer. An absent key counts as read, and so does every key of a scanned range.
 //! - **Read your writes** and **repeatable reads**, deletes included (AFT, section 3.5).
-//! - **Exactly once** (AFT, section 3.1): one transaction id commits at most once, whichever processes retry or race
-//!   it, and a retry gets the outcome and the stored result of the attempt that won.
+//! - **Exactly once** (AFT, section 3.1): one transaction id, and one request key, commits at most once, whichever processes
+//!   retry or race it, and a retry gets the outcome and the stored result of the attempt that won.
 //! - **Durable when acknowledged**: a commit survives every process, and becomes visible everywhere without the one that
 //!   made it (AFT, section 4.2).
 //! - **Causal versions**: a commit's version exceeds every version that it read, whatever the clocks say.
+//!
+//! All of this holds for a transaction that travels as for one that stays.
 //!
 //! It does not guarantee serializability (two transactions that read the same state may both commit: write skew and
 //! lost updates are possible), nor that other nodes see a commit at once. They see it within
@@ -81,10 +96,12 @@
 //! | what | limit |
 //! |---|---|
 //! | key | 1 to [`MAX_KEY_BYTES`] bytes |
+//! | request key | 1 to 4096 bytes |
 //! | value | [`Config::max_value_bytes`], 256 MiB unless set otherwise |
 //! | keys of one transaction | what fits one record of [`Config::max_record_bytes`]: some tens of thousands |
 //! | bytes of one transaction | [`Config::max_transaction_bytes`], held in memory until it ends |
 //! | stored result | [`MAX_RESULT_BYTES`] |
+//! | values in a token | 64 KiB together; the others are in the store |
 //! | age of a transaction | [`Config::transaction_lifetime`], 15 minutes unless set otherwise |
 //! | clocks of the nodes | within [`Config::max_clock_skew`] of the store's; a node beyond it refuses to commit |
 //!
