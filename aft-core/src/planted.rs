@@ -57,6 +57,8 @@ pub enum Planted {
     AdoptDeadClaim,
     /// A run reports a failure although an earlier try of its may yet commit.
     BelieveFailure,
+    /// An id is taken for forgotten by what time it was when the answer of its register came.
+    ForgottenByLaterTime,
     /// Values are uploaded under an id that the claim may yet replace.
     UploadBeforeClaim,
     /// A resumed transaction passes for the attempt that was suspended.
@@ -95,7 +97,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 37] = [
+        pub const ALL: [Self; 38] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -121,6 +123,7 @@ mod active {
             Self::TakeOverUnfenced,
             Self::AdoptDeadClaim,
             Self::BelieveFailure,
+            Self::ForgottenByLaterTime,
             Self::UploadBeforeClaim,
             Self::ResumeSameAttempt,
             Self::ForgetTokenReads,

@@ -60,6 +60,8 @@ pub enum Fault {
     After(ErrorKind),
     /// The request waits for [`Gate::release`](crate::Gate::release) and is then served.
     Delay,
+    /// The request is served at once, and its answer waits for [`Gate::release`](crate::Gate::release).
+    Late,
     /// `Unknown` at once; the effect happens when [`Gate::release`](crate::Gate::release) is called. A read, which has
     /// no effect, is `Unavailable` instead.
     Ghost,

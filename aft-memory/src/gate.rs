@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// A hold on the request that a scripted [`Fault`](crate::Fault) strikes; clones are the same gate.
 ///
-/// For faults other than `Delay` and `Ghost` it only tells whether the fault has struck.
+/// For faults other than `Delay`, `Late` and `Ghost` it only tells whether the fault has struck.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Inner>);
 

@@ -68,7 +68,7 @@ impl RecordingStorage {
     /// Lets `fault` strike the `nth` request from now on (1 is the next) of this `operation` whose path begins with
     /// `prefix`. It strikes once. Of several rules that are due, the first one set strikes; the others count on.
     ///
-    /// The [`Gate`] holds the request for `Delay` and `Ghost`, and tells for all whether the fault has struck.
+    /// The [`Gate`] holds the request for `Delay`, `Late` and `Ghost`, and tells for all whether the fault has struck.
     pub fn fail(&self, operation: Operation, prefix: &str, nth: u64, fault: Fault) -> Gate {
         let gate = Gate::new();
         let passes = nth.saturating_sub(1);
@@ -172,6 +172,11 @@ impl RecordingStorage {
                 gate.wait_for_release().await;
                 serve.await
             }
+            Some((Fault::Late, gate)) => {
+                let answer = serve.await;
+                gate.wait_for_release().await;
+                answer
+            }
             Some((Fault::Ghost, _)) => Err(ErrorKind::Unavailable.at(path)),
             Some((Fault::Corrupt(corruption), _)) => serve.await.map(|answer| damage(answer, corruption)),
         }
@@ -191,6 +196,11 @@ impl RecordingStorage {
                 gate.wait_for_release().await;
                 effect.apply(&*self.inner).await
             }
+            Some((Fault::Late, gate)) => {
+                let answer = effect.apply(&*self.inner).await;
+                gate.wait_for_release().await;
+                answer
+            }
             Some((Fault::Ghost, gate)) => {
                 gate.haunt(Arc::clone(&self.inner), effect).await;
                 Err(ErrorKind::Unknown.at(path))
@@ -204,7 +214,7 @@ impl RecordingStorage {
         fault: Option<(Fault, Gate)>,
     ) -> (Option<StorageError>, Option<StorageError>) {
         match fault {
-            None | Some((Fault::Corrupt(_), _)) => (None, None),
+            None | Some((Fault::Corrupt(_) | Fault::Late, _)) => (None, None),
             Some((Fault::Before(kind), _)) => (Some(kind.at(prefix)), None),
             Some((Fault::After(kind), _)) => (None, Some(kind.at(prefix))),
             Some((Fault::Ghost, _)) => (Some(ErrorKind::Unavailable.at(prefix)), None),
@@ -256,12 +266,17 @@ impl Storage for RecordingStorage {
         let (entry, fault) = self.begin(Operation::List, prefix, 0, 0);
         let (prefix, start_after) = (prefix.to_owned(), start_after.map(str::to_owned));
         let objects = async move {
+            if let Some((Fault::Late, gate)) = &fault {
+                let listed: Vec<_> = self.inner.list(&prefix, start_after.as_deref()).collect().await;
+                gate.wait_for_release().await;
+                return stream::iter(listed).boxed();
+            }
             let (before, after) = Self::list_faults(&prefix, fault).await;
             let objects = match before {
                 Some(error) => stream::once(async { Err(error) }).boxed(),
                 None => self.inner.list(&prefix, start_after.as_deref()),
             };
-            objects.chain(stream::iter(after.map(Err)))
+            objects.chain(stream::iter(after.map(Err))).boxed()
         };
         stream::once(objects)
             .flatten()

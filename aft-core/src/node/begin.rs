@@ -52,7 +52,7 @@ impl Begin {
     /// claim goes on under that id, or begins anew where that one can never commit. [`Aft::run`](crate::Aft::run) does
     /// all that a request needs; [`Transaction::replay`](crate::Transaction::replay) tells whether it was finished before.
     ///
-    /// A key is remembered for [`Config::outcome_retention`](crate::Config::outcome_retention) after its commit.
+    /// A key is remembered for [`Config::outcome_retention`](crate::Config::outcome_retention) after its commit, at least.
     pub fn request(self, key: impl AsRef<[u8]>) -> Self {
         Self { request: Some(Bytes::copy_from_slice(key.as_ref())), ..self }
     }

@@ -235,7 +235,7 @@ impl Transaction {
                 self.replayed(own).await
             }
             Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
-            Looked::Empty => {
+            Looked::Empty | Looked::Forgotten => {
                 let message = "what was decided is not recorded any more; ask Aft::outcome with this id";
                 Err(Error::new(ErrorKind::OutcomeUnknown, message).with_txn(self.id))
             }

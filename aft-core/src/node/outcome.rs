@@ -7,6 +7,8 @@ use crate::format::decision::{Decision, Verdict};
 use crate::node::Node;
 use crate::node::register::{Decided, Looked, Proposal};
 use crate::node::store::Store;
+use crate::planted::{Planted, planted};
+use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
@@ -31,11 +33,13 @@ pub enum Outcome {
 impl Node {
     /// Reads what became of a transaction: one get.
     pub(crate) async fn outcome(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        let known = self.store_time();
         let looked = self.look(store, id).await?;
-        Ok(self.outcome_of(id, looked))
+        Ok(self.outcome_of(id, looked, known))
     }
 
-    pub(crate) fn outcome_of(&self, id: TxnId, looked: Looked) -> Outcome {
+    /// `known`: the store's time before the register was asked. What lands while the answer is on its way may still be in time.
+    pub(crate) fn outcome_of(&self, id: TxnId, looked: Looked, known: Option<StoreTime>) -> Outcome {
         match looked {
             Looked::Committed { commits, .. } => {
                 let own = commits.into_iter().find(|it| it.commit.version.txn == id);
@@ -45,7 +49,8 @@ impl Node {
                 })
             }
             Looked::Dead { .. } => Outcome::Aborted,
-            Looked::Empty if self.is_forgotten(id) => Outcome::Forgotten,
+            Looked::Forgotten => Outcome::Forgotten,
+            Looked::Empty if self.is_forgotten(id, known) => Outcome::Forgotten,
             Looked::Empty => Outcome::Undecided,
         }
     }
@@ -53,19 +58,25 @@ impl Node {
     /// Decides that a transaction aborts, unless it is decided or forgotten already.
     pub(crate) async fn cancel(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
         self.check_writable()?;
+        let known = self.store_time();
         let outcome = self.outcome(store, id).await?;
         if outcome != Outcome::Undecided {
             return Ok(outcome);
         }
-        let looked = self.fence(store, id).await?;
-        Ok(self.outcome_of(id, looked))
+        let looked = self.fence(store, id, known).await?;
+        Ok(self.outcome_of(id, looked, known))
     }
 
     /// Makes the abort decision of an id that was found undecided, or learns the decision that came first. Nothing is written for a
-    /// forgotten id: it can never commit, and whether it once did is not known any more.
-    pub(crate) async fn fence(&self, store: &Store, id: TxnId) -> Result<Looked, Error> {
-        if self.is_forgotten(id) {
-            return Ok(Looked::Empty);
+    /// forgotten id: it can never commit, and whether it once did is not known any more. `known`: the store's time before the register was asked.
+    pub(crate) async fn fence(
+        &self,
+        store: &Store,
+        id: TxnId,
+        known: Option<StoreTime>,
+    ) -> Result<Looked, Error> {
+        if self.is_forgotten(id, known) {
+            return Ok(Looked::Forgotten);
         }
         let attempt = self.rng.next();
         let decision = Decision { id, attempt, verdict: Verdict::Abort };
@@ -79,8 +90,13 @@ impl Node {
         }
     }
 
-    fn is_forgotten(&self, id: TxnId) -> bool {
-        let newest = self.time.lock().newest;
-        newest.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now))
+    /// The store's clock is at least there.
+    pub(crate) fn store_time(&self) -> Option<StoreTime> {
+        self.time.lock().newest
+    }
+
+    fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {
+        let known = if planted(Planted::ForgottenByLaterTime) { self.store_time() } else { known };
+        known.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now))
     }
 }

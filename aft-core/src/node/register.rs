@@ -27,6 +27,8 @@ use crate::version::Version;
 pub(crate) enum Looked {
     /// Nothing yet, or nothing any more.
     Empty,
+    /// An abort that was dated when the id was forgotten already: it says no more than that.
+    Forgotten,
     /// An abort, or a commit that is void.
     Dead { attempt: u64, void: Option<Void> },
     /// Commits, one or a group.
@@ -173,7 +175,7 @@ impl Node {
             // An abort of an id that was forgotten by then says nothing: a commit may have been there, and been collected
             // (HAZARDS 15).
             let forgotten = self.limits.is_forgotten(id.start_ms(), last_modified);
-            return Ok(if forgotten { Looked::Empty } else { Looked::Dead { attempt, void: None } });
+            return Ok(if forgotten { Looked::Forgotten } else { Looked::Dead { attempt, void: None } });
         };
         let judge =
             |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
@@ -193,7 +195,7 @@ impl Node {
 /// The error where a decision could not be made: nothing was written for certain, or nobody knows.
 fn undecided(id: TxnId, in_doubt: bool, cause: StorageError) -> Error {
     if in_doubt {
-        let message = "the store did not say whether the commit happened; ask Aft::outcome with this id, or commit again under it";
+        let message = "the store did not say whether the decision was made; ask Aft::outcome with this id, or try again under it";
         return Error::new(ErrorKind::OutcomeUnknown, message).with_source(cause).with_txn(id);
     }
     Error::storage("the commit was not written: creating its decision", cause).with_txn(id)

@@ -118,10 +118,12 @@ impl Node {
 
     /// What the holder of a claim means for the request; `None` where it can never commit.
     async fn judge_holder(&self, store: &Store, holder: TxnId) -> Result<Option<Claimed>, Error> {
+        // Before the register is asked: what lands while the answer is on its way may still be in time.
+        let known = self.store_time();
         match self.look(store, holder).await? {
             Looked::Committed { commits, .. } => Ok(Some(finished(holder, commits)?)),
             Looked::Dead { .. } if planted(Planted::AdoptDeadClaim) => Ok(Some(Claimed::Open(holder))),
-            Looked::Dead { .. } => Ok(None),
+            Looked::Dead { .. } | Looked::Forgotten => Ok(None),
             Looked::Empty => {
                 let now = self.now().wall_ms;
                 let young = now.saturating_sub(holder.start_ms()) <= self.limits.lifetime_ms;
@@ -133,9 +135,9 @@ impl Node {
                     return Ok(None);
                 }
                 // Too old to be run under, and yet it might commit: not after the fence.
-                match self.fence(store, holder).await? {
+                match self.fence(store, holder, known).await.map_err(not_fenced)? {
                     Looked::Committed { commits, .. } => Ok(Some(finished(holder, commits)?)),
-                    Looked::Dead { .. } | Looked::Empty => Ok(None),
+                    Looked::Dead { .. } | Looked::Forgotten | Looked::Empty => Ok(None),
                 }
             }
         }
@@ -217,6 +219,16 @@ fn finished(holder: TxnId, commits: Vec<Committed>) -> Result<Claimed, Error> {
         let message = "its decision commits other transactions; the store is damaged";
         Error::new(ErrorKind::Corrupt, message).with_txn(holder)
     })
+}
+
+/// What is unknown is whether an earlier attempt was fenced: of this one, nothing was sent.
+fn not_fenced(error: Error) -> Error {
+    if error.kind() != ErrorKind::OutcomeUnknown {
+        return error;
+    }
+    let message =
+        "an earlier attempt of the request could not be fenced; this one committed nothing; try again later";
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
 fn collected() -> Error {

@@ -143,7 +143,7 @@ impl Failures {
     fn is_final(&self, error: &Error) -> bool {
         use ErrorKind::{Aborted, Conflict, Expired, OutcomeUnknown, Unavailable, VersionUnavailable};
         match error.kind() {
-            // An earlier attempt may have left little time; a second run has all of it.
+            // An earlier attempt may have left little time; the next run has all of it.
             Expired => self.expired > 1 || self.one_id,
             Aborted if self.one_id => true,
             Aborted | Conflict | OutcomeUnknown | Unavailable | VersionUnavailable => false,
@@ -166,7 +166,11 @@ impl Failures {
         let Some(unknown) = unknown else { return Ok(false) };
         let Some(txn) = unknown.txn_id() else { return Err(unknown) };
         match node.cancel(&node.store, txn).await {
-            Ok(Outcome::Committed { .. }) => Ok(true),
+            Ok(Outcome::Committed { .. }) => {
+                // The next run replays it; should that fail as well, the commit must not be denied.
+                self.unknown = Some(unknown);
+                Ok(true)
+            }
             Ok(Outcome::Aborted) => Ok(false),
             Ok(Outcome::Undecided | Outcome::Forgotten) | Err(_) => Err(unknown),
         }

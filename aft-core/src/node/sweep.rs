@@ -75,7 +75,7 @@ impl Node {
                     self.known.lock().dead.insert(id);
                 }
                 // Collected between the listing and the look: it was folded, so it had been published.
-                Ok(Looked::Empty) => {}
+                Ok(Looked::Empty | Looked::Forgotten) => {}
                 Err(error) => damaged = Some(error),
             }
         }

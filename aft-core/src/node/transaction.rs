@@ -137,7 +137,7 @@ impl Transaction {
                 return Ok(None);
             }
             match self.node.look(&self.store, self.id).await? {
-                Looked::Empty => Ok(None),
+                Looked::Empty | Looked::Forgotten => Ok(None),
                 Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
                 Looked::Committed { commits, .. } => self.replayed(self.own_commit(commits)?).await.map(Some),
             }

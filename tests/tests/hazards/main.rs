@@ -147,6 +147,9 @@ cases! {
     requests::an_expired_attempt_is_taken_over_behind_a_fence {
         TakeOverUnfenced: "one attempt of a request commits",
     }
+    requests::a_decision_that_lands_while_its_register_is_read_counts {
+        ForgottenByLaterTime: "one attempt of a request commits",
+    }
     requests::a_failure_is_believed_only_once_an_unknown_outcome_is_settled {
         BelieveFailure: "a request that failed leaves nothing",
     }

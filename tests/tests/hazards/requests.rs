@@ -82,6 +82,44 @@ pub async fn an_expired_attempt_is_taken_over_behind_a_fence() {
     assert_eq!(next.outcome(id).await.unwrap(), Outcome::Aborted, "one attempt of a request commits");
 }
 
+/// A decision that becomes visible just before its id is forgotten, while the answer "there is none" is still on its way to the node that
+/// takes over; and when the answer comes, that node knows that the id is forgotten.
+pub async fn a_decision_that_lands_while_its_register_is_read_counts() {
+    let world = World::new();
+    let (slow, next, other) = (world.node().await, world.node().await, world.node().await);
+    let mut tx = begin(&slow).await;
+    tx.put("k", "slow").unwrap();
+    tx.replay().await.unwrap();
+    let id = tx.id();
+    tokio::time::sleep(secs(898)).await;
+    tell_the_time(&other).await;
+    slow.refresh().await.unwrap();
+    let ghost = die_committing(&world, tx).await;
+    // Dated 957 s after the start, within C; visible 29 s later, within E.
+    tokio::time::sleep(secs(88)).await;
+    let answer = world.storage.fail(Operation::Get, "commits/", 1, Fault::Late);
+    let run = next.run("order", async |tx| {
+        tx.put("k", "next")?;
+        Ok("next".into())
+    });
+    let meanwhile = async {
+        answer.reached().await;
+        world.release_dated(&ghost, secs(29)).await;
+        tokio::time::sleep(secs(17)).await;
+        tell_the_time(&other).await;
+        next.refresh().await.unwrap();
+        answer.release().await.unwrap();
+    };
+    let (run, ()) = tokio::join!(run, meanwhile);
+    assert!(matches!(other.outcome(id).await.unwrap(), Outcome::Committed { .. }));
+    let run = run.unwrap();
+    assert_eq!(
+        (run.outcome, run.receipt.txn_id()),
+        (CommitOutcome::Replayed, id),
+        "one attempt of a request commits"
+    );
+}
+
 /// What `run` could not learn is settled before it reports another failure.
 pub async fn a_failure_is_believed_only_once_an_unknown_outcome_is_settled() {
     let world = World::new();
