@@ -79,8 +79,9 @@ pub struct Config {
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.
     pub verify_every_commit: bool,
-    /// Publishes commits from a background task. Without it the next call past
-    /// [`feed_interval`](Self::feed_interval) does, which suits functions that are frozen between calls. Default true.
+    /// Publishes commits from a background task. Without it the next begin or commit past
+    /// [`feed_interval`](Self::feed_interval) does (reads do not), which suits functions that are frozen between calls: a
+    /// node that nobody calls publishes nothing until another node's sweep does. Default true.
     pub background: bool,
 }
 
