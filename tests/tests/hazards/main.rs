@@ -153,6 +153,9 @@ cases! {
     requests::a_failure_is_believed_only_once_an_unknown_outcome_is_settled {
         BelieveFailure: "a request that failed leaves nothing",
     }
+    requests::a_commit_that_run_knows_of_is_not_denied {
+        BelieveFailure: "nobody may be told that nothing was committed",
+    }
     tokens::a_token_resumed_twice_commits_once {
         ResumeSameAttempt: "one of them commits",
     }

@@ -142,3 +142,34 @@ pub async fn a_failure_is_believed_only_once_an_unknown_outcome_is_settled() {
     assert_eq!((failed.kind(), runs.get()), (aft_core::ErrorKind::Application, 2));
     assert!(ghost.release().await.is_err(), "a request that failed leaves nothing");
 }
+
+/// The first try's decision becomes visible unheard, the second try fails for good, and from then on no try gets as far as the claim: `run` has
+/// learned of the commit and cannot replay it.
+pub async fn a_commit_that_run_knows_of_is_not_denied() {
+    let world = World::new();
+    let node = world.node().await;
+    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+    let fail = |path, kind| {
+        (0..300).for_each(|_| drop(world.storage.fail(Operation::Create, path, 1, Fault::Before(kind))))
+    };
+    fail("commits/", Stored::Unavailable);
+    let runs = std::cell::Cell::new(0);
+    let run = node.run("order", async |tx| {
+        runs.set(runs.get() + 1);
+        if runs.get() > 1 {
+            world.storage.clear_faults();
+            // Received within the deadline, and visible only now.
+            world.release_dated(&ghost, secs(25)).await;
+            fail("requests/", Stored::Denied);
+            return Err(aft_core::Error::application("changed its mind"));
+        }
+        tx.put("k", "v")?;
+        Ok("first".into())
+    });
+    let failed = run.await.unwrap_err();
+    assert_eq!(
+        failed.kind(),
+        aft_core::ErrorKind::OutcomeUnknown,
+        "nobody may be told that nothing was committed"
+    );
+}
