@@ -4,11 +4,13 @@
 //! so that waits cost nothing and a test replays exactly.
 
 pub mod checker;
+mod doubts;
 pub mod explore;
 pub mod history;
 mod planted;
 pub mod sim;
 mod world;
 
+pub use doubts::{DOUBTS, Doubt};
 pub use planted::holds_unless;
 pub use world::{NodeClock, World, get, put};

@@ -16,4 +16,5 @@ mod run;
 mod workload;
 
 pub use planted::FOUND_BY_SEEDS;
+pub(crate) use run::short_windows;
 pub use run::{Options, Report, run};

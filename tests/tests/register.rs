@@ -4,32 +4,17 @@ use std::time::Duration;
 
 use aft_core::{Begin, CommitOutcome, ErrorKind, Outcome};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
-use aft_tests::{World, get, put};
+use aft_tests::{DOUBTS, World, get, put};
 
 /// One line is one scenario: what the create of the decision meets, and what its read-back meets. In all of them the commit
 /// must be acknowledged once, and be there.
 #[tokio::test(start_paused = true)]
 async fn every_doubt_about_a_create_is_settled() {
-    use Fault::{After, Before};
-    let scenarios: &[(&str, &[Fault], &[Fault])] = &[
-        ("an answer lost after the effect", &[After(Stored::Unknown)], &[]),
-        ("an answer lost before the effect", &[Before(Stored::Unknown)], &[]),
-        ("the client's own retry reports its success as AlreadyExists", &[After(Stored::AlreadyExists)], &[]),
-        ("a conflict without effect", &[Before(Stored::AlreadyExists)], &[]),
-        ("unavailable, twice", &[Before(Stored::Unavailable), Before(Stored::Unavailable)], &[]),
-        ("lost, and the read-back fails", &[After(Stored::Unknown)], &[Before(Stored::Unavailable)]),
-        ("lost, twice", &[After(Stored::Unknown), After(Stored::Unknown)], &[Before(Stored::Unavailable)]),
-        ("lost before, and the read-back fails", &[Before(Stored::Unknown)], &[Before(Stored::Unavailable)]),
-    ];
-    for (story, creates, gets) in scenarios {
+    for doubt in DOUBTS {
+        let story = doubt.story;
         let world = World::new();
         let (node, other) = (world.node().await, world.node().await);
-        for (nth, fault) in (1..).zip(*creates) {
-            world.storage.fail(Operation::Create, "commits/", nth, *fault);
-        }
-        for (nth, fault) in (1..).zip(*gets) {
-            world.storage.fail(Operation::Get, "commits/", nth, *fault);
-        }
+        doubt.script(&world.storage, "commits/");
         let mut tx = node.begin().await.unwrap();
         let id = tx.id();
         tx.put("k", "v").unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Storage, TxnId};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
-use aft_tests::{World, get};
+use aft_tests::{DOUBTS, World, get};
 
 async fn begin(node: &Aft, key: &str) -> aft_core::Transaction {
     node.begin_with(Begin::new().request(key)).await.unwrap()
@@ -30,24 +30,11 @@ async fn counter(world: &World) -> u8 {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_the_claim_meets_the_request_happens_once() {
-    use Fault::{After, Before};
-    let scenarios: &[(&str, &[Fault], &[Fault])] = &[
-        ("an answer lost after the effect", &[After(Stored::Unknown)], &[]),
-        ("an answer lost before the effect", &[Before(Stored::Unknown)], &[]),
-        ("the client's own retry reports its success as AlreadyExists", &[After(Stored::AlreadyExists)], &[]),
-        ("a conflict without effect", &[Before(Stored::AlreadyExists)], &[]),
-        ("unavailable, twice", &[Before(Stored::Unavailable), Before(Stored::Unavailable)], &[]),
-        ("lost, and the read-back fails", &[After(Stored::Unknown)], &[Before(Stored::Unavailable)]),
-    ];
-    for (story, creates, gets) in scenarios {
+    for doubt in DOUBTS {
+        let story = doubt.story;
         let world = World::new();
         let (node, other) = (world.node().await, world.node().await);
-        for (nth, fault) in (1..).zip(*creates) {
-            world.storage.fail(Operation::Create, "requests/", nth, *fault);
-        }
-        for (nth, fault) in (1..).zip(*gets) {
-            world.storage.fail(Operation::Get, "requests/", nth, *fault);
-        }
+        doubt.script(&world.storage, "requests/");
         let first = count(&node, "order").await.unwrap_or_else(|error| panic!("{story}: {error}"));
         assert_eq!((first.outcome, &first.result[..]), (CommitOutcome::Fresh, &[1u8][..]), "{story}");
         let second = count(&other, "order").await.unwrap();

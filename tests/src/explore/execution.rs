@@ -16,6 +16,7 @@ use super::request::{Id, Request};
 use super::scenario::Scenario;
 use super::stage::{Stage, Staged};
 use crate::sim::recorder::{Client, How, Recorder};
+use crate::sim::short_windows;
 use crate::world::NodeClock;
 
 /// Longer than whatever the runtime does between two requests, shorter than any pause of a node before it tries again.
@@ -45,24 +46,10 @@ pub(crate) struct Execution {
     pub(crate) log: Vec<String>,
 }
 
-/// The settings of every node: nothing happens beside what the programs do, and values over 64 bytes are large.
+/// The settings of every node: the simulator's windows, and nothing happens beside what the programs do.
 fn config(cache_bytes: u64) -> Config {
-    let secs = Duration::from_secs;
-    Config {
-        max_staleness: secs(2),
-        transaction_lifetime: secs(45),
-        commit_deadline: secs(12),
-        max_clock_skew: secs(4),
-        publish_deadline: secs(5),
-        visibility_delay: secs(10),
-        feed_interval: secs(3600),
-        sweep_interval: secs(24 * 3600),
-        request_timeout: secs(9),
-        inline_value_bytes: 64,
-        cache_bytes,
-        background: false,
-        ..Config::default()
-    }
+    let (feed_interval, sweep_interval) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+    Config { feed_interval, sweep_interval, cache_bytes, background: false, ..short_windows() }
 }
 
 /// A store, and what is needed to open nodes on it.

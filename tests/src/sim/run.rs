@@ -74,8 +74,8 @@ pub(crate) fn id_text(id: u128) -> String {
 }
 
 /// Settings that make a minute as eventful as an hour: every window is short, and values over 64 bytes are large.
-fn config() -> Config {
-    let (secs, ms) = (Duration::from_secs, Duration::from_millis);
+pub(crate) fn short_windows() -> Config {
+    let secs = Duration::from_secs;
     Config {
         max_staleness: secs(2),
         transaction_lifetime: secs(45),
@@ -83,13 +83,15 @@ fn config() -> Config {
         max_clock_skew: secs(4),
         publish_deadline: secs(5),
         visibility_delay: secs(10),
-        feed_interval: ms(500),
-        sweep_interval: secs(15),
         request_timeout: secs(9),
         inline_value_bytes: 64,
-        parallel_requests: 4,
         ..Config::default()
     }
+}
+
+fn config() -> Config {
+    let (feed_interval, sweep_interval) = (Duration::from_millis(500), Duration::from_secs(15));
+    Config { feed_interval, sweep_interval, parallel_requests: 4, ..short_windows() }
 }
 
 /// How long after trouble ends clients go on, so that the auditor sees commits become visible.
