@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::node::Node;
 
@@ -30,6 +30,29 @@ impl Tasks {
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A task that stops when nobody waits for it any more.
+#[derive(Debug)]
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl<T> Task<T> {
+    /// What it came to.
+    pub(crate) async fn ended(mut self) -> Result<T, JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

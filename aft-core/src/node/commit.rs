@@ -13,7 +13,7 @@ use crate::format::record::CommitRecord;
 use crate::node::begin::expired;
 use crate::node::clock_error;
 use crate::node::feed_queue::Publication;
-use crate::node::register::{Committed, Decided, Looked, Proposal};
+use crate::node::register::{Committed, Decided, Looked, Proposal, commit_of};
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
 use crate::planted::{Planted, planted};
@@ -131,15 +131,7 @@ impl Transaction {
         let Looked::Committed { commits, .. } = self.node.look(&self.store, self.id).await? else {
             return Err(error);
         };
-        self.replayed(self.own_commit(commits)?).await
-    }
-
-    /// This transaction's commit among those of its decision.
-    pub(crate) fn own_commit(&self, commits: Vec<Committed>) -> Result<Committed, Error> {
-        commits.into_iter().find(|it| it.commit.version.txn == self.id).ok_or_else(|| {
-            let message = "its decision commits other transactions; the store is damaged";
-            Error::new(ErrorKind::Corrupt, message).with_txn(self.id)
-        })
+        self.replayed(commit_of(self.id, commits)?).await
     }
 
     /// Commits that cannot be published must not gather without bound.
@@ -223,7 +215,7 @@ impl Transaction {
     async fn read_decision(self, looked: Looked, draft: Draft) -> Result<Commit, Error> {
         match looked {
             Looked::Committed { attempt, commits } => {
-                let own = self.own_commit(commits)?;
+                let own = commit_of(self.id, commits)?;
                 if planted(Planted::AcceptForeignDecision) && attempt != self.attempt {
                     let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
                     return self.acknowledge(&commit, draft).await;

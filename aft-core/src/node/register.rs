@@ -45,6 +45,14 @@ pub(crate) struct Committed {
     pub(crate) payload: Vec<Bytes>,
 }
 
+/// The commit of this transaction among those of its decision.
+pub(crate) fn commit_of(txn: TxnId, commits: Vec<Committed>) -> Result<Committed, Error> {
+    commits.into_iter().find(|it| it.commit.version.txn == txn).ok_or_else(|| {
+        let message = "its decision commits other transactions; the store is damaged";
+        Error::new(ErrorKind::Corrupt, message).with_txn(txn)
+    })
+}
+
 /// How an attempt to decide ended.
 #[derive(Debug)]
 pub(crate) enum Decided {

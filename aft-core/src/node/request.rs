@@ -9,14 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::config::MAX_KEY_BYTES;
 use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, RequestHash};
 use crate::format::request::{Claim, request_hash};
-use crate::node::register::{Committed, Looked};
+use crate::node::background::Task;
+use crate::node::register::{Committed, Looked, commit_of};
 use crate::node::store::{Store, backoff, patiently};
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -47,15 +47,6 @@ const CLAIMS_AT_MOST: u32 = 64;
 /// Tries before a claim is given up: about 15 s of waiting.
 const CLAIM_TRIES: u32 = 14;
 
-/// Stops the claim when nobody waits for it any more.
-struct Task(JoinHandle<Result<Claimed, Error>>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Refuses a request key of an impossible length.
 pub(crate) fn check_request_key(key: &[u8]) -> Result<(), Error> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -70,10 +61,10 @@ impl Node {
     pub(crate) fn start_claim(self: &Arc<Self>, store: Store, key: Bytes, fresh: TxnId) -> Claiming {
         let node = Arc::clone(self);
         let span = tracing::debug_span!("claim", txn = %fresh);
-        let mut task =
-            Task(tokio::spawn(async move { node.claim(&store, &key, fresh).await }.instrument(span)));
+        // Stops when nobody waits for the claim any more.
+        let task = Task::spawn(async move { node.claim(&store, &key, fresh).await }.instrument(span));
         async move {
-            match (&mut task.0).await {
+            match task.ended().await {
                 Ok(claimed) => claimed,
                 Err(cause) => {
                     let message = "the claim of the request key was stopped; nothing was committed";
@@ -214,11 +205,7 @@ impl Node {
 }
 
 fn finished(holder: TxnId, commits: Vec<Committed>) -> Result<Claimed, Error> {
-    let own = commits.into_iter().find(|it| it.commit.version.txn == holder);
-    own.map(|own| Claimed::Finished(holder, own)).ok_or_else(|| {
-        let message = "its decision commits other transactions; the store is damaged";
-        Error::new(ErrorKind::Corrupt, message).with_txn(holder)
-    })
+    Ok(Claimed::Finished(holder, commit_of(holder, commits)?))
 }
 
 /// What is unknown is whether an earlier attempt was fenced: of this one, nothing was sent.

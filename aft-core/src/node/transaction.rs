@@ -15,7 +15,7 @@ use crate::node::begin::{Begin, expired};
 use crate::node::commit::Commit;
 use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
-use crate::node::register::{Committed, Looked};
+use crate::node::register::{Committed, Looked, commit_of};
 use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
@@ -67,8 +67,8 @@ pub struct Transaction {
     pub(crate) begin: Begin,
     /// The claim of its request key, until it is settled.
     pub(crate) claiming: Option<Claiming>,
-    /// This attempt, and those that were suspended before it.
-    pub(crate) lineage: BTreeSet<u64>,
+    /// The attempts that were suspended before this one.
+    pub(crate) ancestors: BTreeSet<u64>,
 }
 
 impl Transaction {
@@ -90,7 +90,7 @@ impl Transaction {
             result: None,
             begin,
             claiming: None,
-            lineage: BTreeSet::from([attempt]),
+            ancestors: BTreeSet::new(),
             node,
         }
     }
@@ -139,7 +139,9 @@ impl Transaction {
             match self.node.look(&self.store, self.id).await? {
                 Looked::Empty | Looked::Forgotten => Ok(None),
                 Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
-                Looked::Committed { commits, .. } => self.replayed(self.own_commit(commits)?).await.map(Some),
+                Looked::Committed { commits, .. } => {
+                    self.replayed(commit_of(self.id, commits)?).await.map(Some)
+                }
             }
         }
         .boxed()

@@ -51,6 +51,8 @@ impl Transaction {
         let receipts =
             read.chain(self.begin.after.iter().cloned()).filter(|receipt| !receipt.version.is_absent());
         let age_ms = self.age_ms();
+        let mut lineage = self.ancestors;
+        lineage.insert(self.attempt);
         Token::new(Suspended {
             store_id: self.node.marker.store_id.clone(),
             txn: self.id,
@@ -68,7 +70,7 @@ impl Transaction {
             floors: self.reads.unread_floors().collect(),
             writes,
             result: self.result,
-            lineage: self.lineage,
+            lineage,
         })
     }
 }
@@ -135,7 +137,7 @@ impl Transaction {
             self.buffer.restore(write, *writer, inline.clone());
         }
         self.result.clone_from(&state.result);
-        self.lineage.extend(&state.lineage);
+        self.ancestors.clone_from(&state.lineage);
         Ok(())
     }
 }

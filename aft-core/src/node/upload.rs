@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, ValueName};
 use crate::node::Node;
+use crate::node::background::Task;
 use crate::node::request::Claiming;
 use crate::node::store::{Store, backoff};
 use crate::planted::{Planted, planted};
@@ -19,16 +19,7 @@ use crate::txn_id::TxnId;
 /// is named by no decision, so nobody reads it and garbage collection takes it.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    running: BTreeMap<u32, Upload>,
-}
-
-#[derive(Debug)]
-struct Upload(JoinHandle<Result<(), Error>>);
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    running: BTreeMap<u32, Task<Result<(), Error>>>,
 }
 
 /// Tries before an upload is given up: about 15 s of waiting.
@@ -56,7 +47,7 @@ impl Uploads {
             let _permit = Arc::clone(&node.uploads).acquire_owned().await;
             node.upload(&store, txn, name, value).await
         };
-        self.running.insert(name.n, Upload(tokio::spawn(task)));
+        self.running.insert(name.n, Task::spawn(task));
     }
 
     /// For the planted bug: lets the uploads run on by themselves.
@@ -69,12 +60,12 @@ impl Uploads {
         let mut running = std::mem::take(&mut self.running);
         let needed: Vec<_> = needed.filter_map(|n| running.remove(&n)).collect();
         drop(running);
-        for mut upload in needed {
+        for upload in needed {
             let stopped = |cause| {
                 Error::new(ErrorKind::Unavailable, "the upload of a value was stopped; nothing was committed")
                     .with_source(cause)
             };
-            (&mut upload.0).await.map_err(stopped)??;
+            upload.ended().await.map_err(stopped)??;
         }
         Ok(())
     }
