@@ -9,6 +9,7 @@ pub mod marker;
 pub mod name;
 pub mod record;
 pub mod request;
+pub mod row;
 #[cfg(test)]
 mod stored;
 pub mod token;
