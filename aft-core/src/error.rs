@@ -68,12 +68,13 @@ struct Inner {
     message: String,
     txn: Option<TxnId>,
     receipt: Option<Receipt>,
+    object: Option<String>,
     source: Option<BoxError>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), txn: None, receipt: None, source: None }))
+        Self(Arc::new(Inner { kind, message: message.into(), txn: None, receipt: None, object: None, source: None }))
     }
 
     /// The caller's own error, to be returned from a closure that aft runs.
@@ -109,6 +110,16 @@ impl Error {
         self.change(|inner| inner.txn = Some(txn))
     }
 
+    /// Names the object that it is about.
+    pub(crate) fn with_object(self, path: &str) -> Self {
+        self.change(|inner| inner.object = Some(path.to_owned()))
+    }
+
+    /// The object that it is about, where that is known.
+    pub(crate) fn object(&self) -> Option<&str> {
+        self.0.object.as_deref()
+    }
+
     pub(crate) fn with_receipt(self, receipt: Receipt) -> Self {
         self.change(|inner| inner.receipt = Some(receipt))
     }
@@ -127,6 +138,7 @@ impl Error {
                 message: shared.message.clone(),
                 txn: shared.txn,
                 receipt: shared.receipt.clone(),
+                object: shared.object.clone(),
                 source: shared.source.as_ref().map(|_| BoxError::from(SharedSource(shared.clone()))),
             },
         };

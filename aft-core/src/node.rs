@@ -7,9 +7,12 @@ mod commit;
 mod feed_queue;
 mod fetch;
 mod handle;
+mod index;
+mod load;
 mod open;
 mod outcome;
 mod publish;
+mod read;
 mod refresh;
 mod register;
 mod request;
@@ -70,7 +73,7 @@ pub(crate) struct Node {
     pub(crate) time: Mutex<NodeTime>,
     pub(crate) feed: Mutex<feed_queue::FeedQueue>,
     pub(crate) known: Mutex<refresh::Known>,
-    pub(crate) cache: cache::DataCache,
+    pub(crate) cache: cache::Cache,
     pub(crate) refreshing: single_flight::SingleFlight,
     pub(crate) publishing: single_flight::SingleFlight,
     pub(crate) uploads: Arc<Semaphore>,
@@ -151,11 +154,19 @@ impl Node {
 
     /// Takes commits that are known to be in time into the view.
     pub(crate) fn learn(&self, commits: impl IntoIterator<Item = Arc<view::Commit>>) {
+        self.learn_published(commits.into_iter().map(|commit| (commit, None)));
+    }
+
+    /// The same, with the dates of the feed objects that carry them.
+    pub(crate) fn learn_published(
+        &self,
+        commits: impl IntoIterator<Item = (Arc<view::Commit>, Option<StoreTime>)>,
+    ) {
         let mut greatest = Timestamp::default();
         let mut view = self.view.write();
-        for commit in commits {
+        for (commit, published) in commits {
             greatest = greatest.max(commit.version.clock);
-            view.insert(commit);
+            view.insert_published(commit, published);
         }
         drop(view);
         self.time.lock().hybrid.observe(greatest);
@@ -181,7 +192,7 @@ pub(crate) fn format_error(path: &str, cause: crate::format::envelope::FormatErr
         }
         _ => (ErrorKind::Corrupt, "is damaged; it was left as it is"),
     };
-    Error::new(kind, format!("the object {path:?} {what}")).with_source(cause)
+    Error::new(kind, format!("the object {path:?} {what}")).with_source(cause).with_object(path)
 }
 
 impl Drop for Node {

@@ -2,6 +2,7 @@
 //!
 //! Synchronous and pure: no IO, no lock, no clock and no randomness of its own (I11).
 
+pub mod base;
 pub mod branches;
 pub mod choose;
 pub mod clock_check;

@@ -160,13 +160,20 @@ impl Node {
     }
 
     async fn learn_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
-        if let Looked::Committed { commits, .. } = self.look(&self.store, receipt.decided_by).await? {
+        let known = self.store_time();
+        let looked = self.look(&self.store, receipt.decided_by).await?;
+        if let Looked::Committed { commits, .. } = &looked {
             self.learn(commits.iter().map(|it| Arc::clone(&it.commit)));
-            for it in &commits {
+            for it in commits {
                 self.cache_inline(&it.commit, &it.payload).await;
             }
         }
         if self.view.read().contains(receipt.version) {
+            return Ok(());
+        }
+        // A decision is only collected once its commit is folded, which this node has: it was published long ago.
+        let folded = self.outcome_of(receipt.decided_by, looked, known) == Outcome::Forgotten;
+        if folded && !planted(Planted::ReceiptsNeedDecisions) {
             return Ok(());
         }
         let message =

@@ -1,41 +1,77 @@
-//! The data cache: values by the commit that wrote them, bounded by bytes, each loaded once however many want it.
+//! What a node keeps of the store in memory, bounded by bytes: values, and of the index the tails of its files and their blocks,
+//! decoded. Each is loaded once, however many want it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use moka::future::Cache;
+use moka::future::Cache as Moka;
 
 use crate::error::Error;
+use crate::format::name::FileId;
+use crate::format::run::{Block, Tail};
 use crate::node::stats::{Counters, add};
 use crate::txn_id::TxnId;
 
 /// A transaction, and the ordinal of a key in its write set.
 type ValueId = (TxnId, u32);
 
-/// What an entry costs besides its bytes, about.
-const ENTRY_OVERHEAD: usize = 128;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Name {
+    Value(ValueId),
+    Tail(FileId),
+    Block(FileId, u32),
+}
 
-/// A bounded cache of values. Values never change, so nothing in it is ever stale.
+#[derive(Debug, Clone)]
+enum Entry {
+    Value(Bytes),
+    Tail(Arc<Tail>),
+    Block(Arc<Block>),
+}
+
+/// What an entry costs besides its bytes, about.
+const ENTRY_OVERHEAD: u64 = 128;
+
+impl Entry {
+    fn weight(&self) -> u64 {
+        ENTRY_OVERHEAD
+            + match self {
+                Self::Value(value) => value.len() as u64,
+                Self::Tail(tail) => tail.weight(),
+                Self::Block(block) => block.weight(),
+            }
+    }
+}
+
+/// A bounded cache. Nothing that is stored ever changes, so nothing in it is ever stale.
 #[derive(Debug)]
-pub(crate) struct DataCache {
+pub(crate) struct Cache {
     /// `None`: turned off.
-    cache: Option<Cache<ValueId, Bytes>>,
+    entries: Option<Moka<Name, Entry>>,
     /// Larger values are not kept: one would push out much else.
     largest: usize,
 }
 
-impl DataCache {
+impl Cache {
     pub(crate) fn new(bytes: u64) -> Self {
-        let weigh =
-            |_: &ValueId, value: &Bytes| u32::try_from(value.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX);
-        let cache = (bytes > 0).then(|| Cache::builder().max_capacity(bytes).weigher(weigh).build());
-        Self { cache, largest: usize::try_from(bytes / 4).unwrap_or(usize::MAX) }
+        let weigh = |_: &Name, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX);
+        let entries = (bytes > 0).then(|| Moka::builder().max_capacity(bytes).weigher(weigh).build());
+        Self { entries, largest: usize::try_from(bytes / 4).unwrap_or(usize::MAX) }
     }
 
     /// Keeps a value, as a copy of its own: a slice would hold on to the whole object it came with.
     pub(crate) async fn put(&self, id: ValueId, value: &[u8]) {
-        if let Some(cache) = self.cache.as_ref().filter(|_| value.len() <= self.largest) {
-            cache.insert(id, Bytes::copy_from_slice(value)).await;
+        if let Some(entries) = self.entries.as_ref().filter(|_| value.len() <= self.largest) {
+            entries.insert(Name::Value(id), Entry::Value(Bytes::copy_from_slice(value))).await;
+        }
+    }
+
+    /// The value where it is here.
+    pub(crate) async fn value(&self, id: ValueId) -> Option<Bytes> {
+        match self.entries.as_ref()?.get(&Name::Value(id)).await? {
+            Entry::Value(value) => Some(value),
+            Entry::Tail(_) | Entry::Block(_) => None,
         }
     }
 
@@ -51,19 +87,74 @@ impl DataCache {
             add(&counters.cache_misses, 1);
             load.await
         };
-        let Some(cache) = &self.cache else { return miss.await };
-        if let Some(value) = cache.get(&id).await {
+        if let Some(value) = self.value(id).await {
             add(&counters.cache_hits, 1);
             return Ok(value);
         }
-        if usize::try_from(len).is_ok_and(|len| len <= self.largest) {
-            return cache.try_get_with(id, miss).await.map_err(|error| Error::clone(&error));
+        let Some(entries) = &self.entries else { return miss.await };
+        if !usize::try_from(len).is_ok_and(|len| len <= self.largest) {
+            return miss.await;
         }
-        miss.await
+        let miss = async { miss.await.map(Entry::Value) };
+        match entries.try_get_with(Name::Value(id), miss).await.map_err(|error| Error::clone(&error))? {
+            Entry::Value(value) => Ok(value),
+            Entry::Tail(_) | Entry::Block(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The tail of a file of the index.
+    pub(crate) async fn tail(
+        &self,
+        file: FileId,
+        counters: &Counters,
+        load: impl Future<Output = Result<Tail, Error>>,
+    ) -> Result<Arc<Tail>, Error> {
+        let load = async { load.await.map(|tail| Entry::Tail(Arc::new(tail))) };
+        match self.index(Name::Tail(file), counters, load).await? {
+            Entry::Tail(tail) => Ok(tail),
+            Entry::Value(_) | Entry::Block(_) => Err(mixed_up()),
+        }
+    }
+
+    /// A block of a file of the index.
+    pub(crate) async fn block(
+        &self,
+        (file, n): (FileId, u32),
+        counters: &Counters,
+        load: impl Future<Output = Result<Block, Error>>,
+    ) -> Result<Arc<Block>, Error> {
+        let load = async { load.await.map(|block| Entry::Block(Arc::new(block))) };
+        match self.index(Name::Block(file, n), counters, load).await? {
+            Entry::Block(block) => Ok(block),
+            Entry::Value(_) | Entry::Tail(_) => Err(mixed_up()),
+        }
+    }
+
+    async fn index(
+        &self,
+        name: Name,
+        counters: &Counters,
+        load: impl Future<Output = Result<Entry, Error>>,
+    ) -> Result<Entry, Error> {
+        let miss = async {
+            add(&counters.index_misses, 1);
+            load.await
+        };
+        let Some(entries) = &self.entries else { return miss.await };
+        if let Some(entry) = entries.get(&name).await {
+            add(&counters.index_hits, 1);
+            return Ok(entry);
+        }
+        entries.try_get_with(name, miss).await.map_err(|error| Error::clone(&error))
     }
 
     /// Bytes in the cache now, about.
     pub(crate) fn bytes(&self) -> u64 {
-        self.cache.as_ref().map_or(0, Cache::weighted_size)
+        self.entries.as_ref().map_or(0, Moka::weighted_size)
     }
+}
+
+/// Names and entries are of one kind by construction.
+fn mixed_up() -> Error {
+    Error::new(crate::error::ErrorKind::Corrupt, "the node's cache holds something else under this name")
 }

@@ -241,7 +241,7 @@ impl Transaction {
         add(&node.counters.replays, 1);
         node.learn([Arc::clone(&own.commit)]);
         let receipt = own.commit.receipt();
-        if !node.known.lock().published.contains(&own.commit.decided_by) {
+        if !node.known.lock().published.contains_key(&own.commit.decided_by) {
             node.enqueue(Publication::new(own.commit, own.request_key, &own.payload));
             self.publish_acknowledged(&receipt).await?;
         }

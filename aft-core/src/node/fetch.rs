@@ -1,5 +1,7 @@
 //! Fetching values: from the data cache, else by one request, and verified.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
@@ -7,19 +9,23 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::name::ObjectName;
 use crate::format::record::{Part, StoredValue};
+use crate::format::row::{Row, RowValue};
 use crate::node::Node;
 use crate::node::store::{Store, patiently};
 use crate::protocol::view::{Found, Place};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
+/// How often the index is asked before its failure is believed: it may be replaced meanwhile.
+pub(crate) const INDEX_TRIES: u32 = 4;
+
 /// Where the answer to a read is.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The key is absent or deleted.
     Absent,
-    /// In the transaction's own writes.
-    Own(Bytes),
+    /// Here: in the transaction's own writes, or in the row that was looked up.
+    Held(Bytes),
     /// In a value object that the transaction itself made before it was suspended.
     OwnStored(TxnId, StoredValue),
     /// In a commit.
@@ -28,28 +34,69 @@ pub(crate) enum Answer {
 
 impl Node {
     /// The value of a version; `None` for a tombstone.
-    pub(crate) async fn value(&self, store: &Store, found: &Found) -> Result<Option<Bytes>, Error> {
-        let txn = found.version().txn;
-        let id = (txn, u32::try_from(found.ordinal).unwrap_or(u32::MAX));
-        match found.place() {
-            Place::Tombstone => Ok(None),
-            Place::Inline { len: 0, .. } => Ok(Some(Bytes::new())),
+    pub(crate) async fn value(self: &Arc<Self>, store: &Store, found: &Found) -> Result<Option<Bytes>, Error> {
+        let fetched = match found.place() {
+            Place::Tombstone => return Ok(None),
+            Place::Inline { len: 0, .. } | Place::Indexed { len: 0 } => return Ok(Some(Bytes::new())),
+            Place::Indexed { .. } => return self.indexed_value(store, found).await.map(Some),
             Place::Inline { object, start, len, checksum } => {
                 let load = self.load_inline(store, object, start, len, checksum);
-                self.cache.get(id, len, &self.counters, load).await.map(Some)
+                self.cache.get(value_id(found), len, &self.counters, load).await
             }
             Place::Stored(stored) => {
-                let load = self.load_stored(store, txn, stored);
-                self.cache.get(id, stored.len, &self.counters, load).await.map(Some)
+                let load = self.load_stored(store, found.version().txn, stored);
+                self.cache.get(value_id(found), stored.len, &self.counters, load).await
+            }
+        };
+        match fetched {
+            // It was folded meanwhile, and the object that held it collected: the row has it now.
+            Err(error) if error.kind() == ErrorKind::VersionUnavailable => {
+                self.known.lock().look = true;
+                self.refresh().await?;
+                self.indexed_value(store, found).await.map_err(|_| error).map(Some)
+            }
+            fetched => fetched.map(Some),
+        }
+    }
+
+    /// The value of a version in the index. A transaction within its lifetime finds the version there that it has read, whatever was
+    /// folded since: everything that is folded by then was known when it began.
+    async fn indexed_value(self: &Arc<Self>, store: &Store, found: &Found) -> Result<Bytes, Error> {
+        let key = found.key();
+        for _ in 0..INDEX_TRIES {
+            let base = Arc::clone(self.view.read().base());
+            match self.rows(store, &base, vec![key.clone()]).await {
+                Ok(rows) => {
+                    if let Some(row) = rows.get(key).filter(|row| row.version == found.version()) {
+                        return self.row_value(store, row).await;
+                    }
+                    break;
+                }
+                Err(failure) => self.recover_index(&base, failure).await?,
+            }
+        }
+        let message = "the version that this transaction has read is gone; run it again as a new transaction";
+        Err(Error::new(ErrorKind::VersionUnavailable, message))
+    }
+
+    async fn row_value(self: &Arc<Self>, store: &Store, row: &Row) -> Result<Bytes, Error> {
+        match &row.value {
+            // A copy: a slice would hold on to the whole block.
+            RowValue::Inline(value) => Ok(Bytes::copy_from_slice(value)),
+            RowValue::Tombstone => Ok(Bytes::new()),
+            RowValue::Stored(stored) => {
+                let load = self.load_stored(store, row.version.txn, stored);
+                let id = (row.version.txn, row.ordinal);
+                self.cache.get(id, stored.len, &self.counters, load).await
             }
         }
     }
 
     /// What a read returns.
-    pub(crate) async fn answer(&self, store: &Store, answer: Answer) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn answer(self: &Arc<Self>, store: &Store, answer: Answer) -> Result<Option<Bytes>, Error> {
         match answer {
             Answer::Absent => Ok(None),
-            Answer::Own(value) => Ok(Some(value)),
+            Answer::Held(value) => Ok(Some(value)),
             Answer::OwnStored(txn, stored) => self.load_stored(store, txn, &stored).await.map(Some),
             Answer::Found(found) => self.value(store, &found).await,
         }
@@ -57,7 +104,7 @@ impl Node {
 
     /// What many reads return, fetched side by side, in the same order.
     pub(crate) async fn answers(
-        &self,
+        self: &Arc<Self>,
         store: &Store,
         answers: impl IntoIterator<Item = Answer>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
@@ -109,6 +156,11 @@ impl Node {
         };
         verified(&path, read, part.len, part.checksum)
     }
+}
+
+/// What names a value in the cache.
+fn value_id(found: &Found) -> (TxnId, u32) {
+    (found.version().txn, found.value_ordinal())
 }
 
 /// The bytes, if they are what was written.

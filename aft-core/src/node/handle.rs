@@ -191,9 +191,9 @@ impl Aft {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (node, counters) = (&self.node, &self.node.counters);
-        let (recent_commits, recent_keys) = {
+        let (recent_commits, recent_keys, checkpoint) = {
             let view = node.view.read();
-            (view.commit_count() as u64, view.key_count() as u64)
+            (view.commit_count() as u64, view.key_count() as u64, view.base().number())
         };
         Stats {
             requests: node.store.counts().read(),
@@ -202,9 +202,13 @@ impl Aft {
             replays: get(&counters.replays),
             cache_hits: get(&counters.cache_hits),
             cache_misses: get(&counters.cache_misses),
+            index_hits: get(&counters.index_hits),
+            index_misses: get(&counters.index_misses),
             refreshes: get(&counters.refreshes),
             published: get(&counters.published),
             sweeps: get(&counters.sweeps),
+            checkpoints: get(&counters.checkpoints),
+            checkpoint,
             recent_commits,
             recent_keys,
             unpublished: node.feed.lock().len() as u64,
@@ -216,10 +220,15 @@ impl Aft {
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
         let swept = self.node.known.lock().swept_through;
+        let newest = {
+            let view = self.node.view.read();
+            let recent = view.newest_first().next().map(|commit| commit.version);
+            recent.into_iter().chain([view.base().greatest()]).max().filter(|version| !version.is_absent())
+        };
         StoreInfo {
             store_id: self.node.marker.store_id.clone(),
             format_version: self.node.marker.format,
-            newest: self.node.view.read().newest_first().next().map(|commit| commit.version),
+            newest,
             swept_through: swept.map(|swept| UNIX_EPOCH + Duration::from_secs(swept.0)),
         }
     }

@@ -160,7 +160,7 @@ impl Builder {
             time: Mutex::new(time),
             feed: Mutex::new(feed_queue::FeedQueue::default()),
             known: Mutex::new(known),
-            cache: cache::DataCache::new(config.cache_bytes),
+            cache: cache::Cache::new(config.cache_bytes),
             refreshing: super::single_flight::SingleFlight::default(),
             publishing: super::single_flight::SingleFlight::default(),
             uploads: Arc::new(Semaphore::new(config.parallel_requests)),

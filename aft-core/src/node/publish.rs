@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::FeedName;
 use crate::node::Node;
 use crate::node::feed_queue::{Publication, feed_of, objects_of};
+use crate::node::refresh::NOT_DATED;
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
@@ -76,11 +77,11 @@ impl Node {
         })?;
         let mut last = None;
         for wait in backoff(&self.rng, PUBLISH_TRIES) {
-            match self.create_feed_object(bytes.clone()).await {
+            match self.create_feed_object(bytes.clone(), batch).await {
                 Ok(true) => {
                     add(&self.counters.published, 1);
                     let mut known = self.known.lock();
-                    known.published.extend(batch.iter().map(|publication| publication.commit.decided_by));
+                    batch.iter().for_each(|it| known.note_published(it.commit.decided_by, NOT_DATED));
                     return Ok(());
                 }
                 Ok(false) => tracing::warn!("a feed object landed late; publishing again"),
@@ -97,7 +98,7 @@ impl Node {
     }
 
     /// Creates a feed object under a new name; whether it landed in time.
-    async fn create_feed_object(&self, bytes: Bytes) -> Result<bool, StorageError> {
+    async fn create_feed_object(&self, bytes: Bytes, batch: &[Publication]) -> Result<bool, StorageError> {
         let sent = self.now();
         let time_ms = {
             let time = self.time.lock();
@@ -112,7 +113,8 @@ impl Node {
         }
         let answered = self.now();
         if created.is_ok() {
-            self.known.lock().note_own(name, sent, answered);
+            let commits = batch.iter().map(|it| (it.commit.decided_by, it.commit.version)).collect();
+            self.known.lock().note_own(name, (sent, answered), commits);
             if self.time.lock().check.feed_surely_in_time(&self.limits, time_ms, sent, answered) {
                 return Ok(true);
             }

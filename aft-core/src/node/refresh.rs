@@ -11,19 +11,25 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::name::{FEED, FeedName};
+use crate::format::recent::Recent;
 use crate::format::record::Value;
+use crate::node::load::recent_commit;
 use crate::node::stats::add;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
-use crate::protocol::timeliness::Limits;
-use crate::protocol::timeliness::StoreTime;
+use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::{self, Commit};
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
+use crate::version::Version;
 
-/// What a node knows of the feed.
+/// A refresh begins anew where it took longer than what it reads is kept.
+const REFRESH_TRIES: u32 = 3;
+
+/// What a node knows of the feed and of the checkpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// The newest `last_modified` that was known when the last complete refresh began: where the next one looks from.
@@ -32,10 +38,11 @@ pub(crate) struct Known {
     pub(crate) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
     seen: BTreeSet<FeedName>,
-    /// Own feed objects whose date is not known yet, and when they were sent and answered.
-    own: BTreeMap<FeedName, (LocalTime, LocalTime)>,
-    /// Decisions that some feed object carried, as far back as sweeps still look.
-    pub(crate) published: BTreeSet<TxnId>,
+    /// Own feed objects whose date is not known yet.
+    own: BTreeMap<FeedName, OwnObject>,
+    /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
+    /// [`NOT_DATED`] where that is not known yet.
+    pub(crate) published: BTreeMap<TxnId, StoreTime>,
     /// Decisions found to be aborts or void, as far back as sweeps still look.
     pub(crate) dead: BTreeSet<TxnId>,
     /// Every commit decided before this was published.
@@ -44,12 +51,46 @@ pub(crate) struct Known {
     pub(crate) last_sweep: Option<StoreTime>,
     /// The last epoch in which this node offered to sweep.
     pub(crate) offered_epoch: Option<u64>,
+    /// When this node last looked for a newer checkpoint.
+    looked: Option<LocalTime>,
+    /// Whether the next refresh must begin from a manifest, as at a cold start.
+    pub(crate) reload: bool,
+    /// Whether the next refresh must look for a newer checkpoint.
+    pub(crate) look: bool,
+    /// Index files found damaged or missing.
+    pub(crate) distrusted: BTreeSet<String>,
 }
 
-/// Own feed objects are remembered until a refresh shows their date; more of them are not needed.
-const OWN_REMEMBERED: usize = 64;
-/// A larger feed object is none of ours.
-const LARGEST_FEED_OBJECT: u64 = 256 << 20;
+/// The date of a feed object whose date is not known yet: later than any.
+pub(crate) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
+
+/// A feed object of this node.
+#[derive(Debug)]
+struct OwnObject {
+    sent: LocalTime,
+    answered: LocalTime,
+    commits: Vec<(TxnId, Version)>,
+}
+
+/// What a refresh is to do.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// The least time in the names that it lists.
+    cursor: Option<u64>,
+    /// Whether it looks for a newer checkpoint.
+    look: bool,
+    /// Whether it begins from a manifest: at a cold start, and where the feed may have been collected since the last refresh.
+    whole: bool,
+}
+
+/// A feed object as it was read.
+struct FeedObject {
+    name: FeedName,
+    last_modified: StoreTime,
+    commits: Vec<Arc<Commit>>,
+    published: Vec<TxnId>,
+    swept_through: Option<StoreTime>,
+}
 
 impl Known {
     /// What is known of a store whose marker was made at `made`: nothing was decided before.
@@ -57,11 +98,32 @@ impl Known {
         Self { swept_through: Some(made), last_sweep: Some(made), ..Self::default() }
     }
 
-    pub(crate) fn note_own(&mut self, name: FeedName, sent: LocalTime, answered: LocalTime) {
-        self.own.insert(name, (sent, answered));
+    /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.
+    pub(crate) fn note_own(
+        &mut self,
+        name: FeedName,
+        (sent, answered): (LocalTime, LocalTime),
+        commits: Vec<(TxnId, Version)>,
+    ) {
+        self.own.insert(name, OwnObject { sent, answered, commits });
         if self.own.len() > OWN_REMEMBERED {
             self.own.pop_first();
         }
+    }
+
+    pub(crate) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
+        let first = self.published.entry(decided_by).or_insert(dated);
+        *first = (*first).min(dated);
+    }
+
+    /// The feed objects that the view holds, as far back as refreshes list.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = FeedName> {
+        self.seen.iter().copied()
+    }
+
+    /// Where the next refresh looks from.
+    pub(crate) fn basis(&self) -> Option<StoreTime> {
+        self.basis
     }
 }
 
@@ -95,39 +157,148 @@ impl Node {
     }
 
     async fn refresh_once(self: Arc<Self>) -> Result<(), Error> {
-        let began = self.now();
-        let mut newest = self.time.lock().newest;
-        if planted(Planted::RefreshByOwnClock) {
-            newest = Some(StoreTime(began.wall_ms / 1000));
+        for _ in 0..REFRESH_TRIES {
+            let began = self.now();
+            let plan = self.plan_refresh(began);
+            let mut newest = self.time.lock().newest;
+            if planted(Planted::RefreshByOwnClock) {
+                newest = Some(StoreTime(began.wall_ms / 1000));
+            }
+            // A refresh that took as long as the feed is kept may have missed what was collected meanwhile.
+            let complete = if plan.whole {
+                self.refresh_whole().await?;
+                self.now().elapsed_since(began) <= self.limits.lifetime_ms
+            } else {
+                self.refresh_feed(plan).await?;
+                !self.slept(self.now())
+            };
+            if !complete && !planted(Planted::TrustOldFeed) {
+                continue;
+            }
+            let horizon = self.view.read().base().horizon();
+            let mut known = self.known.lock();
+            known.basis = known.basis.max(newest);
+            known.began = Some(began);
+            known.reload = false;
+            if plan.look || plan.whole {
+                (known.looked, known.look) = (Some(began), false);
+            }
+            known.forget_old(&self.limits, horizon);
+            drop(known);
+            add(&self.counters.refreshes, 1);
+            Node::sweep_beside(&self);
+            return Ok(());
         }
-        let (cursor, cold) = {
-            let known = self.known.lock();
-            (known.basis.map(|basis| self.limits.refresh_from_ms(basis)), known.began.is_none())
+        let message = "a refresh took longer than the feed is kept, again and again; try again";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    fn plan_refresh(&self, now: LocalTime) -> Plan {
+        let slept = self.slept(now) && !planted(Planted::TrustOldFeed);
+        let known = self.known.lock();
+        let look_interval = u64::try_from(self.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
+        let look = known.look || known.looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval);
+        let whole = known.began.is_none() || known.reload || slept;
+        Plan { cursor: known.basis.map(|basis| self.limits.refresh_from_ms(basis)), look, whole }
+    }
+
+    /// Whether the last refresh lies so far back that the feed since then may have been collected. It is kept for longer than twice
+    /// this; so both of the node's clocks may lose half of the time unnoticed.
+    fn slept(&self, now: LocalTime) -> bool {
+        let began = self.known.lock().began;
+        began.is_some_and(|began| {
+            now.elapsed_since(began) > self.limits.lifetime_ms + self.limits.staleness_ms
+        })
+    }
+
+    /// What the feed says since the last refresh, and the newest manifest where it is time to look for one.
+    async fn refresh_feed(&self, plan: Plan) -> Result<(), Error> {
+        let above = self.view.read().base().number();
+        let manifest = async {
+            if !plan.look {
+                return Ok(None);
+            }
+            let numbers = self.list_manifests(above).await?;
+            match self.newest_manifest(&numbers).await {
+                // What this node builds on is as good as before.
+                Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+                found => found,
+            }
         };
-        let start_after = cursor.map(FeedName::cursor);
-        let listed = patiently(&self.rng, || self.store.list(FEED, start_after.as_deref()))
-            .await
-            .map_err(|error| Error::storage("listing the feed", error))?;
-        let unseen = self.sort_out(listed)?;
-        futures::stream::iter(unseen)
-            .map(|(name, last_modified, size)| self.take_in(name, last_modified, size, cold).boxed())
-            .buffer_unordered(self.config.parallel_requests)
-            .try_for_each(|()| async { Ok(()) })
-            .await?;
-        // Only now: had an object not been read, the next refresh must list it again.
-        let mut known = self.known.lock();
-        known.basis = known.basis.max(newest);
-        known.began = Some(began);
-        known.forget_old(&self.limits);
-        drop(known);
-        add(&self.counters.refreshes, 1);
-        Node::sweep_beside(&self);
+        let feed = async {
+            let unseen = self.sort_out(self.list_feed(plan.cursor).await?, None)?;
+            self.read_feed(unseen, |object| self.take_in(object)).await
+        };
+        let (found, ()) = futures::try_join!(manifest.boxed(), feed.boxed())?;
+        // Only after the feed: what it folded and this node had not seen must have come in before.
+        if let Some(found) = found {
+            self.adopt(&found.base);
+        }
         Ok(())
     }
 
-    /// The feed objects of a listing that count and were not taken in yet.
-    fn sort_out(&self, listed: Vec<ObjectInfo>) -> Result<Vec<(FeedName, StoreTime, u64)>, Error> {
+    /// Everything anew: a manifest, what it says is recent, and the feed since then. Nothing of it is seen before all of it is there.
+    async fn refresh_whole(&self) -> Result<(), Error> {
+        let numbers = self.list_manifests(0).await?;
+        let mut damage = None;
+        let mut from = 0;
+        let (found, recent, listed) = loop {
+            let Some(found) = self.newest_manifest(&numbers[from..]).await? else {
+                if let Some(error) = damage {
+                    return Err(error);
+                }
+                break (None, None, self.list_feed(None).await?);
+            };
+            let Some(manifest) = found.base.manifest() else { continue };
+            from = numbers.iter().position(|number| *number == manifest.number).map_or(numbers.len(), |at| at + 1);
+            let cursor = self.limits.refresh_from_ms(StoreTime(manifest.basis));
+            let feed = self.list_feed(Some(cursor));
+            match futures::join!(self.recent(manifest).boxed(), feed.boxed()) {
+                (Ok(recent), listed) => break (Some(found), Some(recent), listed?),
+                (Err(error), _) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a checkpoint cannot be used");
+                    damage.get_or_insert(error);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        };
+        let in_recent = recent.as_ref().map_or_else(BTreeSet::new, |it| it.seen.iter().copied().collect());
+        let unseen = self.sort_out(listed, Some(&in_recent))?;
+        let objects = parking_lot::Mutex::new(Vec::new());
+        self.read_feed(unseen, |object| objects.lock().push(object)).await?;
+        if let Some(found) = &found
+            && let Some(instead_of) = damage.or_else(|| found.instead_of.clone())
+        {
+            // Older than the newest: still whole, if it is still there now.
+            if !planted(Planted::TrustOldManifest) && self.manifest(found.base.number()).await?.is_none() {
+                return Err(instead_of);
+            }
+            tracing::error!(
+                error = &instead_of as &dyn std::error::Error,
+                number = found.base.number(),
+                "an older checkpoint is used in place of a damaged one"
+            );
+        }
+        let base = found.map_or_else(Arc::default, |found| found.base);
+        self.take_in_whole(base, recent, objects.into_inner());
+        Ok(())
+    }
+
+    async fn list_feed(&self, cursor: Option<u64>) -> Result<Vec<ObjectInfo>, Error> {
+        let start_after = cursor.map(FeedName::cursor);
+        patiently(&self.rng, || self.store.list(FEED, start_after.as_deref()))
+            .await
+            .map_err(|error| Error::storage("listing the feed", error))
+    }
+
+    /// The feed objects of a listing that count and were not taken in yet; or, where a view is made anew, those not in this set.
+    fn sort_out(
+        &self,
+        listed: Vec<ObjectInfo>,
+        anew: Option<&BTreeSet<FeedName>>,
+    ) -> Result<Vec<(FeedName, StoreTime, u64)>, Error> {
         let mut unseen = Vec::new();
+        let mut own = Vec::new();
         let (mut known, mut time) = (self.known.lock(), self.time.lock());
         for ObjectInfo { path, size, last_modified } in listed {
             let last_modified = StoreTime::of(last_modified);
@@ -136,34 +307,69 @@ impl Node {
                 tracing::warn!(path, "an object that is none of aft's lies in the feed; it is left alone");
                 continue;
             };
-            if let Some((sent, answered)) = known.own.remove(&name) {
+            let mine = known.own.remove(&name);
+            if let Some(OwnObject { sent, answered, .. }) = mine {
                 time.check.measure(sent, answered, last_modified);
             }
             if !self.limits.feed_in_time(name.time_ms, last_modified) {
                 tracing::debug!(path, "a feed object landed late and does not count");
-            } else if name.node == self.number {
+                continue;
+            }
+            if let Some(OwnObject { commits, .. }) = mine {
                 known.seen.insert(name);
-            } else if size > LARGEST_FEED_OBJECT {
+                for (decided_by, version) in commits {
+                    known.note_published(decided_by, last_modified);
+                    own.push((version, last_modified));
+                }
+                if anew.is_none() {
+                    continue;
+                }
+            }
+            if size > LARGEST_FEED_OBJECT {
                 let message = format!("the feed object {path:?} has {size} bytes, more than any node writes");
                 return Err(Error::new(ErrorKind::Corrupt, message));
-            } else if !known.seen.contains(&name) {
+            }
+            if !anew.map_or_else(|| known.seen.contains(&name), |in_recent| in_recent.contains(&name)) {
                 unseen.push((name, last_modified, size));
             }
         }
+        drop((known, time));
+        let mut view = self.view.write();
+        own.into_iter().for_each(|(version, published)| view.note_published(version, published));
         Ok(unseen)
     }
 
-    async fn take_in(
+    async fn read_feed(
+        &self,
+        unseen: Vec<(FeedName, StoreTime, u64)>,
+        take: impl Fn(FeedObject) + Send + Sync,
+    ) -> Result<(), Error> {
+        let take = &take;
+        futures::stream::iter(unseen)
+            .map(|(name, last_modified, size)| {
+                async move {
+                    if let Some(object) = self.feed_object(name, last_modified, size).await? {
+                        take(object);
+                    }
+                    Ok(())
+                }
+                .boxed()
+            })
+            .buffer_unordered(self.config.parallel_requests)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    }
+
+    async fn feed_object(
         &self,
         name: FeedName,
         last_modified: StoreTime,
         size: u64,
-        cold: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<FeedObject>, Error> {
         let path = name.to_string();
         let read = patiently(&self.rng, || self.store.get_sized(&path, size)).await;
         if read.is_err() && planted(Planted::SkipUnreadableFeedObject) {
-            return Ok(());
+            return Ok(None);
         }
         let object =
             read.map_err(|error| Error::storage(format_args!("reading the feed object {path:?}"), error))?;
@@ -193,23 +399,108 @@ impl Node {
                 }
             }
         }
-        self.learn(commits.iter().cloned());
+        // The values are here already; a cold start, though, may bring far more of them than anyone reads.
+        let cold = self.known.lock().began.is_none();
+        for commit in commits.iter().filter(|commit| !cold && matches!(commit.home, view::Home::Feed { .. })) {
+            self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
+        }
+        let swept_through = feed.swept_through.map(StoreTime);
+        Ok(Some(FeedObject { name, last_modified, commits, published, swept_through }))
+    }
+
+    fn take_in(&self, object: FeedObject) {
+        let commits = object.commits.iter().map(|commit| (Arc::clone(commit), Some(object.last_modified)));
+        self.learn_published(commits);
+        self.note_feed_object(&object);
+    }
+
+    fn note_feed_object(&self, object: &FeedObject) {
+        let mut known = self.known.lock();
+        object.published.iter().for_each(|id| known.note_published(*id, object.last_modified));
+        if let Some(through) = object.swept_through {
+            known.swept_through = known.swept_through.max(Some(through));
+            known.last_sweep = known.last_sweep.max(Some(object.last_modified));
+        }
+        known.seen.insert(object.name);
+    }
+
+    /// Builds on another manifest, with everything that it did not fold, in one step.
+    fn take_in_whole(&self, base: Arc<Base>, recent: Option<Recent>, objects: Vec<FeedObject>) {
+        let told = recent.iter().flat_map(|recent| &recent.commits).map(recent_commit);
+        let fed = objects.iter().flat_map(|object| {
+            object.commits.iter().map(|commit| (Arc::clone(commit), object.last_modified))
+        });
+        let mut greatest = base.greatest().clock;
+        {
+            let mut view = self.view.write();
+            view.rebase(Arc::clone(&base));
+            for (commit, published) in told.chain(fed) {
+                greatest = greatest.max(commit.version.clock);
+                view.insert_published(commit, Some(published));
+            }
+        }
+        self.time.lock().hybrid.observe(greatest);
+        objects.iter().for_each(|object| self.note_feed_object(object));
+        let mut known = self.known.lock();
+        if let Some(recent) = recent {
+            known.seen.extend(recent.seen);
+            recent.published.into_iter().for_each(|(id, dated)| known.note_published(id, StoreTime(dated)));
+            known.dead.extend(recent.dead);
+        }
+        if let Some(manifest) = base.manifest() {
+            known.swept_through = known.swept_through.max(Some(StoreTime(manifest.swept_through)));
+            known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.swept_through)));
+            known.basis = known.basis.max(Some(StoreTime(manifest.basis)));
+        }
+    }
+
+    /// Builds on a newer manifest: all that it did not fold is in the view already.
+    pub(crate) fn adopt(&self, base: &Arc<Base>) {
+        {
+            let mut view = self.view.write();
+            if base.number() <= view.base().number() {
+                return;
+            }
+            view.rebase(Arc::clone(base));
+        }
+        self.time.lock().hybrid.observe(base.greatest().clock);
+        tracing::debug!(number = base.number(), "builds on a newer checkpoint");
+    }
+
+    /// What to do where the index of `base` could not be read: `Ok` where another manifest is built on now, so that asking again may
+    /// help; the failure itself where none is to be had.
+    pub(crate) async fn recover_index(self: &Arc<Self>, base: &Base, failure: Error) -> Result<(), Error> {
+        let repairable = matches!(failure.kind(), ErrorKind::VersionUnavailable | ErrorKind::Corrupt);
+        let Some(path) = failure.object().filter(|_| repairable).map(str::to_owned) else {
+            return Err(failure);
+        };
+        let changed = || self.view.read().base().number() != base.number();
+        if changed() {
+            return Ok(());
+        }
+        self.known.lock().look = true;
+        self.refresh().await?;
+        if changed() {
+            return Ok(());
+        }
+        tracing::error!(error = &failure as &dyn std::error::Error, "the index cannot be read");
         {
             let mut known = self.known.lock();
-            known.published.extend(published);
-            if let Some(through) = feed.swept_through {
-                known.swept_through = known.swept_through.max(Some(StoreTime(through)));
-                known.last_sweep = known.last_sweep.max(Some(last_modified));
-            }
-            known.seen.insert(name);
+            known.distrusted.insert(path);
+            known.reload = true;
         }
-        // The values are here already; a cold start, though, may bring far more of them than anyone reads.
-        if !cold {
-            for commit in commits.iter().filter(|commit| matches!(commit.home, view::Home::Feed { .. })) {
-                self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
+        match self.refresh().await {
+            Ok(()) if changed() => Ok(()),
+            Ok(()) => Err(failure),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                // Nothing older is whole: what can still be read of this one goes on.
+                let mut known = self.known.lock();
+                known.distrusted.clear();
+                known.reload = false;
+                Err(failure)
             }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Puts a commit's inline values into the data cache; damaged ones are left for their reader to report.
@@ -228,7 +519,7 @@ impl Node {
 
 impl Known {
     /// Drops what no refresh and no sweep can ask for any more.
-    fn forget_old(&mut self, limits: &Limits) {
+    fn forget_old(&mut self, limits: &Limits, horizon: StoreTime) {
         if let Some(basis) = self.basis {
             let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
             self.seen = self.seen.split_off(&oldest);
@@ -236,7 +527,9 @@ impl Known {
         }
         if let Some(swept) = self.swept_through {
             let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
-            self.published = self.published.split_off(&oldest);
+            // In the window of sweeps, or not folded yet: the next checkpoint must know of them.
+            let horizon = horizon.ms();
+            self.published.retain(|id, dated| *id >= oldest || dated.ms() >= horizon);
             self.dead = self.dead.split_off(&oldest);
         }
     }

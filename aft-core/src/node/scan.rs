@@ -7,7 +7,6 @@ use futures::{FutureExt, Stream};
 use crate::error::Error;
 use crate::node::fetch::Answer;
 use crate::node::transaction::Transaction;
-use crate::protocol::choose;
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::write_buffer::Own;
 
@@ -27,7 +26,7 @@ impl Transaction {
     pub fn scan(&mut self, range: impl Into<KeyRange>) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, Error>> {
         let range = range.into();
         async move {
-            let (rows, _) = self.scan_rows(range, usize::MAX)?;
+            let (rows, _) = self.scan_rows(range, usize::MAX).await?;
             self.row_values(rows).await
         }
         .boxed()
@@ -51,7 +50,7 @@ impl Transaction {
     pub fn scan_keys(&mut self, range: impl Into<KeyRange>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
         let range = range.into();
         async move {
-            let (rows, _) = self.scan_rows(range, usize::MAX)?;
+            let (rows, _) = self.scan_rows(range, usize::MAX).await?;
             Ok(rows.into_iter().map(|(key, _)| key).collect())
         }
         .boxed()
@@ -87,27 +86,34 @@ impl Transaction {
     }
 
     /// Chooses the versions of a page, and merges the own writes in.
-    fn scan_rows(&mut self, range: KeyRange, limit: usize) -> Result<(Vec<Row>, Option<KeyRange>), Error> {
+    async fn scan_rows(
+        &mut self,
+        range: KeyRange,
+        limit: usize,
+    ) -> Result<(Vec<Row>, Option<KeyRange>), Error> {
         self.check_alive()?;
-        let page = choose::scan(range, limit, &mut self.reads, &self.node.view.read());
-        let page = page.map_err(|cause| self.unsatisfiable(cause))?;
+        let mut read = self.read_page(range, limit).await.map_err(|error| self.named(error))?;
         // A key that the transaction deleted is no row.
         let row = |(key, own): (&Bytes, Own<'_>)| {
             (own != Own::Deleted).then(|| (key.clone(), self.own_answer(own)))
         };
-        let mut own = self.buffer.range(&page.covered).peekable();
-        let mut rows = Vec::with_capacity(page.rows.len());
-        for (key, found) in page.rows {
+        let found = std::mem::take(&mut read.page.rows);
+        let mut own = self.buffer.range(&read.page.covered).peekable();
+        let mut rows = Vec::with_capacity(found.len());
+        for (key, found) in found {
             while let Some(before) = own.next_if(|(own_key, _)| **own_key < key) {
                 rows.extend(row(before));
             }
             match own.next_if(|(own_key, _)| **own_key == key) {
                 Some(same) => rows.extend(row(same)),
-                None => rows.push((key, Answer::Found(found))),
+                None => {
+                    let answer = read.answer(&key, found);
+                    rows.push((key, answer));
+                }
             }
         }
         rows.extend(own.filter_map(row));
-        Ok((rows, page.rest))
+        Ok((rows, read.page.rest))
     }
 
     async fn row_values(&self, rows: Vec<Row>) -> Result<Vec<(Bytes, Bytes)>, Error> {
@@ -132,7 +138,7 @@ impl ScanPages<'_> {
     /// As [`Transaction::get`]; the same page can be asked for again.
     pub async fn next_page(&mut self) -> Result<Option<Vec<(Bytes, Bytes)>>, Error> {
         let Some(range) = self.rest.clone() else { return Ok(None) };
-        let (rows, rest) = self.transaction.scan_rows(range, self.page_keys)?;
+        let (rows, rest) = self.transaction.scan_rows(range, self.page_keys).await?;
         let page = self.transaction.row_values(rows).await?;
         self.rest = rest;
         Ok(Some(page))

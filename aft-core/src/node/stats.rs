@@ -57,19 +57,27 @@ pub struct Stats {
     pub cache_hits: u64,
     /// Values that came from the store.
     pub cache_misses: u64,
+    /// Blocks and tails of the index that the cache had.
+    pub index_hits: u64,
+    /// Blocks and tails of the index that came from the store.
+    pub index_misses: u64,
     /// Refreshes that completed.
     pub refreshes: u64,
     /// Feed objects made.
     pub published: u64,
     /// Sweeps that completed.
     pub sweeps: u64,
+    /// Checkpoints that this node made.
+    pub checkpoints: u64,
+    /// The number of the checkpoint that the node builds on; 0 for none.
+    pub checkpoint: u64,
     /// Commits held in memory now.
     pub recent_commits: u64,
     /// Keys held in memory now, deleted ones included.
     pub recent_keys: u64,
     /// Own commits not yet published, now.
     pub unpublished: u64,
-    /// Bytes in the data cache now, about.
+    /// Bytes in the cache now, about: values, and blocks and tails of the index.
     pub cache_bytes: u64,
 }
 
@@ -80,6 +88,7 @@ pub(crate) struct RequestCounts {
     pub(crate) range_gets: AtomicU64,
     pub(crate) creates: AtomicU64,
     pub(crate) lists: AtomicU64,
+    pub(crate) deletes: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
 }
@@ -91,7 +100,7 @@ impl RequestCounts {
             range_gets: get(&self.range_gets),
             creates: get(&self.creates),
             lists: get(&self.lists),
-            deletes: 0,
+            deletes: get(&self.deletes),
             bytes_read: get(&self.bytes_read),
             bytes_written: get(&self.bytes_written),
         }
@@ -106,9 +115,12 @@ pub(crate) struct Counters {
     pub(crate) replays: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
     pub(crate) cache_misses: AtomicU64,
+    pub(crate) index_hits: AtomicU64,
+    pub(crate) index_misses: AtomicU64,
     pub(crate) refreshes: AtomicU64,
     pub(crate) published: AtomicU64,
     pub(crate) sweeps: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, n: u64) {

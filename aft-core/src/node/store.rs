@@ -84,6 +84,16 @@ impl Store {
         prefix: &str,
         start_after: Option<&str>,
     ) -> Result<Vec<ObjectInfo>, StorageError> {
+        self.list_where(prefix, start_after, |_| true).await
+    }
+
+    /// Those objects of a listing that are wanted; the others are not kept in memory.
+    pub(crate) async fn list_where(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        wanted: impl Fn(&ObjectInfo) -> bool,
+    ) -> Result<Vec<ObjectInfo>, StorageError> {
         self.count(|counts| &counts.lists, 1);
         let mut stream = self.inner.list(prefix, start_after);
         let mut objects = Vec::new();
@@ -91,9 +101,19 @@ impl Store {
             let next = async { Ok(stream.next().await) };
             match self.bounded(prefix, 0, StorageError::unavailable, next).await? {
                 None => return Ok(objects),
-                Some(object) => objects.push(object?),
+                Some(object) => objects.extend(Some(object?).filter(&wanted)),
             }
         }
+    }
+
+    /// Deletes objects; in requests of at most a thousand paths, which is what stores take at once.
+    pub(crate) async fn delete(&self, paths: &[String]) -> Result<(), StorageError> {
+        for batch in paths.chunks(1000) {
+            self.count(|counts| &counts.deletes, 1);
+            let Some(first) = batch.first() else { continue };
+            self.bounded(first, 0, StorageError::unknown, self.inner.delete(batch)).await?;
+        }
+        Ok(())
     }
 
     /// Whether any object's path begins with `prefix`.

@@ -50,7 +50,7 @@ impl Node {
         let mut report = SweepReport { listed: candidates.len() as u64, ..SweepReport::default() };
         let unpublished: Vec<_> = {
             let known = self.known.lock();
-            let settled = |id: &TxnId| known.published.contains(id) || known.dead.contains(id);
+            let settled = |id: &TxnId| known.published.contains_key(id) || known.dead.contains(id);
             candidates.into_iter().filter(|id| !settled(id)).collect()
         };
         let looked: Vec<_> = futures::stream::iter(unpublished)

@@ -20,8 +20,7 @@ use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
-use crate::planted::{Planted, planted};
-use crate::protocol::choose::{self, Unsatisfiable};
+use crate::protocol::choose::Unsatisfiable;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::write_buffer::{Own, Sizes, WriteBuffer};
@@ -164,10 +163,8 @@ impl Transaction {
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
         let key = checked_key(key.as_ref());
         async move {
-            let key = key?;
-            self.check_alive()?;
-            let answer = self.read(&key)?;
-            self.node.answer(&self.store, answer).await.map_err(|error| self.named(error))
+            let mut answers = self.get_checked(&[key?]).await?;
+            Ok(answers.pop().flatten())
         }
         .boxed()
     }
@@ -186,23 +183,14 @@ impl Transaction {
 
     async fn get_checked(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
         self.check_alive()?;
-        let answers = keys.iter().map(|key| self.read(key)).collect::<Result<Vec<_>, _>>()?;
+        let answers = self.read(keys).await.map_err(|error| self.named(error))?;
         self.node.answers(&self.store, answers).await.map_err(|error| self.named(error))
-    }
-
-    /// Where the answer to a read is: own writes answer first and are no reads.
-    fn read(&mut self, key: &Bytes) -> Result<Answer, Error> {
-        if let Some(own) = self.buffer.get(key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
-            return Ok(self.own_answer(own));
-        }
-        let found = choose::read(key, &mut self.reads, &self.node.view.read());
-        Ok(found.map_err(|cause| self.unsatisfiable(cause))?.map_or(Answer::Absent, Answer::Found))
     }
 
     pub(crate) fn own_answer(&self, own: Own<'_>) -> Answer {
         match own {
             Own::Deleted => Answer::Absent,
-            Own::Held(value) => Answer::Own(value.clone()),
+            Own::Held(value) => Answer::Held(value.clone()),
             Own::Stored(stored) => Answer::OwnStored(self.id, stored.clone()),
         }
     }

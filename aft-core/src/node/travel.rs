@@ -9,11 +9,14 @@ use crate::error::{Error, ErrorKind};
 use crate::format::record::Write;
 use crate::format::token::{Suspended, SuspendedWrite};
 use crate::node::begin::Begin;
+use crate::node::fetch::INDEX_TRIES;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::{Aft, Node};
 use crate::planted::{Planted, planted};
-use crate::protocol::branches::restore_reads;
+use crate::protocol::branches::{reads_beyond, restore_reads};
+use crate::protocol::read_set::ReadSet;
+use crate::protocol::view::Found;
 use crate::receipt::Receipt;
 use crate::token::Token;
 use crate::version::Version;
@@ -112,7 +115,7 @@ impl Node {
         (begin.latest, begin.publish_before_ack) = (state.latest, state.publish_before_ack);
         begin.after = receipts;
         let mut tx = Transaction::new(Arc::clone(self), state.txn, true, begin);
-        tx.restore(state)?;
+        tx.restore(state).await?;
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %state.txn, "resumed");
         Ok(tx)
@@ -120,18 +123,14 @@ impl Node {
 }
 
 impl Transaction {
-    fn restore(&mut self, state: &Suspended) -> Result<(), Error> {
+    async fn restore(&mut self, state: &Suspended) -> Result<(), Error> {
         self.at_least_as_old_as(state.age_ms);
         if planted(Planted::ResumeSameAttempt)
             && let Some(attempt) = state.lineage.first()
         {
             self.pass_for(*attempt);
         }
-        self.reads = restore_reads(state, &self.node.view.read()).map_err(|cause| {
-            let message =
-                "a version that this transaction has read is not to be had any more; run it again as a new transaction";
-            Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
-        })?;
+        self.reads = self.restored_reads(state).await?;
         for (key, SuspendedWrite { writer, value, inline }) in &state.writes {
             let write = Write { key: key.clone(), value: value.clone() };
             self.buffer.restore(write, *writer, inline.clone());
@@ -139,5 +138,35 @@ impl Transaction {
         self.result.clone_from(&state.result);
         self.ancestors.clone_from(&state.lineage);
         Ok(())
+    }
+
+    /// The read set as it was; what the view does not hold is looked up in the index.
+    async fn restored_reads(&self, state: &Suspended) -> Result<ReadSet, Error> {
+        for _ in 0..INDEX_TRIES {
+            let (base, beyond) = {
+                let view = self.node.view.read();
+                let beyond: Vec<_> = reads_beyond(state, &view).cloned().collect();
+                (Arc::clone(view.base()), beyond)
+            };
+            let rows = match self.node.rows(&self.store, &base, beyond).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    self.node.recover_index(&base, error).await.map_err(|error| self.named(error))?;
+                    continue;
+                }
+            };
+            let view = self.node.view.read();
+            if !Arc::ptr_eq(view.base(), &base) {
+                continue;
+            }
+            let rows = rows.iter().map(|(key, row)| (key.clone(), Found::of_row(row))).collect();
+            return restore_reads(state, &view, &rows).map_err(|cause| {
+                let message =
+                    "a version that this transaction has read is not to be had any more; run it again as a new transaction";
+                Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
+            });
+        }
+        let message = "the index was replaced again and again while it was read; try again";
+        Err(Error::new(ErrorKind::Unavailable, message).with_txn(self.id))
     }
 }

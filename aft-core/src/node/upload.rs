@@ -72,28 +72,32 @@ impl Uploads {
 }
 
 impl Node {
-    /// Makes a value object durable. Its name is this attempt's alone, so whatever is there is ours and whole.
     async fn upload(&self, store: &Store, txn: TxnId, name: ValueName, value: Bytes) -> Result<(), Error> {
         let path = self.path(ObjectName::Value(txn, name));
-        let failed = |error| Error::storage("uploading a value", error).with_txn(txn);
-        let mut last = StorageError::unavailable(path.clone());
+        let created = self.create_own(store, &path, value).await;
+        created.map_err(|error| Error::storage("uploading a value", error).with_txn(txn))
+    }
+
+    /// Makes an object durable whose name is this writer's alone, so that whatever is there is ours and whole.
+    pub(crate) async fn create_own(&self, store: &Store, path: &str, bytes: Bytes) -> Result<(), StorageError> {
+        let mut last = StorageError::unavailable(path);
         for wait in backoff(&self.rng, UPLOAD_TRIES) {
-            match store.create(&path, value.clone()).await {
+            match store.create(path, bytes.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
                     // "Already exists" may be a conflict without effect: only what can be read is durable.
-                    match store.get_range(&path, 0..1).await {
+                    match store.get_range(path, 0..1).await {
                         Ok(_) => return Ok(()),
                         Err(StorageError::NotFound { .. }) => last = error,
                         Err(error) if error.is_transient() => last = error,
-                        Err(error) => return Err(failed(error)),
+                        Err(error) => return Err(error),
                     }
                 }
                 Err(error @ StorageError::Unavailable { .. }) => last = error,
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(wait).await;
         }
-        Err(failed(last))
+        Err(last)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use crate::format::token::{Suspended, SuspendedWrite};
 use crate::planted::{Planted, planted};
 use crate::protocol::key_range;
 use crate::protocol::read_set::ReadSet;
-use crate::protocol::view::View;
+use crate::protocol::view::{Commit, Found, View};
 use crate::version::Version;
 
 /// Why branches are not one transaction.
@@ -144,18 +145,41 @@ fn check_atomic(
 #[error("the version {0}, which the transaction has read, is not known here")]
 pub struct Lost(pub Version);
 
-/// What a suspended transaction has read, as the read set of one that goes on with this view.
+/// The reads of a suspended transaction whose commits the view does not hold: their keys' rows are needed to go on.
+pub fn reads_beyond<'a>(state: &'a Suspended, view: &'a View) -> impl Iterator<Item = &'a Bytes> {
+    let beyond = |(key, version): &(&Bytes, &Version)| !version.is_absent() && in_view(view, key, **version).is_none();
+    state.reads.iter().filter(beyond).map(|(key, _)| key)
+}
+
+fn in_view<'a>(view: &'a View, key: &[u8], version: Version) -> Option<&'a Found> {
+    view.versions(key).iter().find(|found| found.version() == version)
+}
+
+/// What a suspended transaction has read, as the read set of one that goes on with this view and these rows of the index.
 ///
 /// # Errors
-/// [`Lost`], where the view lacks a version that was read.
-pub fn restore_reads(state: &Suspended, view: &View) -> Result<ReadSet, Lost> {
+/// [`Lost`], where neither has a version that was read.
+pub fn restore_reads(
+    state: &Suspended,
+    view: &View,
+    rows: &BTreeMap<Bytes, Found>,
+) -> Result<ReadSet, Lost> {
     let mut reads = ReadSet::default();
     for (key, version) in &state.reads {
-        let found = view.versions(key).iter().find(|found| found.version() == *version);
-        if found.is_none() && !version.is_absent() && !planted(Planted::ForgetTokenReads) {
-            return Err(Lost(*version));
-        }
-        reads.record(key, found);
+        let row = rows.get(key);
+        let found = in_view(view, key, *version).or(row.filter(|row| row.version() == *version)).cloned();
+        // A deletion that was read may have left the index since.
+        let purged = || row.is_none() && view.base().is_settled(*version);
+        let found = match found {
+            None if !version.is_absent() && purged() => {
+                Some(Found { commit: Arc::new(Commit::purged(key, *version)), ordinal: 0 })
+            }
+            None if !version.is_absent() && !planted(Planted::ForgetTokenReads) => {
+                return Err(Lost(*version));
+            }
+            found => found,
+        };
+        reads.record(key, found.as_ref());
     }
     state.ranges.iter().for_each(|range| reads.record_range(range.clone()));
     if !planted(Planted::ForgetTokenReads) {

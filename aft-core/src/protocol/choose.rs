@@ -14,12 +14,15 @@
 //! that commit's), unless a floor demands a newer one; and a version that gives a floor is admissible itself, since its
 //! commit was read. So where a floor is set and nothing is found, the view has lost something: that is an error, never "absent".
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::read_set::ReadSet;
-use crate::protocol::view::{Found, View};
+use crate::protocol::view::{Commit, Found, View};
 use crate::version::Version;
 
 /// A version that must be read is not in the view.
@@ -31,41 +34,76 @@ pub struct Unsatisfiable {
 }
 
 /// The version of `key` that the transaction reads: the newest that keeps its read set atomic; `None`: absent. A key that
-/// was read before gives the same answer.
+/// was read before gives the same answer. `versions`: every version that may be read, oldest first: those of the view, and the
+/// index's where that can hold one that counts.
 ///
 /// # Errors
-/// [`Unsatisfiable`] where the view lacks what the reads so far demand.
-pub fn choose(key: &[u8], reads: &ReadSet, view: &View) -> Result<Option<Found>, Unsatisfiable> {
+/// [`Unsatisfiable`] where what the reads so far demand is not there.
+pub fn choose(
+    key: &Bytes,
+    reads: &ReadSet,
+    versions: &[Found],
+    base: &Base,
+) -> Result<Option<Found>, Unsatisfiable> {
     if let Some(read) = reads.read(key) {
         return Ok(read.cloned());
     }
     if planted(Planted::IgnoreFloor) {
-        return Ok(view
-            .versions(key)
-            .iter()
-            .rev()
-            .filter(|found| reads.admits(&found.commit))
-            .take(2)
-            .last()
-            .cloned());
+        let admitted = versions.iter().rev().filter(|found| reads.admits(&found.commit));
+        return Ok(admitted.take(2).last().cloned());
     }
     let floor = reads.floor(key);
-    let candidates = view.versions(key).iter().rev().take_while(|found| found.version() >= floor);
+    let candidates = versions.iter().rev().take_while(|found| found.version() >= floor);
     match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || reads.admits(&found.commit)) {
         Some(found) => Ok(Some(found.clone())),
         None if floor.is_absent() => Ok(None),
+        // What must be read at or above the floor was a deletion that left the index.
+        None if base.is_settled(floor) => Ok(Some(purged(key, floor))),
         None => Err(Unsatisfiable { floor }),
     }
+}
+
+fn purged(key: &Bytes, floor: Version) -> Found {
+    Found { commit: Arc::new(Commit::purged(key, floor)), ordinal: 0 }
 }
 
 /// [`choose`], and notes the read.
 ///
 /// # Errors
 /// As [`choose`]; the read set is unchanged then.
-pub fn read(key: &Bytes, reads: &mut ReadSet, view: &View) -> Result<Option<Found>, Unsatisfiable> {
-    let found = choose(key, reads, view)?;
+pub fn read(
+    key: &Bytes,
+    reads: &mut ReadSet,
+    versions: &[Found],
+    base: &Base,
+) -> Result<Option<Found>, Unsatisfiable> {
+    let found = choose(key, reads, versions, base)?;
     reads.record(key, found.as_ref());
     Ok(found)
+}
+
+/// Whether the choice for `key` may depend on the index: not where it was read before, nor where the view alone gives a version
+/// above everything in the runs.
+#[must_use]
+pub fn needs_index(key: &Bytes, reads: &ReadSet, view: &View) -> bool {
+    let base = view.base();
+    if base.manifest().is_none_or(|manifest| manifest.runs.is_empty()) || reads.read(key).is_some() {
+        return false;
+    }
+    let chosen = choose(key, reads, view.versions(key), base);
+    !matches!(chosen, Ok(Some(found)) if found.version() > base.greatest())
+}
+
+/// The versions of one key: those of the view and, in its place, the index's. The index may hold one that the view still holds.
+#[must_use]
+pub fn with_row(view: &[Found], row: Option<Found>) -> Vec<Found> {
+    let mut versions = view.to_vec();
+    if let Some(row) = row
+        && let Err(at) = versions.binary_search_by_key(&row.version(), Found::version)
+    {
+        versions.insert(at, row);
+    }
+    versions
 }
 
 /// A page of a scan.
@@ -79,7 +117,8 @@ pub struct ScanPage {
     pub rest: Option<KeyRange>,
 }
 
-/// Reads every key of a range, absent ones included, up to `limit` keys (at least one) that any commit wrote.
+/// Reads every key of a range, absent ones included, up to `limit` keys (at least one) that any commit wrote. `keys`: those keys
+/// in order, at least one more than the limit where there are more, each with its [versions](choose).
 ///
 /// Keys are chosen one after the other from one view, which is as atomic as reading them by name; then the range
 /// itself is noted, so that a key which a later commit creates in it counts as read absent: no phantom tears the scan.
@@ -90,21 +129,24 @@ pub fn scan(
     range: KeyRange,
     limit: usize,
     reads: &mut ReadSet,
-    view: &View,
+    keys: impl IntoIterator<Item = (Bytes, Vec<Found>)>,
+    base: &Base,
 ) -> Result<ScanPage, Unsatisfiable> {
     let mut rows = Vec::new();
     let mut last = None;
-    let mut keys = view.keys_in(&range);
-    for key in keys.by_ref().take(limit.max(1)) {
-        let found =
-            if planted(Planted::ForgetScan) { choose(key, reads, view)? } else { read(key, reads, view)? };
+    let mut keys = keys.into_iter();
+    for (key, versions) in keys.by_ref().take(limit.max(1)) {
+        let found = if planted(Planted::ForgetScan) {
+            choose(&key, reads, &versions, base)?
+        } else {
+            read(&key, reads, &versions, base)?
+        };
         if let Some(found) = found.filter(|found| !found.is_tombstone()) {
             rows.push((key.clone(), found));
         }
-        last = Some(key.clone());
+        last = Some(key);
     }
     let more = keys.next().is_some();
-    drop(keys);
     let (covered, rest) = match last {
         Some(last) if more => {
             let (covered, rest) = range.split_after(&last);
@@ -112,12 +154,35 @@ pub fn scan(
         }
         _ => (range, None),
     };
-    // A key that the view does not hold at all is passed over above: read as absent, which a floor may forbid.
-    if let Some(floor) = reads.unread_floor(&covered) {
-        return Err(Unsatisfiable { floor });
+    // A key that is not there at all is passed over above: read as absent, which a floor may forbid, unless it was deleted so long ago
+    // that the deletion left the index.
+    for (key, floor) in reads.unread_floors_in(&covered) {
+        if !base.is_settled(floor) {
+            return Err(Unsatisfiable { floor });
+        }
+        reads.record(&key, Some(&purged(&key, floor)));
     }
     if !planted(Planted::ForgetScannedRange) && !planted(Planted::ForgetScan) {
         reads.record_range(covered.clone());
     }
     Ok(ScanPage { rows, covered, rest })
+}
+
+/// [`choose`] from a view that builds on no runs, for the tests against the definition.
+#[cfg(test)]
+pub fn choose_in(key: &[u8], reads: &ReadSet, view: &View) -> Result<Option<Found>, Unsatisfiable> {
+    choose(&Bytes::copy_from_slice(key), reads, view.versions(key), view.base())
+}
+
+/// [`scan`] of a view that builds on no runs, for the tests against the definition.
+#[cfg(test)]
+pub fn scan_view(
+    range: KeyRange,
+    limit: usize,
+    reads: &mut ReadSet,
+    view: &View,
+) -> Result<ScanPage, Unsatisfiable> {
+    let within = range.clone();
+    let keys: Vec<_> = view.keys_in(&within).map(|(key, found)| (key.clone(), found.to_vec())).collect();
+    scan(range, limit, reads, keys, view.base())
 }

@@ -190,7 +190,13 @@ impl Reader {
     /// Reads a key by name.
     fn read(&mut self, ordinal: usize) -> Number {
         let expected = self.expected(ordinal);
-        let found = choose::read(&key(ordinal), &mut self.reads, &self.view).expect("a choice always exists");
+        let found = choose::read(
+            &key(ordinal),
+            &mut self.reads,
+            self.view.versions(KEYS[ordinal]),
+            self.view.base(),
+        )
+        .expect("a choice always exists");
         let read = self.number_of(ordinal, found.as_ref());
         assert_eq!(read, expected, "key {ordinal} after {:?}", self.model);
         self.model.insert(ordinal, read);
@@ -235,7 +241,7 @@ impl Reader {
             }
         }
         let page =
-            choose::scan(range.clone(), limit, &mut self.reads, &self.view).expect("a choice always exists");
+            choose::scan_view(range.clone(), limit, &mut self.reads, &self.view).expect("a choice always exists");
         let row = |(key, found): &(Bytes, Found)| (ordinal(key), self.number_of(ordinal(key), Some(found)));
         let rows: Vec<_> = page.rows.iter().map(row).collect();
         assert_eq!(rows, expected_rows, "{range:?} after {:?}", self.model);

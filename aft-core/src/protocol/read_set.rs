@@ -46,11 +46,12 @@ impl ReadSet {
         self.floors.get(key).copied().unwrap_or(Version::ABSENT)
     }
 
-    /// A floor under a key of the range that was not read.
+    /// The floors under keys of the range that were not read.
     #[must_use]
-    pub fn unread_floor(&self, range: &KeyRange) -> Option<Version> {
-        let mut floors = self.floors.range::<[u8], _>(range.bounds()?);
-        floors.find(|(key, _)| self.read(key).is_none()).map(|(_, floor)| *floor)
+    pub fn unread_floors_in(&self, range: &KeyRange) -> Vec<(Bytes, Version)> {
+        let Some(bounds) = range.bounds() else { return Vec::new() };
+        let unread = self.floors.range::<[u8], _>(bounds).filter(|(key, _)| self.read(key).is_none());
+        unread.map(|(key, floor)| (key.clone(), *floor)).collect()
     }
 
     /// Whether reading from `commit` keeps the read set atomic: no key that it also wrote was read at an older version,

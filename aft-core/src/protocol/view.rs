@@ -1,7 +1,8 @@
-//! What a node knows: commits, and for each key the versions that they wrote.
+//! What a node knows: the manifest that it builds on, and the commits that are not folded in it.
 //!
 //! The view holds keys, versions and where the values are, never the values. It only ever takes in whole commits: that
-//! is what makes every choice from it atomic (the argument is in [`choose`](super::choose)).
+//! is what makes every choice from it atomic (the argument is in [`choose`](super::choose)). What the [`Base`] folded is not in
+//! it any more: of those commits only the newest version of each key counts, and the index has that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::format::name::{FeedName, ObjectName, ValueName};
 use crate::format::record::{CommitRecord, StoredValue, Value, Write};
+use crate::format::row::{Row, RowValue};
+use crate::protocol::base::Base;
 use crate::protocol::key_range::KeyRange;
+use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -24,6 +28,8 @@ pub struct Commit {
     pub decided_by: TxnId,
     /// Which object holds its inline values.
     pub home: Home,
+    /// Whether a request key led to it: then its decision outlives its folding.
+    pub keyed: bool,
     /// The write set, sorted by key.
     pub writes: Box<[Write]>,
 }
@@ -43,6 +49,11 @@ pub enum Home {
         /// Bytes from the object's start.
         base: u64,
     },
+    /// The index: the commit is a row of it, and only this one key of it is told.
+    Index {
+        /// The key's place in the whole write set.
+        ordinal: u32,
+    },
 }
 
 /// Where a value is.
@@ -61,6 +72,11 @@ pub enum Place<'a> {
         /// Checksum of the value.
         checksum: u64,
     },
+    /// In the key's row of the index.
+    Indexed {
+        /// Length in bytes.
+        len: u64,
+    },
     /// Objects of its own.
     Stored(&'a StoredValue),
 }
@@ -75,7 +91,29 @@ impl Commit {
         let mut keys = keys.freeze();
         let own = |write: &Write| Write { key: keys.split_to(write.key.len()), value: write.value.clone() };
         let writes = record.writes.iter().map(own).collect();
-        Self { version: record.version(), decided_by, home, writes }
+        Self { version: record.version(), decided_by, home, keyed: record.request_key.is_some(), writes }
+    }
+
+    /// A row of the index as a commit of one key. That is all that is needed of a folded commit: whatever floors it would set, the
+    /// rows of its other keys are at or above them.
+    #[must_use]
+    pub fn of_row(row: &Row) -> Self {
+        let value = match &row.value {
+            RowValue::Tombstone => Value::Tombstone,
+            RowValue::Inline(value) => Value::Inline { offset: 0, len: value.len() as u64, checksum: 0 },
+            RowValue::Stored(stored) => Value::Stored(stored.clone()),
+        };
+        let write = Write { key: Bytes::copy_from_slice(&row.key), value };
+        let home = Home::Index { ordinal: row.ordinal };
+        Self { version: row.version, decided_by: row.version.txn, home, keyed: false, writes: [write].into() }
+    }
+
+    /// A deletion that left the index, where only a bound of its version is known.
+    #[must_use]
+    pub fn purged(key: &Bytes, at_least: Version) -> Self {
+        let writes = [Write { key: key.clone(), value: Value::Tombstone }].into();
+        let home = Home::Index { ordinal: 0 };
+        Self { version: at_least, decided_by: at_least.txn, home, keyed: false, writes }
     }
 
     /// The ordinal of `key` in the write set.
@@ -94,6 +132,7 @@ impl Commit {
                 let (object, base) = match self.home {
                     Home::Decision { base } => (ObjectName::Decision(self.decided_by), base),
                     Home::Feed { name, base } => (ObjectName::Feed(name), base),
+                    Home::Index { .. } => return Place::Indexed { len: *len },
                 };
                 let start = base.saturating_add(*offset);
                 Place::Inline { object, start, len: *len, checksum: *checksum }
@@ -110,7 +149,7 @@ impl Commit {
         };
         let inline = |ordinal| match self.place(ordinal) {
             Place::Inline { start, len, .. } => Some(slice(start, len)),
-            Place::Tombstone | Place::Stored(_) => None,
+            Place::Tombstone | Place::Stored(_) | Place::Indexed { .. } => None,
         };
         (0..self.writes.len()).filter_map(inline).collect()
     }
@@ -131,7 +170,7 @@ impl Commit {
     }
 }
 
-/// One version of one key: the commit that wrote it, and the key's ordinal in that commit's write set.
+/// One version of one key: the commit that wrote it, and the key's ordinal in what is told of its write set.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The commit.
@@ -141,16 +180,37 @@ pub struct Found {
 }
 
 impl Found {
+    /// A row of the index.
+    #[must_use]
+    pub fn of_row(row: &Row) -> Self {
+        Self { commit: Arc::new(Commit::of_row(row)), ordinal: 0 }
+    }
+
     /// The version.
     #[must_use]
     pub fn version(&self) -> Version {
         self.commit.version
     }
 
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        &self.commit.writes[self.ordinal].key
+    }
+
     /// Where the value is.
     #[must_use]
     pub fn place(&self) -> Place<'_> {
         self.commit.place(self.ordinal)
+    }
+
+    /// The ordinal in the whole write set: with the transaction it names the value.
+    #[must_use]
+    pub fn value_ordinal(&self) -> u32 {
+        match self.commit.home {
+            Home::Index { ordinal } => ordinal,
+            Home::Decision { .. } | Home::Feed { .. } => u32::try_from(self.ordinal).unwrap_or(u32::MAX),
+        }
     }
 
     /// Whether this version is a deletion.
@@ -160,59 +220,121 @@ impl Found {
     }
 }
 
-/// The commits a node knows.
+/// A commit of the view, and when it was published, as far as is known.
+#[derive(Debug)]
+struct Recent {
+    commit: Arc<Commit>,
+    published: Option<StoreTime>,
+}
+
+/// What a node knows: the base, and the commits beyond it.
 #[derive(Debug, Default)]
 pub struct View {
-    commits: BTreeMap<Version, Arc<Commit>>,
+    base: Arc<Base>,
+    commits: BTreeMap<Version, Recent>,
     /// For each key its versions, oldest first.
     keys: BTreeMap<Bytes, Vec<Found>>,
 }
 
 impl View {
-    /// Takes a commit in. Two records of one version are one: the first stays. Returns whether it was new.
+    /// Takes a commit in that no feed object is known to carry yet; see [`insert_published`](Self::insert_published).
     pub fn insert(&mut self, commit: Arc<Commit>) -> bool {
-        if self.commits.contains_key(&commit.version) {
+        self.insert_published(commit, None)
+    }
+
+    /// Takes a commit in. Two records of one version are one: the first stays, and so does the earlier date. One that the base
+    /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
+    pub fn insert_published(&mut self, commit: Arc<Commit>, published: Option<StoreTime>) -> bool {
+        let version = commit.version;
+        if self.base.has_folded(version, published) {
+            self.remove(version);
+            return false;
+        }
+        if let Some(known) = self.commits.get_mut(&version) {
+            known.published = known.published.into_iter().chain(published).min();
             return false;
         }
         for (ordinal, write) in commit.writes.iter().enumerate() {
             let versions = self.keys.entry(write.key.clone()).or_default();
-            let at = versions.partition_point(|found| found.version() < commit.version);
+            let at = versions.partition_point(|found| found.version() < version);
             versions.insert(at, Found { commit: Arc::clone(&commit), ordinal });
         }
-        self.commits.insert(commit.version, commit);
+        self.commits.insert(version, Recent { commit, published });
         true
     }
 
-    /// Whether the commit of this version is known.
-    #[must_use]
-    pub fn contains(&self, version: Version) -> bool {
-        self.commits.contains_key(&version)
+    /// Notes that a feed object of this date carries a commit.
+    pub fn note_published(&mut self, version: Version, published: StoreTime) {
+        if let Some(recent) = self.commits.get(&version) {
+            let commit = Arc::clone(&recent.commit);
+            self.insert_published(commit, Some(published));
+        }
     }
 
-    /// The known versions of a key, oldest first.
+    /// Builds on another base from now on: what it folded leaves the view.
+    pub fn rebase(&mut self, base: Arc<Base>) {
+        self.base = base;
+        let folded = |(version, recent): (&Version, &Recent)| {
+            self.base.has_folded(*version, recent.published).then_some(*version)
+        };
+        let folded: Vec<_> = self.commits.iter().filter_map(folded).collect();
+        folded.into_iter().for_each(|version| self.remove(version));
+    }
+
+    fn remove(&mut self, version: Version) {
+        let Some(Recent { commit, .. }) = self.commits.remove(&version) else { return };
+        for write in &commit.writes {
+            if let Some(versions) = self.keys.get_mut(&write.key) {
+                versions.retain(|found| found.version() != version);
+                if versions.is_empty() {
+                    self.keys.remove(&write.key);
+                }
+            }
+        }
+    }
+
+    /// What the view builds on.
+    #[must_use]
+    pub fn base(&self) -> &Arc<Base> {
+        &self.base
+    }
+
+    /// Whether everything that this version's commit wrote can be read: it is known, or surely folded.
+    #[must_use]
+    pub fn contains(&self, version: Version) -> bool {
+        self.commits.contains_key(&version) || self.base.has_folded(version, None)
+    }
+
+    /// The known versions of a key that are not folded, oldest first.
     #[must_use]
     pub fn versions(&self, key: &[u8]) -> &[Found] {
         self.keys.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// The keys of a range that any known commit wrote, in order.
-    pub fn keys_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Bytes> {
+    /// The keys of a range that any commit of the view wrote, in order, with their versions.
+    pub fn keys_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a [Found])> {
         let bounds = range.bounds();
-        bounds.into_iter().flat_map(|bounds| self.keys.range::<[u8], _>(bounds)).map(|(key, _)| key)
+        let keys = bounds.into_iter().flat_map(|bounds| self.keys.range::<[u8], _>(bounds));
+        keys.map(|(key, versions)| (key, &**versions))
     }
 
-    /// The known commits, newest first.
+    /// The commits of the view, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Arc<Commit>> {
-        self.commits.values().rev()
+        self.commits.values().rev().map(|recent| &recent.commit)
     }
 
-    /// How many commits are known.
+    /// The commits of the view, oldest first, and when each was published, where that is known.
+    pub fn recent(&self) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {
+        self.commits.values().map(|recent| (&recent.commit, recent.published))
+    }
+
+    /// How many commits are in the view.
     #[must_use]
     pub fn commit_count(&self) -> usize {
         self.commits.len()
     }
 
-    /// How many keys are known, deleted ones included.
+    /// How many keys they wrote, deleted ones included.
     #[must_use]
     pub fn key_count(&self) -> usize {
         self.keys.len()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::format::decision::{Decision, Verdict};
 use crate::format::name::{FeedName, ObjectName};
-use crate::protocol::choose::{Unsatisfiable, scan};
+use crate::protocol::choose::{Unsatisfiable, scan_view as scan};
 use crate::protocol::view::Place;
 use crate::protocol::write_buffer::{Own, WriteBuffer};
 
@@ -37,17 +37,17 @@ fn lower_bound_ignored_for_another_version_at_hand() {
     view.insert(commit(1, &wrote(&[B])));
     view.insert(commit(2, &wrote(&[B])));
     let floor = version(3);
-    assert_eq!(choose::choose(KEYS[B], &reads, &view).map(|_| ()), Err(Unsatisfiable { floor }));
+    assert_eq!(choose::choose_in(KEYS[B], &reads, &view).map(|_| ()), Err(Unsatisfiable { floor }));
     view.insert(commit(3, &wrote(&[A, B])));
-    assert_eq!(choose::choose(KEYS[B], &reads, &view).unwrap().unwrap().version(), floor);
+    assert_eq!(choose::choose_in(KEYS[B], &reads, &view).unwrap().unwrap().version(), floor);
     view.insert(commit(4, &wrote(&[B])));
-    assert_eq!(choose::choose(KEYS[B], &reads, &view).unwrap().unwrap().version(), version(4));
+    assert_eq!(choose::choose_in(KEYS[B], &reads, &view).unwrap().unwrap().version(), version(4));
 }
 
 #[test]
 fn lower_bound_ignored_where_the_key_is_unknown_is_never_absent() {
     let reads = brought(A, 3, &wrote(&[A, B]));
-    let lost = choose::choose(KEYS[B], &reads, &View::default()).map(|_| ());
+    let lost = choose::choose_in(KEYS[B], &reads, &View::default()).map(|_| ());
     assert_eq!(lost, Err(Unsatisfiable { floor: version(3) }));
 }
 
@@ -195,7 +195,7 @@ fn page_of_no_keys_reads_the_whole_range_as_absent() {
     let mut reads = ReadSet::default();
     let page = scan(KeyRange::all(), 0, &mut reads, &view).unwrap();
     assert!(page.rest.is_some() || page.rows.len() == 2, "nothing may be passed over");
-    let b = choose::choose(KEYS[B], &reads, &view).unwrap();
+    let b = choose::choose_in(KEYS[B], &reads, &view).unwrap();
     assert!(b.is_some_and(|b| b.version() == version(1)), "b is there, and was not in the page");
 }
 

@@ -75,7 +75,7 @@ impl Transaction {
 
     fn scan(&mut self, range: &KeyRange, limits: &[usize], torn: bool) {
         let mut once = self.reader.reads.clone();
-        let whole = choose::scan(range.clone(), usize::MAX, &mut once, &self.reader.view).unwrap();
+        let whole = choose::scan_view(range.clone(), usize::MAX, &mut once, &self.reader.view).unwrap();
         let whole_rows: Vec<_> =
             whole.rows.iter().map(|(key, found)| (ordinal(key), number(found.version()))).collect();
         let mut limits = limits.iter().cycle();

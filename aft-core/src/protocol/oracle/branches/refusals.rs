@@ -102,5 +102,5 @@ fn a_view_that_lacks_what_was_read() {
     let read = branch(&world, &fork(&world, &[]), 2, 2, &[Step::Get(A)]);
     let mut view = View::default();
     view.insert(commit(1, &world.0[&1]));
-    assert_eq!(restore_reads(&read.token, &view).map(drop), Err(Lost(version(2))));
+    assert_eq!(restore_reads(&read.token, &view, &BTreeMap::new()).map(drop), Err(Lost(version(2))));
 }

@@ -1,0 +1,425 @@
+//! Collecting garbage: deleting what no transaction can reach any more (I8), decided by the store's clock alone.
+//!
+//! No node is asked and none has to agree, so a dead one never holds anything up. Every deletion is idempotent and the collector
+//! can die anywhere. The order matters in three places: the store's time is taken before anything is listed, so that what was listed
+//! is at least that new; an old manifest goes before what only it needs, so that one which is still there is whole; and
+//! values are taken for orphans only by a manifest that was read after their decisions were found missing (HAZARDS 1).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::format::garbage::Garbage;
+use crate::format::manifest::Manifest;
+use crate::format::name::{
+    CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
+};
+use crate::node::store::patiently;
+use crate::node::{Node, format_error};
+use crate::planted::{Planted, planted};
+use crate::protocol::timeliness::StoreTime;
+use crate::storage::{ObjectInfo, StorageError};
+use crate::txn_id::TxnId;
+
+/// A class of garbage, named by what was collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GarbageKind {
+    /// Decisions whose commits are in the index.
+    FoldedDecisions,
+    /// Values that newer versions superseded.
+    SupersededValues,
+    /// Lists of the two above, once everything in them is deleted, and those of checkpoints that never came to be.
+    GarbageLists,
+    /// Manifests that a newer one replaced.
+    Manifests,
+    /// Feed objects whose commits are in the index, and those that landed late.
+    FeedObjects,
+    /// Files of recent commits that no manifest names.
+    RecentFiles,
+    /// Files of sorted runs that no manifest names.
+    RunFiles,
+    /// Claims of request keys whose outcome need not be remembered any longer.
+    Claims,
+    /// Decisions that need not be remembered any longer: aborts, void ones, those of requests.
+    Outcomes,
+    /// Values of transactions that never committed.
+    OrphanValues,
+    /// Objects by which nodes shared out background work.
+    Epochs,
+}
+
+impl GarbageKind {
+    /// Why objects of this class may go.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::FoldedDecisions => "the commit is in the index, and its id is too old to commit again",
+            Self::SupersededValues => "every running transaction knows the newer version",
+            Self::GarbageLists => "everything in it is deleted, or its checkpoint never came to be",
+            Self::Manifests => "a newer checkpoint is older than any running transaction",
+            Self::FeedObjects => "a checkpoint older than any running transaction has its commits in the index",
+            Self::RecentFiles | Self::RunFiles => {
+                "no checkpoint that anyone can still read through names it, and none under way can"
+            }
+            Self::Claims => "the request committed longer ago than outcome_retention",
+            Self::Outcomes => "decided longer ago than outcome_retention",
+            Self::OrphanValues => "no decision and no row names it, and its transaction can never commit",
+            Self::Epochs => "the epoch is over",
+        }
+    }
+}
+
+/// One class of a [`GarbageReport`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GarbageClass {
+    /// Objects deleted; in a dry run, to be deleted.
+    pub objects: u64,
+    /// Their bytes, as far as listings told them.
+    pub bytes: u64,
+    /// Objects of this kind that stay.
+    pub kept: u64,
+}
+
+/// What a collection of garbage did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GarbageReport {
+    /// Whether nothing was deleted.
+    pub dry_run: bool,
+    /// The store's time that everything was judged by.
+    pub now: Option<SystemTime>,
+    /// The checkpoint that is older than any running transaction, by which most is judged; `None` where there is none yet, and
+    /// then most things stay.
+    pub settled_checkpoint: Option<u64>,
+    /// Each class that there is anything of.
+    pub classes: BTreeMap<GarbageKind, GarbageClass>,
+    /// Why a class was left out this time.
+    pub left_out: Vec<String>,
+}
+
+impl GarbageReport {
+    /// Objects of all classes that were deleted, or would be.
+    #[must_use]
+    pub fn objects(&self) -> u64 {
+        self.classes.values().map(|class| class.objects).sum()
+    }
+
+    fn class(&mut self, kind: GarbageKind) -> &mut GarbageClass {
+        self.classes.entry(kind).or_default()
+    }
+}
+
+/// A collection under way.
+pub(super) struct Collection<'a> {
+    pub(super) node: &'a Arc<Node>,
+    pub(super) dry_run: bool,
+    /// The store's time, known before anything was listed.
+    pub(super) now: StoreTime,
+    pub(super) report: GarbageReport,
+}
+
+/// The manifests that are there and count, by number.
+struct Manifests {
+    all: BTreeMap<u64, Manifest>,
+    /// The objects of all manifests, void ones too.
+    listed: Vec<(u64, ObjectInfo)>,
+    /// The newest that is older than any running transaction.
+    settled: Option<u64>,
+}
+
+impl Node {
+    /// Deletes what no transaction can reach any more; in a dry run only says what that is.
+    pub(crate) async fn collect_garbage(self: &Arc<Self>, dry_run: bool) -> Result<GarbageReport, Error> {
+        if !dry_run {
+            self.check_writable()?;
+        }
+        self.known.lock().look = true;
+        self.refresh().await?;
+        let now = self.store_time().ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again")
+        })?;
+        let report = GarbageReport {
+            dry_run,
+            now: Some(UNIX_EPOCH + Duration::from_secs(now.0)),
+            ..GarbageReport::default()
+        };
+        let mut collection = Collection { node: self, dry_run, now, report };
+        collection.run().await?;
+        tracing::info!(report = ?collection.report, "collected garbage");
+        Ok(collection.report)
+    }
+}
+
+impl Collection<'_> {
+    async fn run(&mut self) -> Result<(), Error> {
+        let manifests = self.manifests().await?;
+        self.report.settled_checkpoint = manifests.settled;
+        self.garbage_lists(&manifests).await?;
+        self.old_manifests(&manifests).await?;
+        self.feed(&manifests).await?;
+        self.files(&manifests, RECENT, GarbageKind::RecentFiles).await?;
+        self.files(&manifests, INDEX, GarbageKind::RunFiles).await?;
+        let claims_done = self.claims().await?;
+        let decided = self.outcomes(&manifests, claims_done).await?;
+        self.orphans(&manifests, &decided).await?;
+        self.epochs().await
+    }
+
+    /// Reads every manifest. One that cannot be read stops the collection: it may name anything.
+    async fn manifests(&self) -> Result<Manifests, Error> {
+        let listed = self.list(CHECKPOINTS, |_| true).await?;
+        let listed: Vec<_> = listed
+            .into_iter()
+            .filter_map(|object| match ObjectName::parse(&object.path, self.node.shards) {
+                Some(ObjectName::Checkpoint(number)) => Some((number, object)),
+                _ => None,
+            })
+            .collect();
+        let mut all = BTreeMap::new();
+        let mut settled = None;
+        for (number, object) in &listed {
+            let found = self.node.manifest(*number).await.map_err(|error| {
+                error.wrapped("nothing was collected: a checkpoint cannot be read, and what it needs is not known")
+            })?;
+            if let Some((manifest, _)) = found {
+                if self.node.limits.settles(self.now, StoreTime::of(object.last_modified)) {
+                    settled = settled.max(Some(*number));
+                }
+                all.insert(*number, manifest);
+            }
+        }
+        Ok(Manifests { all, listed, settled })
+    }
+
+    /// Does what the lists of garbage say, and deletes each when that is done.
+    async fn garbage_lists(&mut self, manifests: &Manifests) -> Result<(), Error> {
+        let named: BTreeSet<FileId> =
+            manifests.all.values().filter_map(|it| it.garbage.as_ref().map(|garbage| garbage.id)).collect();
+        let mut done = Vec::new();
+        for object in self.list(GARBAGE, |_| true).await? {
+            let Some(ObjectName::Garbage(id)) = ObjectName::parse(&object.path, self.node.shards) else {
+                continue;
+            };
+            if named.contains(&id) {
+                if let Some(garbage) = self.garbage(&object).await? {
+                    self.empty(garbage).await?;
+                }
+                done.push(object);
+            } else if self.unreferenced(&object) {
+                done.push(object);
+            } else {
+                self.report.class(GarbageKind::GarbageLists).kept += 1;
+            }
+        }
+        self.delete(GarbageKind::GarbageLists, done).await
+    }
+
+    async fn garbage(&self, object: &ObjectInfo) -> Result<Option<Garbage>, Error> {
+        let path = &object.path;
+        match patiently(&self.node.rng, || self.node.store.get_sized(path, object.size)).await {
+            Ok(read) => Garbage::decode(&read.bytes).map(Some).map_err(|cause| format_error(path, cause)),
+            // Another collector was here.
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Error::storage(format_args!("reading {path:?}"), error)),
+        }
+    }
+
+    async fn empty(&mut self, garbage: Garbage) -> Result<(), Error> {
+        let path = |name: ObjectName| self.node.path(name);
+        let decisions: Vec<_> =
+            garbage.decisions.into_iter().map(|id| path(ObjectName::Decision(id))).collect();
+        let values: Vec<_> =
+            garbage.values.into_iter().map(|(txn, value)| path(ObjectName::Value(txn, value))).collect();
+        self.report.class(GarbageKind::FoldedDecisions).objects += decisions.len() as u64;
+        self.report.class(GarbageKind::SupersededValues).objects += values.len() as u64;
+        self.delete_paths(&values).await?;
+        self.delete_paths(&decisions).await
+    }
+
+    async fn old_manifests(&mut self, manifests: &Manifests) -> Result<(), Error> {
+        let settled = manifests.settled.unwrap_or(0);
+        let (old, kept): (Vec<_>, Vec<_>) =
+            manifests.listed.iter().cloned().partition(|(number, _)| *number < settled);
+        self.report.class(GarbageKind::Manifests).kept += kept.len() as u64;
+        self.delete(GarbageKind::Manifests, old.into_iter().map(|(_, object)| object).collect()).await
+    }
+
+    async fn feed(&mut self, manifests: &Manifests) -> Result<(), Error> {
+        let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
+        let horizon = if planted(Planted::CollectFeedEarly) {
+            manifests.all.values().last().map_or(StoreTime(0), |it| StoreTime(it.basis))
+        } else {
+            settled.map_or(StoreTime(0), |manifest| StoreTime(manifest.horizon))
+        };
+        let old = |object: &ObjectInfo| StoreTime::of(object.last_modified) < horizon;
+        let feed = self.list_and_count(FEED, GarbageKind::FeedObjects, old).await?;
+        self.delete(GarbageKind::FeedObjects, feed).await
+    }
+
+    /// Files that no manifest names which anyone can still read through. One that no manifest names at all may be a checkpoint's
+    /// that is under way: so it must be too old for that as well.
+    async fn files(&mut self, manifests: &Manifests, folder: &str, kind: GarbageKind) -> Result<(), Error> {
+        let settled = manifests.settled.unwrap_or(0);
+        let in_use: BTreeSet<String> = manifests
+            .all
+            .range(settled..)
+            .flat_map(|(_, manifest)| manifest.file_names())
+            .map(|name| self.node.path(name))
+            .collect();
+        let unused = |object: &ObjectInfo| !in_use.contains(&object.path) && self.unreferenced(object);
+        let unused = self.list_and_count(folder, kind, unused).await?;
+        self.delete(kind, unused).await
+    }
+
+    fn unreferenced(&self, object: &ObjectInfo) -> bool {
+        planted(Planted::CollectFilesEarly)
+            || self.node.limits.unreferenced_file_may_go(StoreTime::of(object.last_modified), self.now)
+    }
+
+    /// Decisions that are old enough to be forgotten for good; returns the ids of those that stay. Not before the claims that lead to
+    /// them are gone.
+    async fn outcomes(
+        &mut self,
+        manifests: &Manifests,
+        claims_done: bool,
+    ) -> Result<BTreeSet<TxnId>, Error> {
+        let settled_ms = manifests.all.values().last().map_or(0, |manifest| manifest.settled_ms);
+        let retention = self.node.marker.settings.outcome_retention_ms;
+        let may_go = |id: TxnId| {
+            claims_done
+                && self.node.limits.outcome_may_go(id.start_ms(), self.now, retention, settled_ms)
+        };
+        let folders: Vec<_> = self.node.shards.commit_folders().collect();
+        let (mut old, mut kept) = (Vec::new(), BTreeSet::new());
+        for folder in folders {
+            for object in self.list(&folder, |_| true).await? {
+                match ObjectName::parse(&object.path, self.node.shards) {
+                    Some(ObjectName::Decision(id)) if may_go(id) => old.push(object),
+                    Some(ObjectName::Decision(id)) => {
+                        kept.insert(id);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.report.class(GarbageKind::Outcomes).kept += kept.len() as u64;
+        self.delete(GarbageKind::Outcomes, old).await?;
+        Ok(kept)
+    }
+
+    /// Values whose transaction has no decision and can never commit, and which no row of the index names.
+    async fn orphans(&mut self, manifests: &Manifests, decided: &BTreeSet<TxnId>) -> Result<(), Error> {
+        let _ = manifests;
+        let mut candidates: Vec<(ObjectInfo, TxnId, ValueName)> = Vec::new();
+        for folder in self.node.shards.value_folders() {
+            for object in self.list(&folder, |_| true).await? {
+                if let Some(ObjectName::Value(txn, value)) = ObjectName::parse(&object.path, self.node.shards)
+                {
+                    let old = planted(Planted::CollectYoungValues)
+                        || self.node.limits.orphan_value_may_go(txn.start_ms(), self.now);
+                    if old && !decided.contains(&txn) {
+                        candidates.push((object, txn, value));
+                        continue;
+                    }
+                }
+                self.report.class(GarbageKind::OrphanValues).kept += 1;
+            }
+        }
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        // Only now: a decision that was collected before it was missed above had been folded into this or an older manifest.
+        if !planted(Planted::OrphansByOldIndex) {
+            self.node.known.lock().look = true;
+            self.node.refresh().await?;
+        }
+        let base = Arc::clone(self.node.view.read().base());
+        let files: Vec<_> = base.manifest().into_iter().flat_map(Manifest::files).cloned().collect();
+        let mut named = vec![false; candidates.len()];
+        for file in files {
+            let tail = self.node.tail(&self.node.store, &file).await?;
+            for ((_, txn, value), named) in candidates.iter().zip(&mut named) {
+                *named |= tail.may_name(*txn, *value);
+            }
+        }
+        let mut orphans = Vec::new();
+        for ((object, ..), named) in candidates.into_iter().zip(named) {
+            if named && !planted(Planted::OrphansWithoutIndex) {
+                self.report.class(GarbageKind::OrphanValues).kept += 1;
+            } else {
+                orphans.push(object);
+            }
+        }
+        self.delete(GarbageKind::OrphanValues, orphans).await
+    }
+
+    async fn epochs(&mut self) -> Result<(), Error> {
+        let over =
+            |object: &ObjectInfo| self.node.limits.epoch_may_go(StoreTime::of(object.last_modified), self.now);
+        let epochs = self.list_and_count(EPOCHS, GarbageKind::Epochs, over).await?;
+        self.delete(GarbageKind::Epochs, epochs).await
+    }
+
+    /// The objects of a folder that may go; the others are counted as kept.
+    async fn list_and_count(
+        &mut self,
+        folder: &str,
+        kind: GarbageKind,
+        may_go: impl Fn(&ObjectInfo) -> bool + Send + Sync,
+    ) -> Result<Vec<ObjectInfo>, Error> {
+        let kept = std::sync::atomic::AtomicU64::new(0);
+        let listed = self
+            .list(folder, |object| {
+                let goes = ObjectName::parse(&object.path, self.node.shards).is_some() && may_go(object);
+                if !goes {
+                    kept.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                goes
+            })
+            .await?;
+        self.report.class(kind).kept += kept.into_inner();
+        Ok(listed)
+    }
+
+    pub(super) async fn list(
+        &self,
+        folder: &str,
+        keep: impl Fn(&ObjectInfo) -> bool + Send + Sync,
+    ) -> Result<Vec<ObjectInfo>, Error> {
+        let keep = &keep;
+        patiently(&self.node.rng, || self.node.store.list_where(folder, None, keep))
+            .await
+            .map_err(|error| Error::storage(format_args!("listing {folder:?}"), error))
+    }
+
+    pub(super) async fn delete(&mut self, kind: GarbageKind, objects: Vec<ObjectInfo>) -> Result<(), Error> {
+        let class = self.report.class(kind);
+        class.objects += objects.len() as u64;
+        class.bytes += objects.iter().map(|object| object.size).sum::<u64>();
+        let paths: Vec<_> = objects.into_iter().map(|object| object.path).collect();
+        self.delete_paths(&paths).await
+    }
+
+    pub(super) async fn delete_paths(&self, paths: &[String]) -> Result<(), Error> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let batches = paths.chunks(1000).map(|batch| {
+            async move {
+                patiently(&self.node.rng, || self.node.store.delete(batch))
+                    .await
+                    .map_err(|error| Error::storage("deleting garbage", error))
+            }
+            .boxed()
+        });
+        futures::stream::iter(batches.collect::<Vec<_>>())
+            .buffer_unordered(self.node.config.parallel_requests)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    }
+}

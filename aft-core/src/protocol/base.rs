@@ -1,0 +1,58 @@
+//! What is folded: the manifest that a view builds on.
+
+use crate::format::manifest::Manifest;
+use crate::protocol::timeliness::StoreTime;
+use crate::version::Version;
+
+/// A manifest, or none. A base and a view are only ever looked at together: what one base folded is missing from the views that build
+/// on it.
+#[derive(Debug, Default)]
+pub struct Base(Option<Manifest>);
+
+impl Base {
+    /// The base that a manifest tells of.
+    #[must_use]
+    pub const fn new(manifest: Manifest) -> Self {
+        Self(Some(manifest))
+    }
+
+    /// The manifest; `None` where no checkpoint was made yet.
+    #[must_use]
+    pub const fn manifest(&self) -> Option<&Manifest> {
+        self.0.as_ref()
+    }
+
+    /// The number of the manifest; 0 for none.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.as_ref().map_or(0, |manifest| manifest.number)
+    }
+
+    /// Every commit published before this second is in the runs, and no other.
+    #[must_use]
+    pub fn horizon(&self) -> StoreTime {
+        StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.horizon))
+    }
+
+    /// The greatest version in the runs.
+    #[must_use]
+    pub fn greatest(&self) -> Version {
+        self.0.as_ref().map_or(Version::ABSENT, |manifest| manifest.greatest)
+    }
+
+    /// Whether the version is so old that every commit that could be below it is folded, so that a deletion at it may have left
+    /// the index.
+    #[must_use]
+    pub fn is_settled(&self, version: Version) -> bool {
+        self.0.as_ref().is_some_and(|manifest| version.clock_ms() < manifest.settled_ms)
+    }
+
+    /// Whether a commit is surely in the runs: it was published before the horizon, as far as is known, or its transaction began
+    /// before anything that is not folded.
+    #[must_use]
+    pub fn has_folded(&self, version: Version, published: Option<StoreTime>) -> bool {
+        let Some(manifest) = &self.0 else { return false };
+        published.is_some_and(|published| published < self.horizon())
+            || version.txn.start_ms() < manifest.settled_ms
+    }
+}
