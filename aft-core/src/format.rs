@@ -1,12 +1,16 @@
-//! Bytes: object names, the envelope around every stored record, decisions, feed objects, request objects, the marker and tokens.
+//! Bytes: object names, the envelope around every stored record, decisions, feed objects, request objects, the marker, tokens and
+//! what a checkpoint is made of: manifests, rows, recent and garbage files.
 //!
 //! Nothing here does IO, and no input can make it panic or allocate more than a constant times its size (I11).
 
 pub mod decision;
 pub mod envelope;
 pub mod feed;
+pub mod garbage;
+pub mod manifest;
 pub mod marker;
 pub mod name;
+pub mod recent;
 pub mod record;
 pub mod request;
 pub mod row;

@@ -8,11 +8,14 @@ use bytes::Bytes;
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::{Kind, seal};
 use crate::format::feed::{Entry, Feed, Home};
+use crate::format::garbage::Garbage;
+use crate::format::manifest::Manifest;
 use crate::format::marker::Marker;
-use crate::format::name::{FeedName, ObjectName, Shards};
+use crate::format::name::{FeedName, FileId, ObjectName, Shards};
+use crate::format::recent::Recent;
 use crate::format::record::{CommitRecord, Value};
 use crate::format::request::{Claim, request_hash};
-use crate::{Receipt, Token, TxnId};
+use crate::{Receipt, Token, TxnId, Version};
 
 /// The bytes as they are, and as the meta of a valid envelope: the first byte says how long the payload is.
 fn objects(kind: Kind, data: &[u8]) -> Vec<Bytes> {
@@ -81,6 +84,43 @@ pub fn decode_marker(data: &[u8]) {
     }
 }
 
+/// Decodes a manifest; what it lists is found by its keys.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_manifest(data: &[u8]) {
+    let Ok(manifest) = Manifest::decode(data) else { return };
+    let again = manifest.encode().expect("it was decoded");
+    assert_eq!(Manifest::decode(&again).expect("it was encoded"), manifest);
+    for run in &manifest.runs {
+        assert!(run.weight() >= run.bytes() && run.rows() >= run.files.len() as u64);
+        for file in &run.files {
+            assert_eq!(run.file_for(&file.first_key), Some(file));
+            assert_eq!(run.file_for(&file.last_key), Some(file));
+            let single = [&file.last_key[..], b"\0"].concat();
+            assert_eq!(run.files_in(&file.last_key, Some(&single)), std::slice::from_ref(file));
+        }
+    }
+}
+
+/// Decodes a recent file.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_recent(data: &[u8]) {
+    for object in objects(Kind::Recent, data) {
+        let Ok(recent) = Recent::decode(&object) else { continue };
+        let again = recent.encode().expect("it was decoded");
+        assert_eq!(Recent::decode(&again).expect("it was encoded"), recent);
+    }
+}
+
+/// Decodes a garbage file.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_garbage(data: &[u8]) {
+    for object in objects(Kind::Garbage, data) {
+        let Ok(garbage) = Garbage::decode(&object) else { continue };
+        let again = garbage.encode().expect("it was decoded");
+        assert_eq!(Garbage::decode(&again).expect("it was encoded"), garbage);
+    }
+}
+
 /// Decodes a claim.
 #[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
 pub fn decode_claim(data: &[u8]) {
@@ -120,6 +160,12 @@ pub fn parse_text(data: &[u8]) {
     }
     if let Some(name) = FeedName::parse(text) {
         assert_eq!(name.to_string(), text);
+    }
+    if let Some(id) = FileId::parse(text) {
+        assert_eq!(id.to_string(), text);
+    }
+    if let Some(version) = Version::parse(text) {
+        assert_eq!(version.to_string(), text);
     }
     if let Ok(receipt) = text.parse::<Receipt>() {
         assert_eq!(receipt.to_string().parse::<Receipt>().expect("it was printed"), receipt);

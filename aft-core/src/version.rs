@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use uuid::Uuid;
+
 use crate::txn_id::TxnId;
 
 /// A reading of the hybrid logical clock: 48 bits of milliseconds since 1970 and 16 bits of counter.
@@ -84,6 +86,15 @@ impl Version {
     pub(crate) fn is_absent(&self) -> bool {
         *self == Self::ABSENT
     }
+
+    /// The version that prints as `text`, absent included; `None` where none does.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (clock, txn) = text.split_once('-')?;
+        let clock = Timestamp::from_bits(u64::from_str_radix(clock, 16).ok()?);
+        let txn = TxnId::from_bytes(*Uuid::try_parse(txn).ok()?.as_bytes());
+        let version = Self { clock, txn };
+        (version.to_string() == text).then_some(version)
+    }
 }
 
 impl fmt::Display for Version {
@@ -127,6 +138,21 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_version_round_trips_as_text_and_no_other_text_is_one(
+            bits in any::<u64>(), txn in any::<[u8; 16]>(), other in ".*", cut in any::<prop::sample::Index>(),
+        ) {
+            for version in [Version::ABSENT, Version::new(Timestamp::from_bits(bits), TxnId::from_bytes(txn))] {
+                let text = version.to_string();
+                prop_assert_eq!(Version::parse(&text), Some(version));
+                prop_assert_eq!(Version::parse(&text[..cut.index(text.len())]), None);
+                let shouted = text.to_uppercase();
+                prop_assert_eq!(Version::parse(&shouted).is_some(), shouted == text);
+                prop_assert_eq!(Version::parse(&format!("+{}", &text[1..])), None);
+            }
+            let _ = Version::parse(&other);
+        }
+
         /// Whatever the wall clock does, readings grow, and exceed all that was observed or read (I5).
         #[test]
         fn readings_grow_with_clocks_that_jump_both_ways(

@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..3 | `aft` |
-//! | 3 | kind: `d` decision, `f` feed object, `r` request object, `t` token |
+//! | 3 | kind: `d` decision, `f` feed object, `r` request object, `t` token, `c` recent file, `g` garbage file |
 //! | 4..6 | format version |
 //! | 6..8 | zero |
 //! | 8..12 | length of the meta |
@@ -35,6 +35,10 @@ pub enum Kind {
     Request,
     /// An open transaction on its way between functions.
     Token,
+    /// The commits of a checkpoint that are too young for its index.
+    Recent,
+    /// What a fold found to be garbage.
+    Garbage,
 }
 
 impl Kind {
@@ -44,6 +48,8 @@ impl Kind {
             Self::Feed => b'f',
             Self::Request => b'r',
             Self::Token => b't',
+            Self::Recent => b'c',
+            Self::Garbage => b'g',
         }
     }
 }

@@ -15,6 +15,18 @@ pub const COMMITS: &str = "commits/";
 pub const REQUESTS: &str = "requests/";
 /// Folder of the feed objects.
 pub const FEED: &str = "feed/";
+/// Folder of the value objects.
+pub const VALUES: &str = "values/";
+/// Folder of the manifests.
+pub const CHECKPOINTS: &str = "checkpoints/";
+/// Folder of the files of the sorted runs.
+pub const INDEX: &str = "index/";
+/// Folder of the recent files.
+pub const RECENT: &str = "recent/";
+/// Folder of the garbage files.
+pub const GARBAGE: &str = "garbage/";
+/// Folder of the epoch objects.
+pub const EPOCHS: &str = "epochs/";
 
 /// How many prefixes decisions and values are spread over, so that none is the ceiling of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +48,22 @@ impl Shards {
 
     /// The folders of all decisions, in order.
     pub fn commit_folders(self) -> impl Iterator<Item = String> {
+        self.folders(COMMITS)
+    }
+
+    /// The folders of all value objects, in order.
+    pub fn value_folders(self) -> impl Iterator<Item = String> {
+        self.folders(VALUES)
+    }
+
+    /// The folders of all claims, in order.
+    pub fn request_folders(self) -> impl Iterator<Item = String> {
+        self.folders(REQUESTS)
+    }
+
+    fn folders(self, within: &'static str) -> impl Iterator<Item = String> {
         let digits = self.digits;
-        (0..1u32 << (4 * digits)).map(move |shard| format!("{COMMITS}{shard:0digits$x}/"))
+        (0..1u32 << (4 * digits)).map(move |shard| format!("{within}{shard:0digits$x}/"))
     }
 
     /// The shard of an id: its last, random, hexadecimal digits.
@@ -100,18 +126,49 @@ impl RequestHash {
     }
 }
 
+/// What names a file that a maker of checkpoints writes: a UUIDv7 of its own, so that no two makers ever meet in one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub TxnId);
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FileId {
+    /// The id that prints as `text`; `None` where none does.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(text.parse().ok()?);
+        (id.to_string() == text).then_some(id)
+    }
+}
+
 /// A background job that nodes share out by epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Job {
     /// Looking for commits whose node died.
     Sweep,
+    /// Making a checkpoint.
+    Checkpoint,
+    /// Deleting what nobody can reach.
+    Collect,
 }
 
 impl Job {
+    const ALL: [Self; 3] = [Self::Sweep, Self::Checkpoint, Self::Collect];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Sweep => "sweep",
+            Self::Checkpoint => "checkpoint",
+            Self::Collect => "collect",
         }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|job| job.name() == text)
     }
 }
 
@@ -130,6 +187,14 @@ pub enum ObjectName {
     Feed(FeedName),
     /// `epochs/<job>/<epoch>`
     Epoch(Job, u64),
+    /// `checkpoints/<number>.json`
+    Checkpoint(u64),
+    /// `index/<file id>.parquet`
+    Run(FileId),
+    /// `recent/<file id>`
+    Recent(FileId),
+    /// `garbage/<file id>`
+    Garbage(FileId),
 }
 
 impl ObjectName {
@@ -140,11 +205,15 @@ impl ObjectName {
             Self::Marker => MARKER.to_owned(),
             Self::Decision(txn) => format!("{COMMITS}{}/{txn}", shards.of(*txn)),
             Self::Value(txn, value) => {
-                format!("values/{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
+                format!("{VALUES}{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
             }
             Self::Request(hash, number) => format!("{}{number:08x}", hash.folder(shards)),
             Self::Feed(name) => name.to_string(),
-            Self::Epoch(job, epoch) => format!("epochs/{}/{epoch:012x}", job.name()),
+            Self::Epoch(job, epoch) => format!("{EPOCHS}{}/{epoch:012x}", job.name()),
+            Self::Checkpoint(number) => format!("{CHECKPOINTS}{number:012x}.json"),
+            Self::Run(id) => format!("{INDEX}{id}.parquet"),
+            Self::Recent(id) => format!("{RECENT}{id}"),
+            Self::Garbage(id) => format!("{GARBAGE}{id}"),
         }
     }
 
@@ -166,7 +235,14 @@ impl ObjectName {
                 Self::Request(RequestHash::parse(hash)?, u32::try_from(hex(number, 8)?).ok()?)
             }
             "feed" => Self::Feed(FeedName::parse(path)?),
-            "epochs" => Self::Epoch(Job::Sweep, hex(rest.strip_prefix("sweep/")?, 12)?),
+            "epochs" => {
+                let (job, epoch) = rest.split_once('/')?;
+                Self::Epoch(Job::parse(job)?, hex(epoch, 12)?)
+            }
+            "checkpoints" => Self::Checkpoint(hex(rest.strip_suffix(".json")?, 12)?),
+            "index" => Self::Run(FileId::parse(rest.strip_suffix(".parquet")?)?),
+            "recent" => Self::Recent(FileId::parse(rest)?),
+            "garbage" => Self::Garbage(FileId::parse(rest)?),
             _ => return None,
         };
         (name.path(shards) == path).then_some(name)
@@ -197,7 +273,8 @@ impl fmt::Display for FeedName {
     }
 }
 
-fn hex(text: &str, width: usize) -> Option<u64> {
+/// The number that `text`, of exactly this many lower-case hexadecimal digits, says.
+pub(super) fn hex(text: &str, width: usize) -> Option<u64> {
     let plain = text.len() == width && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     plain.then(|| u64::from_str_radix(text, 16).ok())?
 }
@@ -223,7 +300,11 @@ mod tests {
                 .prop_map(|(hash, number)| ObjectName::Request(RequestHash(hash), number)),
             (0u64..1 << 48, any::<u64>(), any::<u32>())
                 .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
-            (0u64..1 << 48).prop_map(|epoch| ObjectName::Epoch(Job::Sweep, epoch)),
+            (0usize..3, 0u64..1 << 48).prop_map(|(job, epoch)| ObjectName::Epoch(Job::ALL[job], epoch)),
+            (0u64..1 << 48).prop_map(ObjectName::Checkpoint),
+            id().prop_map(|id| ObjectName::Run(FileId(id))),
+            id().prop_map(|id| ObjectName::Recent(FileId(id))),
+            id().prop_map(|id| ObjectName::Garbage(FileId(id))),
         ]
     }
 
@@ -240,9 +321,20 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".*") {
-            let _ = ObjectName::parse(&text, Shards::new(16).unwrap());
-            let _ = FeedName::parse(&text);
+        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|feed|epochs|epochs/collect|checkpoints|index|recent|garbage)/.{0,60}") {
+            for text in [text, folder] {
+                let _ = ObjectName::parse(&text, Shards::new(16).unwrap());
+                let _ = FeedName::parse(&text);
+                let _ = FileId::parse(&text);
+            }
+        }
+
+        /// Newer manifests sort after older ones, and younger files after older ones.
+        #[test]
+        fn numbers_and_files_sort_like_their_names(a in 0u64..1 << 48, b in 0u64..1 << 48, x in id(), y in id()) {
+            let path = |name: ObjectName| name.path(Shards::new(16).unwrap());
+            prop_assert_eq!(a.cmp(&b), path(ObjectName::Checkpoint(a)).cmp(&path(ObjectName::Checkpoint(b))));
+            prop_assert_eq!(x.cmp(&y), path(ObjectName::Run(FileId(x))).cmp(&path(ObjectName::Run(FileId(y)))));
         }
 
         /// A window over ids is a range of names in every shard.
@@ -261,13 +353,21 @@ mod tests {
     }
 
     #[test]
-    fn every_decision_lies_in_one_of_the_listed_folders() {
+    fn every_decision_value_and_claim_lies_in_one_of_the_listed_folders() {
         for count in [16, 256, 4096] {
             let shards = Shards::new(count).unwrap();
-            let folders: Vec<_> = shards.commit_folders().collect();
-            assert_eq!(folders.len(), count as usize);
-            let path = ObjectName::Decision(TxnId::new()).path(shards);
-            assert_eq!(folders.iter().filter(|folder| path.starts_with(*folder)).count(), 1);
+            let txn = TxnId::new();
+            let claim = ObjectName::Request(RequestHash([0xa5; 32]), 0);
+            let kinds: [(Vec<String>, ObjectName); 3] = [
+                (shards.commit_folders().collect(), ObjectName::Decision(txn)),
+                (shards.value_folders().collect(), ObjectName::Value(txn, ValueName { attempt: 1, n: 0 })),
+                (shards.request_folders().collect(), claim),
+            ];
+            for (folders, name) in kinds {
+                assert_eq!(folders.len(), count as usize);
+                let path = name.path(shards);
+                assert_eq!(folders.iter().filter(|folder| path.starts_with(*folder)).count(), 1, "{path}");
+            }
         }
         assert!(Shards::new(17).is_none());
     }

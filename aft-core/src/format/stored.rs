@@ -1,5 +1,6 @@
 //! The stored formats as a whole: round trips, damage of every kind, and the golden files of each version.
 
+mod checkpoint;
 mod damage;
 mod golden;
 mod round_trip;

@@ -4,13 +4,18 @@
 //! whatever length it claims, and grows it as elements really come; an element is at most some 60 times larger in memory
 //! than on the wire (an empty write: 2 bytes against about 100). The fuzz targets check that with a limit on each allocation.
 
+use super::checkpoint::{garbage, recent};
 use super::suspended::suspended;
 use super::*;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
+use crate::format::garbage::Garbage;
+use crate::format::manifest::Manifest;
 use crate::format::marker::Marker;
+use crate::format::recent::Recent;
 use crate::format::token::Suspended;
 
-const KINDS: [Kind; 4] = [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token];
+const KINDS: [Kind; 6] =
+    [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token, Kind::Recent, Kind::Garbage];
 
 fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
     match kind {
@@ -18,6 +23,8 @@ fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
         Kind::Feed => Feed::decode(object).map(|_| ()),
         Kind::Request => Claim::decode(object).map(|_| ()),
         Kind::Token => Suspended::decode(object).map(|_| ()),
+        Kind::Recent => Recent::decode(object).map(|_| ()),
+        Kind::Garbage => Garbage::decode(object).map(|_| ()),
     }
 }
 
@@ -49,6 +56,14 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
             let decoded = Suspended::decode(object)?;
             assert_eq!(Suspended::decode(&decoded.encode().unwrap()).unwrap(), decoded);
         }
+        Kind::Recent => {
+            let decoded = Recent::decode(object)?;
+            assert_eq!(Recent::decode(&decoded.encode().unwrap()).unwrap(), decoded);
+        }
+        Kind::Garbage => {
+            let decoded = Garbage::decode(object)?;
+            assert_eq!(Garbage::decode(&decoded.encode().unwrap()).unwrap(), decoded);
+        }
     }
     Ok(())
 }
@@ -63,6 +78,8 @@ fn objects() -> impl Strategy<Value = (Kind, Bytes)> {
         feed().prop_map(|(feed, payload)| (Kind::Feed, feed.encode(&payload).unwrap())),
         claim().prop_map(|claim| (Kind::Request, claim.encode().unwrap())),
         suspended().prop_map(|suspended| (Kind::Token, suspended.encode().unwrap())),
+        recent().prop_map(|recent| (Kind::Recent, recent.encode().unwrap())),
+        garbage().prop_map(|garbage| (Kind::Garbage, garbage.encode().unwrap())),
     ]
 }
 
@@ -81,11 +98,13 @@ proptest! {
             prop_assert!(decode(kind, &bytes).is_err());
         }
         prop_assert!(Marker::decode(&bytes).is_err());
+        prop_assert!(Manifest::decode(&bytes).is_err());
     }
 
     #[test]
     fn any_text_as_a_marker(text in "\\{(\"(format|store_id|settings|checksum|shards)\": ?(1|2|\"[a-f0-9]*\"|\\{|\\}|\\[|-1e999),? ?){0,6}\\}?") {
         prop_assert!(Marker::decode(text.as_bytes()).is_err());
+        prop_assert!(Manifest::decode(text.as_bytes()).is_err());
     }
 
     #[test]
@@ -131,10 +150,15 @@ proptest! {
 
     /// What travels as a whole is checked as a whole: a flipped bit is found wherever it is.
     #[test]
-    fn a_flipped_bit_of_a_claim_or_a_token(
-        claim in claim(), suspended in suspended(), at in any::<prop::sample::Index>(), bit in 0..8,
+    fn a_flipped_bit_of_what_is_read_as_a_whole(
+        claim in claim(), suspended in suspended(), recent in recent(), garbage in garbage(),
+        at in any::<prop::sample::Index>(), bit in 0..8,
     ) {
-        for (kind, object) in [(Kind::Request, claim.encode().unwrap()), (Kind::Token, suspended.encode().unwrap())] {
+        let objects = [
+            (Kind::Request, claim.encode()), (Kind::Token, suspended.encode()),
+            (Kind::Recent, recent.encode()), (Kind::Garbage, garbage.encode()),
+        ];
+        for (kind, object) in objects.map(|(kind, object)| (kind, object.unwrap())) {
             let at = at.index(object.len());
             let mut damaged = object.to_vec();
             damaged[at] ^= 1u8 << bit;
@@ -209,6 +233,12 @@ fn huge_lengths_allocate_nothing() {
         for meta in feeds {
             let object = seal(Kind::Feed, &meta.concat(), &[]).unwrap();
             assert!(decode(Kind::Feed, &object).is_err(), "{meta:?}");
+        }
+        let lists =
+            [(Kind::Recent, 4), (Kind::Garbage, 2)].map(|(kind, lists)| (0..lists).map(move |n| (kind, n)));
+        for (kind, before) in lists.into_iter().flatten() {
+            let object = seal(kind, &[&vec![0; before], &huge[..]].concat(), &[]).unwrap();
+            assert!(decode(kind, &object).is_err(), "{before} of {kind:?}");
         }
         let claim = [&[7; 16], &huge[..]].concat();
         assert!(decode(Kind::Request, &seal(Kind::Request, &claim, &[]).unwrap()).is_err());

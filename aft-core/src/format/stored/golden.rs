@@ -9,20 +9,26 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::format::envelope::FORMAT_VERSION;
+use crate::format::garbage::Garbage;
+use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
 use crate::format::marker::Marker;
-use crate::format::name::{ObjectName, Shards};
+use crate::format::name::{FeedName, FileId, ObjectName, Shards};
+use crate::format::recent::{Recent, RecentCommit, RecentHome};
 use crate::format::request::request_hash;
 use crate::format::token::{Suspended, SuspendedWrite};
 use crate::protocol::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 7] = [
+const SUMS: [(u16, &str, u64); 10] = [
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
     (1, "feed.bin", 0xa2fe_1641_a36c_03ad),
+    (1, "garbage.bin", 0xf0c1_f9b7_9574_44bf),
+    (1, "manifest.json", 0x97fc_aa71_b263_7e51),
     (1, "marker.json", 0xf2dc_03a3_12c8_3691),
+    (1, "recent.bin", 0x98d0_4302_d30e_016a),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
     (1, "token.bin", 0x2c7d_850d_d825_8010),
 ];
@@ -138,8 +144,61 @@ fn a_token() -> Suspended {
     }
 }
 
+/// Two runs, one of two files; keys that are no text.
+fn a_manifest() -> Manifest {
+    let file = |n, first_key: &'static [u8], last_key: &'static [u8]| RunFile {
+        id: FileId(txn(n)),
+        bytes: 1 << 25,
+        tail_bytes: 4_096,
+        rows: 1_000,
+        stored_bytes: 1 << 40,
+        tombstones: u64::from(n),
+        first_key: Bytes::from_static(first_key),
+        last_key: Bytes::from_static(last_key),
+    };
+    let beside = |n, entries| FileRef { id: FileId(txn(n)), bytes: 70, entries };
+    let runs =
+        [vec![file(20, b"a", b"a")], vec![file(21, b"\x00", b"a/b"), file(22, b"a/b\x00", b"\xff\xff")]];
+    Manifest {
+        number: 0x1a,
+        store_id: "0198f3f4-0000-7000-8000-000000000000".to_owned(),
+        attempt: 0xfedc_ba98_7654_3210,
+        begun: 1_756_000_000,
+        horizon: 1_755_998_964,
+        basis: 1_755_999_990,
+        swept_through: 1_755_999_980,
+        settled_ms: 1_755_998_000_123,
+        purged_below: Version::ABSENT,
+        greatest: Version::new(clock(5), txn(5)),
+        runs: runs.map(|files| SortedRun { files }).into(),
+        recent: beside(23, 2),
+        garbage: Some(beside(24, 3)),
+    }
+}
+
+/// Both homes; one commit with every optional field and every kind of value.
+fn a_recent_file() -> Recent {
+    let (Decision { verdict: Verdict::Commit(mut records), .. }, _) = group() else { unreachable!() };
+    let name = |seq| FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq };
+    let commit =
+        |decided_by, home, record| RecentCommit { published: 1_756_000_000, decided_by, home, record };
+    let of_group = commit(txn(9), RecentHome::Decision { base: 200 }, records.swap_remove(0));
+    let alone = commit(txn(5), RecentHome::Feed { name: name(1), base: 77 }, plain(5, [inline("x", "y")]).0);
+    Recent {
+        commits: vec![of_group, alone],
+        seen: vec![name(1), name(2)],
+        published: vec![(txn(6), 1_755_999_999), (txn(9), 1_756_000_000)],
+        dead: vec![txn(7)],
+    }
+}
+
+fn a_garbage_file() -> Garbage {
+    let value = |n| (txn(6), ValueName { attempt: 6, n });
+    Garbage { decisions: vec![txn(5), txn(6)], values: vec![value(0), value(u32::MAX)] }
+}
+
 /// What today's encoder makes.
-fn encoded() -> [(&'static str, Bytes); 7] {
+fn encoded() -> [(&'static str, Bytes); 10] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
@@ -148,7 +207,10 @@ fn encoded() -> [(&'static str, Bytes); 7] {
         ("decision-commit.bin", decision(commit())),
         ("decision-group.bin", decision(group())),
         ("feed.bin", feed.encode(&payload).unwrap()),
+        ("garbage.bin", a_garbage_file().encode().unwrap()),
+        ("manifest.json", a_manifest().encode().unwrap()),
         ("marker.json", marker().encode()),
+        ("recent.bin", a_recent_file().encode().unwrap()),
         ("request.bin", a_claim().encode().unwrap()),
         ("token.bin", a_token().encode().unwrap()),
     ]
@@ -184,7 +246,10 @@ fn golden_files_are_read() {
     assert_eq!(&object[decoded.bases[0] as usize..], b"inline\x00\xfflater");
     assert_eq!(&object[decoded.bases[1] as usize..], b"later");
     assert_eq!(without_bases(Feed::decode(&read("feed.bin")).unwrap()), a_feed().0);
+    assert_eq!(Garbage::decode(&read("garbage.bin")).unwrap(), a_garbage_file());
+    assert_eq!(Manifest::decode(&read("manifest.json")).unwrap(), a_manifest());
     assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());
+    assert_eq!(Recent::decode(&read("recent.bin")).unwrap(), a_recent_file());
     assert_eq!(Claim::decode(&read("request.bin")).unwrap(), a_claim());
     assert_eq!(Suspended::decode(&read("token.bin")).unwrap(), a_token());
 }

@@ -1,0 +1,65 @@
+//! A garbage file: `garbage/<file id>`, what the fold of one checkpoint found that nobody can reach any more.
+//!
+//! It is read only by whoever deletes, and only to know what: that an object is named here makes it garbage, whoever looks.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::format::envelope::{self, FormatError, Kind};
+use crate::format::name::ValueName;
+use crate::txn_id::TxnId;
+
+/// The content of a garbage file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Garbage {
+    /// Ids of decisions whose commits are in the index now, or were superseded.
+    pub decisions: Vec<TxnId>,
+    /// Value objects that no row names any more, each with the transaction that it belongs to.
+    pub values: Vec<(TxnId, ValueName)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireGarbage {
+    decisions: Vec<[u8; 16]>,
+    values: Vec<([u8; 16], u64, u32)>,
+}
+
+impl Garbage {
+    /// How many objects it names.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        (self.decisions.len() as u64).saturating_add(self.values.len() as u64)
+    }
+
+    /// The object.
+    ///
+    /// # Errors
+    /// Where it would be over 4 GiB.
+    pub fn encode(&self) -> Result<Bytes, FormatError> {
+        let value = |(txn, value): &(TxnId, ValueName)| (*txn.as_bytes(), value.attempt, value.n);
+        let wire = WireGarbage {
+            decisions: self.decisions.iter().map(|txn| *txn.as_bytes()).collect(),
+            values: self.values.iter().map(value).collect(),
+        };
+        let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        envelope::seal(Kind::Garbage, &meta, &[])
+    }
+
+    /// Reads a garbage file.
+    ///
+    /// # Errors
+    /// [`FormatError`], for any bytes that [`Garbage::encode`] did not make.
+    pub fn decode(object: &Bytes) -> Result<Self, FormatError> {
+        let (meta, payload_start) = envelope::open(Kind::Garbage, object)?;
+        let (wire, rest) = postcard::take_from_bytes::<WireGarbage>(&meta)
+            .map_err(|_| FormatError::Malformed("cannot be decoded"))?;
+        if !rest.is_empty() || payload_start != object.len() {
+            return Err(FormatError::Malformed("more than one garbage file"));
+        }
+        let value = |(txn, attempt, n)| (TxnId::from_bytes(txn), ValueName { attempt, n });
+        Ok(Self {
+            decisions: wire.decisions.into_iter().map(TxnId::from_bytes).collect(),
+            values: wire.values.into_iter().map(value).collect(),
+        })
+    }
+}

@@ -1,0 +1,392 @@
+//! The manifest of a checkpoint: `checkpoints/<number>.json`, which sorted runs and files make up the store's past.
+//!
+//! JSON like the marker, so that people can read it. The file list of a large store is long, so nothing in it grows with the
+//! number of rows: a file of a run is one entry, whatever it holds.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::config::MAX_KEY_BYTES;
+use crate::format::envelope::{FORMAT_VERSION, FormatError, checksum};
+use crate::format::name::{FileId, ObjectName, hex};
+use crate::version::Version;
+
+/// The content of a manifest. Times are readings of the store's clock, in seconds since 1970, unless they say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its number, which its name says too: 48 bits.
+    pub number: u64,
+    /// The store that it belongs to.
+    pub store_id: String,
+    /// The random number of its maker: how a maker knows its own manifest when it reads it back.
+    pub attempt: u64,
+    /// The newest date that its maker knew before it made the first new file. A manifest that lands too long after that is void.
+    pub begun: u64,
+    /// Exactly the commits that were published before this are in the runs.
+    pub horizon: u64,
+    /// Where refreshes go on: all feed objects that a refresh from here would not look at are in the runs or the recent file.
+    pub basis: u64,
+    /// What the newest sweep that is in here says of itself.
+    pub swept_through: u64,
+    /// Every commit whose id starts before this (milliseconds since 1970) is in the runs.
+    pub settled_ms: u64,
+    /// The greatest version of any tombstone that ever left the index: what is at or below it may be an old deleted key's.
+    pub purged_below: Version,
+    /// The greatest version in the runs.
+    pub greatest: Version,
+    /// The sorted runs, newest first.
+    pub runs: Vec<SortedRun>,
+    /// The recent file.
+    pub recent: FileRef,
+    /// The garbage file, where the fold found any garbage.
+    pub garbage: Option<FileRef>,
+}
+
+/// A sorted run: files with at least one row each, in the order of their keys, which do not overlap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortedRun {
+    /// The files; at least one.
+    pub files: Vec<RunFile>,
+}
+
+/// A file of a sorted run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFile {
+    /// What it is named by.
+    pub id: FileId,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// How many of its last bytes say where everything in it is.
+    pub tail_bytes: u64,
+    /// Rows, tombstones included.
+    pub rows: u64,
+    /// Bytes of the values that lie in value objects.
+    pub stored_bytes: u64,
+    /// How many of its rows are tombstones.
+    pub tombstones: u64,
+    /// The least key in it.
+    pub first_key: Bytes,
+    /// The greatest key in it.
+    pub last_key: Bytes,
+}
+
+/// A file beside the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRef {
+    /// What it is named by.
+    pub id: FileId,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// How many commits, or pieces of garbage, it holds.
+    pub entries: u64,
+}
+
+impl Manifest {
+    /// Every file of every run, newest run first and in the order of keys within a run.
+    pub fn files(&self) -> impl Iterator<Item = &RunFile> {
+        self.runs.iter().flat_map(|run| &run.files)
+    }
+
+    /// Every object that it names.
+    pub fn objects(&self) -> impl Iterator<Item = ObjectName> {
+        let garbage = self.garbage.map(|file| ObjectName::Garbage(file.id));
+        let beside = [ObjectName::Recent(self.recent.id)].into_iter().chain(garbage);
+        self.files().map(|file| ObjectName::Run(file.id)).chain(beside)
+    }
+
+    /// Whether it names this object. (Whoever asks this of many objects puts [`objects`](Self::objects) into a set.)
+    #[must_use]
+    pub fn names(&self, object: ObjectName) -> bool {
+        self.objects().any(|named| named == object)
+    }
+
+    /// The rules that a manifest keeps.
+    fn check(&self) -> Result<(), FormatError> {
+        if self.number >= 1 << 48 {
+            return Err(FormatError::Malformed("a number that has no name"));
+        }
+        let mut ids = BTreeSet::new();
+        for run in &self.runs {
+            run.check()?;
+            if !run.files.iter().all(|file| ids.insert(file.id)) {
+                return Err(FormatError::Malformed("a file that is listed twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SortedRun {
+    /// Rows, tombstones included.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.sum(|file| file.rows)
+    }
+
+    /// Bytes of its files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sum(|file| file.bytes)
+    }
+
+    /// What it weighs where runs are chosen to be merged: its files, and the values that it refers to.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.sum(|file| file.bytes.saturating_add(file.stored_bytes))
+    }
+
+    fn sum(&self, of: impl Fn(&RunFile) -> u64) -> u64 {
+        self.files.iter().map(of).fold(0, u64::saturating_add)
+    }
+
+    /// The one file that may have a row of this key.
+    #[must_use]
+    pub fn file_for(&self, key: &[u8]) -> Option<&RunFile> {
+        let at = self.files.partition_point(|file| *file.last_key < *key);
+        self.files.get(at).filter(|file| *file.first_key <= *key)
+    }
+
+    /// The files that may have rows from the key `start` on and below the key `end`, in order.
+    #[must_use]
+    pub fn files_in(&self, start: &[u8], end: Option<&[u8]>) -> &[RunFile] {
+        let from = self.files.partition_point(|file| *file.last_key < *start);
+        let below = |end: &[u8]| self.files.partition_point(|file| *file.first_key < *end);
+        let to = end.map_or(self.files.len(), below);
+        if end.is_some_and(|end| end <= start) { &[] } else { &self.files[from..to.max(from)] }
+    }
+
+    fn check(&self) -> Result<(), FormatError> {
+        if self.files.is_empty() {
+            return Err(FormatError::Malformed("a run without files"));
+        }
+        if self.files.windows(2).any(|pair| pair[0].last_key >= pair[1].first_key) {
+            return Err(FormatError::Malformed("files of a run that are out of order or overlap"));
+        }
+        self.files.iter().try_for_each(RunFile::check)
+    }
+}
+
+impl RunFile {
+    fn check(&self) -> Result<(), FormatError> {
+        let possible = |key: &Bytes| !key.is_empty() && key.len() <= MAX_KEY_BYTES;
+        if !possible(&self.first_key) || !possible(&self.last_key) {
+            return Err(FormatError::Malformed("a key of an impossible length"));
+        }
+        if self.first_key > self.last_key {
+            return Err(FormatError::Malformed("a file that ends before it begins"));
+        }
+        if self.tail_bytes > self.bytes {
+            return Err(FormatError::Malformed("a tail that is longer than its file"));
+        }
+        let least_rows = if self.first_key == self.last_key { 1 } else { 2 };
+        if self.rows < least_rows || self.tombstones > self.rows {
+            return Err(FormatError::Malformed("a file with an impossible number of rows"));
+        }
+        Ok(())
+    }
+}
+
+// ---- JSON --------------------------------------------------------------------------------------------------------
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireManifest {
+    format: u16,
+    store_id: String,
+    number: u64,
+    attempt: String,
+    begun: u64,
+    horizon: u64,
+    basis: u64,
+    swept_through: u64,
+    settled_ms: u64,
+    purged_below: String,
+    greatest: String,
+    runs: Vec<Vec<WireFile>>,
+    recent: WireRef,
+    garbage: Option<WireRef>,
+    checksum: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireFile {
+    id: String,
+    bytes: u64,
+    tail_bytes: u64,
+    rows: u64,
+    stored_bytes: u64,
+    tombstones: u64,
+    first_key: String,
+    last_key: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRef {
+    id: String,
+    bytes: u64,
+    entries: u64,
+}
+
+impl Manifest {
+    /// The object: JSON, one field a line, so that people can read it.
+    ///
+    /// # Errors
+    /// Where it breaks a rule of the format, so that nobody could read it: better found by its maker than by everybody else.
+    pub fn encode(&self) -> Result<Bytes, FormatError> {
+        self.check()?;
+        let mut wire = WireManifest {
+            format: FORMAT_VERSION,
+            store_id: self.store_id.clone(),
+            number: self.number,
+            attempt: format!("{:016x}", self.attempt),
+            begun: self.begun,
+            horizon: self.horizon,
+            basis: self.basis,
+            swept_through: self.swept_through,
+            settled_ms: self.settled_ms,
+            purged_below: self.purged_below.to_string(),
+            greatest: self.greatest.to_string(),
+            runs: self.runs.iter().map(|run| run.files.iter().map(WireFile::new).collect()).collect(),
+            recent: WireRef::new(&self.recent),
+            garbage: self.garbage.as_ref().map(WireRef::new),
+            checksum: String::new(),
+        };
+        wire.checksum = wire.sum();
+        let mut json =
+            serde_json::to_vec_pretty(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        json.push(b'\n');
+        Ok(json.into())
+    }
+
+    /// Reads a manifest, checked against every rule of the format.
+    ///
+    /// # Errors
+    /// [`FormatError`]: another format version, damage, or what [`Manifest::encode`] would not make.
+    pub fn decode(object: &[u8]) -> Result<Self, FormatError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u16,
+        }
+        let Format { format } =
+            serde_json::from_slice(object).map_err(|_| FormatError::Malformed("no manifest"))?;
+        if format != FORMAT_VERSION {
+            return Err(FormatError::UnsupportedVersion(format));
+        }
+        let wire: WireManifest = serde_json::from_slice(object)
+            .map_err(|_| FormatError::Malformed("a manifest with other fields"))?;
+        if wire.checksum != wire.sum() {
+            return Err(FormatError::Checksum);
+        }
+        let version =
+            |text: &str| Version::parse(text).ok_or(FormatError::Malformed("text that is no version"));
+        let run = |files: Vec<WireFile>| {
+            let files = files.into_iter().map(WireFile::into_file).collect::<Result<_, _>>()?;
+            Ok(SortedRun { files })
+        };
+        let manifest = Self {
+            number: wire.number,
+            attempt: hex(&wire.attempt, 16).ok_or(FormatError::Malformed("text that is no attempt"))?,
+            begun: wire.begun,
+            horizon: wire.horizon,
+            basis: wire.basis,
+            swept_through: wire.swept_through,
+            settled_ms: wire.settled_ms,
+            purged_below: version(&wire.purged_below)?,
+            greatest: version(&wire.greatest)?,
+            runs: wire.runs.into_iter().map(run).collect::<Result<_, FormatError>>()?,
+            recent: wire.recent.to_ref()?,
+            garbage: wire.garbage.map(|file| file.to_ref()).transpose()?,
+            store_id: wire.store_id,
+        };
+        manifest.check()?;
+        Ok(manifest)
+    }
+}
+
+impl WireManifest {
+    fn sum(&self) -> String {
+        let fields = (
+            self.format,
+            &self.store_id,
+            self.number,
+            &self.attempt,
+            self.begun,
+            self.horizon,
+            self.basis,
+            self.swept_through,
+            self.settled_ms,
+            &self.purged_below,
+            &self.greatest,
+            &self.runs,
+            &self.recent,
+            &self.garbage,
+        );
+        format!("{:016x}", checksum(&serde_json::to_vec(&fields).unwrap_or_default()))
+    }
+}
+
+impl WireFile {
+    fn new(file: &RunFile) -> Self {
+        Self {
+            id: file.id.to_string(),
+            bytes: file.bytes,
+            tail_bytes: file.tail_bytes,
+            rows: file.rows,
+            stored_bytes: file.stored_bytes,
+            tombstones: file.tombstones,
+            first_key: key_text(&file.first_key),
+            last_key: key_text(&file.last_key),
+        }
+    }
+
+    fn into_file(self) -> Result<RunFile, FormatError> {
+        let key = |text: &str| key_of(text).ok_or(FormatError::Malformed("text that is no key"));
+        Ok(RunFile {
+            id: file_id(&self.id)?,
+            bytes: self.bytes,
+            tail_bytes: self.tail_bytes,
+            rows: self.rows,
+            stored_bytes: self.stored_bytes,
+            tombstones: self.tombstones,
+            first_key: key(&self.first_key)?,
+            last_key: key(&self.last_key)?,
+        })
+    }
+}
+
+impl WireRef {
+    fn new(file: &FileRef) -> Self {
+        Self { id: file.id.to_string(), bytes: file.bytes, entries: file.entries }
+    }
+
+    fn to_ref(&self) -> Result<FileRef, FormatError> {
+        Ok(FileRef { id: file_id(&self.id)?, bytes: self.bytes, entries: self.entries })
+    }
+}
+
+fn file_id(text: &str) -> Result<FileId, FormatError> {
+    FileId::parse(text).ok_or(FormatError::Malformed("text that is no file id"))
+}
+
+/// A key as hexadecimal text: any bytes, one text for each key, sorted like the keys.
+fn key_text(key: &[u8]) -> String {
+    key.iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
+}
+
+fn key_of(text: &str) -> Option<Bytes> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    rest.is_empty().then(|| bytes.collect::<Option<Vec<u8>>>().map(Bytes::from))?
+}
