@@ -83,6 +83,34 @@ pub struct Config {
     /// [`feed_interval`](Self::feed_interval) does (reads do not), which suits functions that are frozen between calls: a
     /// node that nobody calls publishes nothing until another node's sweep does. Default true.
     pub background: bool,
+    /// Makes checkpoints and collects garbage from a background task, for servers that run all the time. Nodes share the work out,
+    /// so that every node may have it on. Default none: then `aft checkpoint` and `aft gc`, or whoever calls
+    /// [`Aft::checkpoint`](crate::Aft::checkpoint) and [`Aft::collect_garbage`](crate::Aft::collect_garbage), keep the store small.
+    pub maintenance: Option<Maintenance>,
+}
+
+/// When a node maintains its store by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Maintenance {
+    /// How long after the last checkpoint the next one is made, if anything was committed. Among all nodes at most four are made in
+    /// this time. Shorter keeps fewer commits in memory and makes cold starts read less. Default 5 min, at least 4 s.
+    pub checkpoint_interval: Duration,
+    /// How many commits beyond the last checkpoint bring the next one forward. Default 10,000.
+    pub checkpoint_commits: u64,
+    /// How often garbage is collected, by one of the nodes. Each time lists the whole store: a request per thousand
+    /// objects. Default 30 min, at least 4 s.
+    pub collect_interval: Duration,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self {
+            checkpoint_interval: Duration::from_secs(5 * 60),
+            checkpoint_commits: 10_000,
+            collect_interval: Duration::from_secs(30 * 60),
+        }
+    }
 }
 
 impl Default for Config {
@@ -108,6 +136,7 @@ impl Default for Config {
             parallel_requests: 16,
             verify_every_commit: false,
             background: true,
+            maintenance: None,
         }
     }
 }
@@ -122,6 +151,11 @@ impl Config {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         check("feed_interval", ms(self.feed_interval), 1, HOUR_MS, "ms")?;
         check("sweep_interval", ms(self.sweep_interval), 1_000, DAY_MS, "ms")?;
+        if let Some(maintenance) = &self.maintenance {
+            check("checkpoint_interval", ms(maintenance.checkpoint_interval), 4_000, DAY_MS, "ms")?;
+            check("checkpoint_commits", maintenance.checkpoint_commits, 1, u64::MAX, "commits")?;
+            check("collect_interval", ms(maintenance.collect_interval), 4_000, 30 * DAY_MS, "ms")?;
+        }
         check("inline_value_bytes", self.inline_value_bytes, 0, 1 << 20, "bytes")?;
         check("max_record_bytes", self.max_record_bytes, 64 << 10, 64 << 20, "bytes")?;
         check("max_value_bytes", self.max_value_bytes, 1, 5 << 30, "bytes")?;

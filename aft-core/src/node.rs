@@ -3,12 +3,17 @@
 mod background;
 mod begin;
 mod cache;
+mod checkpoint;
+mod claims;
+mod collect;
 mod commit;
 mod feed_queue;
 mod fetch;
+mod fold;
 mod handle;
 mod index;
 mod load;
+mod maintenance;
 mod open;
 mod outcome;
 mod publish;
@@ -33,6 +38,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
 pub use begin::Begin;
+pub use checkpoint::CheckpointReport;
+pub use collect::{GarbageClass, GarbageKind, GarbageReport};
 pub use commit::{Commit, CommitOutcome};
 pub use handle::{Aft, CommitInfo, StoreInfo};
 pub use open::Builder;

@@ -83,6 +83,30 @@ pub enum Planted {
     NoClockCheck,
     /// An id without a decision is taken for undecided, however old it is.
     NeverForgotten,
+    /// A node that slept longer than the feed is kept goes on from where it was.
+    TrustOldFeed,
+    /// A manifest before a damaged one is used without looking whether it is still whole.
+    TrustOldManifest,
+    /// A receipt whose decision was collected is refused, although its commit is folded.
+    ReceiptsNeedDecisions,
+    /// The age of a transaction is not checked again once the index has answered.
+    NoAgeCheckAfterIndex,
+    /// A checkpoint claims that everything is folded that began before now.
+    SettleTooMuch,
+    /// "Already exists" is taken for another maker's manifest, without reading back.
+    TrustManifestConflict,
+    /// Feed objects are collected as soon as any checkpoint was made after them.
+    CollectFeedEarly,
+    /// Files that no manifest names are collected however young they are.
+    CollectFilesEarly,
+    /// Values without a decision are taken for orphans however young their transaction is.
+    CollectYoungValues,
+    /// Orphans are looked for in the index that was known before their decisions were.
+    OrphansByOldIndex,
+    /// Values without a decision are taken for orphans although a row names them.
+    OrphansWithoutIndex,
+    /// Claims of a request key are collected one by one, each by its own age.
+    CollectClaimsSingly,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -97,7 +121,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 38] = [
+        pub const ALL: [Self; 50] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -136,6 +160,18 @@ mod active {
             Self::RoundDates,
             Self::NoClockCheck,
             Self::NeverForgotten,
+            Self::TrustOldFeed,
+            Self::TrustOldManifest,
+            Self::ReceiptsNeedDecisions,
+            Self::NoAgeCheckAfterIndex,
+            Self::SettleTooMuch,
+            Self::TrustManifestConflict,
+            Self::CollectFeedEarly,
+            Self::CollectFilesEarly,
+            Self::CollectYoungValues,
+            Self::OrphansByOldIndex,
+            Self::OrphansWithoutIndex,
+            Self::CollectClaimsSingly,
         ];
     }
 

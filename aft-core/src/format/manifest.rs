@@ -32,8 +32,6 @@ pub struct Manifest {
     pub swept_through: u64,
     /// Every commit whose id starts before this (milliseconds since 1970) is in the runs.
     pub settled_ms: u64,
-    /// The greatest version of any tombstone that ever left the index: what is at or below it may be an old deleted key's.
-    pub purged_below: Version,
     /// The greatest version in the runs.
     pub greatest: Version,
     /// The sorted runs, newest first.
@@ -202,7 +200,6 @@ struct WireManifest {
     basis: u64,
     swept_through: u64,
     settled_ms: u64,
-    purged_below: String,
     greatest: String,
     runs: Vec<Vec<WireFile>>,
     recent: WireRef,
@@ -248,7 +245,6 @@ impl Manifest {
             basis: self.basis,
             swept_through: self.swept_through,
             settled_ms: self.settled_ms,
-            purged_below: self.purged_below.to_string(),
             greatest: self.greatest.to_string(),
             runs: self.runs.iter().map(|run| run.files.iter().map(WireFile::new).collect()).collect(),
             recent: WireRef::new(&self.recent),
@@ -295,7 +291,6 @@ impl Manifest {
             basis: wire.basis,
             swept_through: wire.swept_through,
             settled_ms: wire.settled_ms,
-            purged_below: version(&wire.purged_below)?,
             greatest: version(&wire.greatest)?,
             runs: wire.runs.into_iter().map(run).collect::<Result<_, FormatError>>()?,
             recent: wire.recent.to_ref()?,
@@ -319,7 +314,6 @@ impl WireManifest {
             self.basis,
             self.swept_through,
             self.settled_ms,
-            &self.purged_below,
             &self.greatest,
             &self.runs,
             &self.recent,

@@ -146,7 +146,7 @@ impl FileId {
 }
 
 /// A background job that nodes share out by epochs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Job {
     /// Looking for commits whose node died.
     Sweep,
@@ -154,16 +154,19 @@ pub enum Job {
     Checkpoint,
     /// Deleting what nobody can reach.
     Collect,
+    /// Collecting claims of request keys.
+    Claims,
 }
 
 impl Job {
-    const ALL: [Self; 3] = [Self::Sweep, Self::Checkpoint, Self::Collect];
+    const ALL: [Self; 4] = [Self::Sweep, Self::Checkpoint, Self::Collect, Self::Claims];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Sweep => "sweep",
             Self::Checkpoint => "checkpoint",
             Self::Collect => "collect",
+            Self::Claims => "claims",
         }
     }
 

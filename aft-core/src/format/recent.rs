@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::format::envelope::{self, FormatError, Kind};
-use crate::format::name::FeedName;
+use crate::format::name::{FeedName, ValueName};
 use crate::format::record::{CommitRecord, WireRecord};
 use crate::txn_id::TxnId;
 
@@ -23,6 +23,21 @@ pub struct Recent {
     pub published: Vec<(TxnId, u64)>,
     /// Decisions that are aborts or void.
     pub dead: Vec<TxnId>,
+    /// Commits that their batch superseded, and that are as young as `commits`.
+    pub pruned: Vec<PrunedCommit>,
+}
+
+/// A commit whose every key was overwritten in the feed object that told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunedCommit {
+    /// When the first in-time feed object carried it: seconds since 1970, by the store's clock.
+    pub published: u64,
+    /// The id that its decision is named by.
+    pub decided_by: TxnId,
+    /// The transaction.
+    pub txn: TxnId,
+    /// The value objects that it named.
+    pub values: Vec<ValueName>,
 }
 
 /// One commit of a recent file.
@@ -32,6 +47,8 @@ pub struct RecentCommit {
     pub published: u64,
     /// The id that its decision is named by.
     pub decided_by: TxnId,
+    /// Whether a request key led to it.
+    pub keyed: bool,
     /// Where its inline values are.
     pub home: RecentHome,
     /// Its record.
@@ -62,12 +79,22 @@ struct WireRecent<'a> {
     seen: Vec<WireFeedName>,
     published: Vec<([u8; 16], u64)>,
     dead: Vec<[u8; 16]>,
+    pruned: Vec<WirePruned>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WirePruned {
+    published: u64,
+    decided_by: [u8; 16],
+    txn: [u8; 16],
+    values: Vec<(u64, u32)>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireCommit<'a> {
     published: u64,
     decided_by: [u8; 16],
+    keyed: bool,
     home: WireHome,
     #[serde(borrow)]
     record: WireRecord<'a>,
@@ -97,6 +124,7 @@ impl Recent {
             seen: self.seen.iter().map(|name| WireFeedName::new(*name)).collect(),
             published: self.published.iter().map(|(txn, at)| (*txn.as_bytes(), *at)).collect(),
             dead: self.dead.iter().map(|txn| *txn.as_bytes()).collect(),
+            pruned: self.pruned.iter().map(WirePruned::new).collect(),
         };
         let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
         envelope::seal(Kind::Recent, &meta, &[])
@@ -119,6 +147,7 @@ impl Recent {
             seen: wire.seen.into_iter().map(WireFeedName::into_name).collect::<Result<_, _>>()?,
             published: wire.published.into_iter().map(|(txn, at)| (TxnId::from_bytes(txn), at)).collect(),
             dead: wire.dead.into_iter().map(TxnId::from_bytes).collect(),
+            pruned: wire.pruned.into_iter().map(WirePruned::into_pruned).collect(),
         })
     }
 }
@@ -132,6 +161,7 @@ impl<'a> WireCommit<'a> {
         Self {
             published: commit.published,
             decided_by: *commit.decided_by.as_bytes(),
+            keyed: commit.keyed,
             home,
             record: WireRecord::new(&commit.record),
         }
@@ -150,9 +180,30 @@ impl<'a> WireCommit<'a> {
         Ok(RecentCommit {
             published: self.published,
             decided_by: TxnId::from_bytes(self.decided_by),
+            keyed: self.keyed,
             home,
             record,
         })
+    }
+}
+
+impl WirePruned {
+    fn new(pruned: &PrunedCommit) -> Self {
+        Self {
+            published: pruned.published,
+            decided_by: *pruned.decided_by.as_bytes(),
+            txn: *pruned.txn.as_bytes(),
+            values: pruned.values.iter().map(|value| (value.attempt, value.n)).collect(),
+        }
+    }
+
+    fn into_pruned(self) -> PrunedCommit {
+        PrunedCommit {
+            published: self.published,
+            decided_by: TxnId::from_bytes(self.decided_by),
+            txn: TxnId::from_bytes(self.txn),
+            values: self.values.into_iter().map(|(attempt, n)| ValueName { attempt, n }).collect(),
+        }
     }
 }
 

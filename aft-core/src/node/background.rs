@@ -1,4 +1,4 @@
-//! The background tasks of a node: its publisher, and a sweep now and then.
+//! The background tasks of a node: its publisher, a sweep now and then, and the maintenance where it is configured.
 
 use std::sync::{Arc, Weak};
 
@@ -11,6 +11,7 @@ use crate::node::Node;
 pub(crate) struct Tasks {
     publisher: Option<JoinHandle<()>>,
     sweep: Option<JoinHandle<()>>,
+    maintenance: Option<JoinHandle<()>>,
 }
 
 impl Tasks {
@@ -18,10 +19,14 @@ impl Tasks {
         self.sweep = Some(task);
     }
 
-    /// Stops the publisher and hands over the sweep under way.
+    pub(crate) fn maintain(&mut self, task: JoinHandle<()>) {
+        self.maintenance = Some(task);
+    }
+
+    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over the sweep under way.
     pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
-        if let Some(publisher) = self.publisher.take() {
-            publisher.abort();
+        for task in [self.publisher.take(), self.maintenance.take()].into_iter().flatten() {
+            task.abort();
         }
         self.sweep.take()
     }

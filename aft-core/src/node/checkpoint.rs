@@ -255,7 +255,9 @@ impl Node {
     /// (HAZARDS 16): a maker that takes its own success for another's would delete the files that everybody reads.
     async fn land(&self, manifest: &Manifest, written: &Written) -> Result<Landed, Error> {
         let path = self.path(ObjectName::Checkpoint(manifest.number));
-        let bytes = manifest.encode();
+        let bytes = manifest.encode().map_err(|cause| {
+            Error::new(ErrorKind::Corrupt, "the checkpoint's manifest cannot be encoded").with_source(cause)
+        })?;
         let mut last = StorageError::unavailable(path.clone());
         for wait in backoff(&self.rng, MANIFEST_TRIES) {
             match self.store.create(&path, bytes.clone()).await {
@@ -310,13 +312,18 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
     let record = CommitRecord {
         txn: commit.version.txn,
         clock: commit.version.clock,
-        // Only whether there is one matters here, and its bytes are in the decision.
-        request_key: commit.keyed.then(|| bytes::Bytes::from_static(b"?")),
+        request_key: None,
         result: None,
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    RecentCommit { published: published.0, decided_by: commit.decided_by, home, record }
+    RecentCommit {
+        published: published.0,
+        decided_by: commit.decided_by,
+        keyed: commit.keyed,
+        home,
+        record,
+    }
 }
 
 fn report(manifest: &Manifest, written: &Written) -> CheckpointReport {

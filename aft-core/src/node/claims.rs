@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::collect::{Collection, GarbageKind};
 use crate::error::Error;
-use crate::format::name::{Job, ObjectName, REQUESTS, RequestHash};
+use crate::format::name::{Job, ObjectName, RequestHash};
 use crate::format::request::Claim;
 use crate::node::format_error;
 use crate::node::register::Looked;
@@ -30,10 +30,20 @@ const LISTING_MS: u64 = 60_000;
 impl Collection<'_> {
     /// Whether every claim that may go is gone.
     pub(super) async fn claims(&mut self) -> Result<bool, Error> {
+        let mut has_epoch = None;
+        for folder in self.node.shards.request_folders() {
+            if !self.claims_in(&folder, &mut has_epoch).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn claims_in(&mut self, folder: &str, has_epoch: &mut Option<bool>) -> Result<bool, Error> {
         let listed_at = self.node.now();
         let retention = self.node.marker.settings.outcome_retention_ms;
         let mut keys: BTreeMap<RequestHash, BTreeMap<u32, ObjectInfo>> = BTreeMap::new();
-        for object in self.list(REQUESTS, |_| true).await? {
+        for object in self.list(folder, |_| true).await? {
             if let Some(ObjectName::Request(hash, number)) = ObjectName::parse(&object.path, self.node.shards) {
                 keys.entry(hash).or_default().insert(number, object);
             }
@@ -49,7 +59,10 @@ impl Collection<'_> {
         if candidates.is_empty() {
             return Ok(true);
         }
-        if !self.dry_run && !self.has_epoch().await? {
+        if !self.dry_run && has_epoch.is_none() {
+            *has_epoch = Some(self.take_epoch().await?);
+        }
+        if *has_epoch == Some(false) {
             self.keep(candidates.iter().map(BTreeMap::len).sum());
             self.report.left_out.push("claims: another collection sees to them in this epoch".into());
             return Ok(false);
@@ -77,7 +90,7 @@ impl Collection<'_> {
     }
 
     /// Whether this node has the epoch to itself.
-    async fn has_epoch(&self) -> Result<bool, Error> {
+    async fn take_epoch(&self) -> Result<bool, Error> {
         let path = self.node.path(ObjectName::Epoch(Job::Claims, self.now.0 / EPOCH_S));
         match self.node.store.create(&path, Bytes::new()).await {
             Ok(()) => Ok(true),

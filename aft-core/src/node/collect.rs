@@ -268,7 +268,7 @@ impl Collection<'_> {
         let in_use: BTreeSet<String> = manifests
             .all
             .range(settled..)
-            .flat_map(|(_, manifest)| manifest.file_names())
+            .flat_map(|(_, manifest)| manifest.objects())
             .map(|name| self.node.path(name))
             .collect();
         let unused = |object: &ObjectInfo| !in_use.contains(&object.path) && self.unreferenced(object);

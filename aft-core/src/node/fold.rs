@@ -123,7 +123,7 @@ impl Fold<'_> {
         let mut merge = Merge::new(inputs.len() + 1, purge);
         merge.feed(0, rows);
         merge.close(0);
-        let mut out = Output { node: self.node, files: Vec::new(), writer: RunWriter::new() };
+        let mut out = Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
         loop {
             match merge.next() {
                 Step::Need(input) => match inputs[input - 1].read().await? {
@@ -210,7 +210,8 @@ impl Output<'_> {
     }
 
     async fn cut(&mut self, written: &mut Written) -> Result<(), Error> {
-        let file = std::mem::replace(&mut self.writer, RunWriter::new()).finish().map_err(unwritable)?;
+        let fresh = RunWriter::new().map_err(unwritable)?;
+        let file = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
         let id = self.node.new_file_id();
         let bytes = file.bytes.len() as u64;
         let path = self.node.path(ObjectName::Run(id));

@@ -11,6 +11,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::format::record::Value;
 use crate::node::begin::Begin;
+use crate::node::checkpoint::CheckpointReport;
+use crate::node::collect::GarbageReport;
 use crate::node::open::Builder;
 use crate::node::outcome::Outcome;
 use crate::node::stats::{Stats, get};
@@ -177,6 +179,50 @@ impl Aft {
         async move {
             self.node.check_open()?;
             self.node.sweep().await
+        }
+        .boxed()
+    }
+
+    /// Makes a checkpoint: sweeps, folds every commit that each node surely knows into the index, and writes a manifest from which a
+    /// node starts in a handful of requests. Any node may make one at any time; of two at once one counts. Costs a sweep, a get per
+    /// feed object that is folded, a create per 32 MiB of rows written, and three creates and three gets beside.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged object that
+    /// it needs, by its path). Nothing is lost: without a manifest nothing of it counts, and what it wrote is collected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn maintain(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let report = aft.checkpoint().await?;
+    /// println!("checkpoint {}: {} commits folded, {} runs", report.number, report.folded, report.runs);
+    /// let report = aft.collect_garbage(false).await?;
+    /// for (kind, class) in &report.classes {
+    ///     println!("{} {kind:?}: {}", class.objects, kind.why());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn checkpoint(&self) -> BoxFuture<'_, Result<CheckpointReport, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.checkpoint().await
+        }
+        .boxed()
+    }
+
+    /// Deletes what no transaction can reach any more, by the store's clock; in a dry run only says what that is and why. What may go
+    /// follows from the newest [checkpoint](Self::checkpoint) that is older than any running transaction, so without
+    /// checkpoints little does. Costs a list per folder and shard and a delete per thousand objects.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a manifest that cannot
+    /// be read: it may name anything, so nothing is deleted). What was deleted up to there stays deleted, and the next call goes on.
+    pub fn collect_garbage(&self, dry_run: bool) -> BoxFuture<'_, Result<GarbageReport, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.collect_garbage(dry_run).await
         }
         .boxed()
     }

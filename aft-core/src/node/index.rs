@@ -52,7 +52,8 @@ impl Node {
         self.cache.block((file.id, u32::try_from(n).unwrap_or(u32::MAX)), &self.counters, load).await
     }
 
-    async fn run_range(
+    /// A piece of a file.
+    pub(crate) async fn run_range(
         &self,
         store: &Store,
         path: &str,
@@ -172,8 +173,7 @@ impl<'a> Cursor<'a> {
             .map(move |file| {
                 async move {
                     let tail = node.tail(store, &file).await?;
-                    let (start, end) = range.ends();
-                    let wanted = tail.blocks_in(start, end.map(|end| &**end));
+                    let wanted = tail.blocks_in(range);
                     let loads = futures::stream::iter(wanted.map(move |n| (file.clone(), Arc::clone(&tail), n)));
                     Ok::<_, Error>(loads.map(Ok))
                 }

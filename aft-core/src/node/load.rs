@@ -87,7 +87,10 @@ impl Node {
             let message = format!("the object {path:?} is the manifest of another checkpoint; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        let broken = self.known.lock().distrusted.iter().find(|path| manifest.names(path)).cloned();
+        let broken = {
+            let known = self.known.lock();
+            manifest.objects().map(|name| self.path(name)).find(|path| known.distrusted.contains(path))
+        };
         if let Some(broken) = broken {
             let message = format!("the checkpoint {path:?} needs {broken:?}, which is damaged or missing");
             return Err(Error::new(ErrorKind::Corrupt, message));
@@ -120,6 +123,7 @@ pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
         RecentHome::Decision { base } => Home::Decision { base },
         RecentHome::Feed { name, base } => Home::Feed { name, base },
     };
-    let commit = Commit::new(&recent.record, recent.decided_by, home);
+    let mut commit = Commit::new(&recent.record, recent.decided_by, home);
+    commit.keyed = recent.keyed;
     (Arc::new(commit), StoreTime(recent.published))
 }

@@ -89,6 +89,7 @@ impl Builder {
         if node.config.background && !node.read_only {
             node.start_publisher();
         }
+        node.start_maintenance();
         Ok(Aft::new(node))
     }
 

@@ -11,10 +11,11 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind};
+use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
 use crate::node::feed_queue::{Publication, feed_of, objects_of};
-use crate::node::refresh::NOT_DATED;
+use crate::node::refresh::{NOT_DATED, OwnCommit};
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
@@ -75,9 +76,10 @@ impl Node {
         let bytes = feed.encode(&payload).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, "a batch of commits cannot be encoded").with_source(cause)
         })?;
+        let commits: Vec<_> = feed.entries.iter().zip(batch).map(own_commit).collect();
         let mut last = None;
         for wait in backoff(&self.rng, PUBLISH_TRIES) {
-            match self.create_feed_object(bytes.clone(), batch).await {
+            match self.create_feed_object(bytes.clone(), &commits).await {
                 Ok(true) => {
                     add(&self.counters.published, 1);
                     let mut known = self.known.lock();
@@ -98,7 +100,7 @@ impl Node {
     }
 
     /// Creates a feed object under a new name; whether it landed in time.
-    async fn create_feed_object(&self, bytes: Bytes, batch: &[Publication]) -> Result<bool, StorageError> {
+    async fn create_feed_object(&self, bytes: Bytes, commits: &[OwnCommit]) -> Result<bool, StorageError> {
         let sent = self.now();
         let time_ms = {
             let time = self.time.lock();
@@ -113,8 +115,7 @@ impl Node {
         }
         let answered = self.now();
         if created.is_ok() {
-            let commits = batch.iter().map(|it| (it.commit.decided_by, it.commit.version)).collect();
-            self.known.lock().note_own(name, (sent, answered), commits);
+            self.known.lock().note_own(name, (sent, answered), commits.to_vec());
             if self.time.lock().check.feed_surely_in_time(&self.limits, time_ms, sent, answered) {
                 return Ok(true);
             }
@@ -138,4 +139,13 @@ impl Node {
         time.check.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
         Ok(self.limits.feed_in_time(time_ms, last_modified))
     }
+}
+
+fn own_commit((entry, publication): (&Entry, &Publication)) -> OwnCommit {
+    let pruned = match entry {
+        Entry::Pruned { values, .. } => Some(values.clone()),
+        Entry::Commit { .. } => None,
+    };
+    let commit = &publication.commit;
+    OwnCommit { decided_by: commit.decided_by, version: commit.version, pruned }
 }

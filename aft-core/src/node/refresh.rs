@@ -10,8 +10,8 @@ use tracing::Instrument;
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
-use crate::format::name::{FEED, FeedName};
-use crate::format::recent::Recent;
+use crate::format::name::{FEED, FeedName, Job, ValueName};
+use crate::format::recent::{PrunedCommit, Recent};
 use crate::format::record::Value;
 use crate::node::load::recent_commit;
 use crate::node::stats::add;
@@ -43,14 +43,16 @@ pub(crate) struct Known {
     /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
     /// [`NOT_DATED`] where that is not known yet.
     pub(crate) published: BTreeMap<TxnId, StoreTime>,
+    /// Commits that their batch superseded, by the id of the decision, until they are as old as what is folded.
+    pub(crate) pruned: BTreeMap<TxnId, PrunedCommit>,
     /// Decisions found to be aborts or void, as far back as sweeps still look.
     pub(crate) dead: BTreeSet<TxnId>,
     /// Every commit decided before this was published.
     pub(crate) swept_through: Option<StoreTime>,
     /// When the last sweep was published.
     pub(crate) last_sweep: Option<StoreTime>,
-    /// The last epoch in which this node offered to sweep.
-    pub(crate) offered_epoch: Option<u64>,
+    /// The last epoch of each job in which this node offered to do it.
+    pub(crate) offered: BTreeMap<Job, u64>,
     /// When this node last looked for a newer checkpoint.
     looked: Option<LocalTime>,
     /// Whether the next refresh must begin from a manifest, as at a cold start.
@@ -69,7 +71,16 @@ pub(crate) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
 struct OwnObject {
     sent: LocalTime,
     answered: LocalTime,
-    commits: Vec<(TxnId, Version)>,
+    commits: Vec<OwnCommit>,
+}
+
+/// A commit in a feed object of this node.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnCommit {
+    pub(crate) decided_by: TxnId,
+    pub(crate) version: Version,
+    /// The value objects that it named, where it is told by its id alone.
+    pub(crate) pruned: Option<Vec<ValueName>>,
 }
 
 /// What a refresh is to do.
@@ -89,6 +100,7 @@ struct FeedObject {
     last_modified: StoreTime,
     commits: Vec<Arc<Commit>>,
     published: Vec<TxnId>,
+    pruned: Vec<PrunedCommit>,
     swept_through: Option<StoreTime>,
 }
 
@@ -103,7 +115,7 @@ impl Known {
         &mut self,
         name: FeedName,
         (sent, answered): (LocalTime, LocalTime),
-        commits: Vec<(TxnId, Version)>,
+        commits: Vec<OwnCommit>,
     ) {
         self.own.insert(name, OwnObject { sent, answered, commits });
         if self.own.len() > OWN_REMEMBERED {
@@ -114,6 +126,11 @@ impl Known {
     pub(crate) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
         let first = self.published.entry(decided_by).or_insert(dated);
         *first = (*first).min(dated);
+    }
+
+    fn note_pruned(&mut self, pruned: PrunedCommit) {
+        let known = self.pruned.entry(pruned.decided_by).or_insert_with(|| pruned.clone());
+        known.published = known.published.min(pruned.published);
     }
 
     /// The feed objects that the view holds, as far back as refreshes list.
@@ -317,9 +334,13 @@ impl Node {
             }
             if let Some(OwnObject { commits, .. }) = mine {
                 known.seen.insert(name);
-                for (decided_by, version) in commits {
+                for OwnCommit { decided_by, version, pruned } in commits {
                     known.note_published(decided_by, last_modified);
                     own.push((version, last_modified));
+                    if let Some(values) = pruned {
+                        let (published, txn) = (last_modified.0, version.txn);
+                        known.note_pruned(PrunedCommit { published, decided_by, txn, values });
+                    }
                 }
                 if anew.is_none() {
                     continue;
@@ -376,9 +397,13 @@ impl Node {
         let feed = Feed::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
         let mut commits = Vec::with_capacity(feed.entries.len());
         let mut published = Vec::with_capacity(feed.entries.len());
+        let mut pruned = Vec::new();
         for entry in feed.entries {
             match entry {
-                Entry::Pruned { decided_by, .. } => published.push(decided_by),
+                Entry::Pruned { decided_by, txn, values } => {
+                    published.push(decided_by);
+                    pruned.push(PrunedCommit { published: last_modified.0, decided_by, txn, values });
+                }
                 Entry::Commit { decided_by, home, record } => {
                     published.push(decided_by);
                     let home = match home {
@@ -405,7 +430,7 @@ impl Node {
             self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
         }
         let swept_through = feed.swept_through.map(StoreTime);
-        Ok(Some(FeedObject { name, last_modified, commits, published, swept_through }))
+        Ok(Some(FeedObject { name, last_modified, commits, published, pruned, swept_through }))
     }
 
     fn take_in(&self, object: FeedObject) {
@@ -417,6 +442,7 @@ impl Node {
     fn note_feed_object(&self, object: &FeedObject) {
         let mut known = self.known.lock();
         object.published.iter().for_each(|id| known.note_published(*id, object.last_modified));
+        object.pruned.iter().for_each(|pruned| known.note_pruned(pruned.clone()));
         if let Some(through) = object.swept_through {
             known.swept_through = known.swept_through.max(Some(through));
             known.last_sweep = known.last_sweep.max(Some(object.last_modified));
@@ -446,6 +472,7 @@ impl Node {
             known.seen.extend(recent.seen);
             recent.published.into_iter().for_each(|(id, dated)| known.note_published(id, StoreTime(dated)));
             known.dead.extend(recent.dead);
+            recent.pruned.into_iter().for_each(|pruned| known.note_pruned(pruned));
         }
         if let Some(manifest) = base.manifest() {
             known.swept_through = known.swept_through.max(Some(StoreTime(manifest.swept_through)));
@@ -528,6 +555,7 @@ impl Known {
         if let Some(swept) = self.swept_through {
             let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
             // In the window of sweeps, or not folded yet: the next checkpoint must know of them.
+            self.pruned.retain(|_, pruned| pruned.published >= horizon.0);
             let horizon = horizon.ms();
             self.published.retain(|id, dated| *id >= oldest || dated.ms() >= horizon);
             self.dead = self.dead.split_off(&oldest);

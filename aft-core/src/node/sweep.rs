@@ -155,10 +155,9 @@ impl Node {
         {
             let mut known = node.known.lock();
             let recent = known.last_sweep.is_some_and(|last| now.saturating_sub(last.ms()) <= interval);
-            if recent || known.offered_epoch == Some(epoch) {
+            if recent || known.offered.insert(Job::Sweep, epoch) == Some(epoch) {
                 return;
             }
-            known.offered_epoch = Some(epoch);
         }
         let span = tracing::debug_span!("sweep", epoch);
         let task = Arc::clone(node).sweep_for(epoch).instrument(span);

@@ -12,7 +12,8 @@ use crate::version::Version;
 /// For each commit of a batch, whether every key it wrote was overwritten by another commit of the batch.
 ///
 /// All of them must be decided and in time: a superseder that turned out void would have erased a commit (`HAZARDS`
-/// 20). A commit that wrote nothing is pruned too: only its id is worth telling.
+/// 20). A commit that wrote nothing is pruned too: only its id is worth telling. One that a request key led to is not: its decision
+/// must outlive its folding, and only its record says so.
 #[must_use]
 pub fn superseded(batch: &[Arc<Commit>]) -> Vec<bool> {
     let mut newest: BTreeMap<&Bytes, Version> = BTreeMap::new();
@@ -26,7 +27,7 @@ pub fn superseded(batch: &[Arc<Commit>]) -> Vec<bool> {
         if planted(Planted::PruneTooMuch) {
             return commit.writes.iter().any(|write| newest[&write.key] > commit.version);
         }
-        commit.writes.iter().all(|write| newest[&write.key] > commit.version)
+        !commit.keyed && commit.writes.iter().all(|write| newest[&write.key] > commit.version)
     };
     batch.iter().map(|commit| overwritten(commit)).collect()
 }

@@ -5,7 +5,7 @@ use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
-use crate::format::recent::{Recent, RecentCommit, RecentHome};
+use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
 
 fn feed_name() -> impl Strategy<Value = FeedName> {
     (0u64..1 << 48, any::<u64>(), any::<u32>()).prop_map(|(time_ms, node, seq)| FeedName {
@@ -22,13 +22,25 @@ pub(super) fn recent() -> impl Strategy<Value = Recent> {
         name.map_or(RecentHome::Decision { base }, |name| RecentHome::Feed { name, base })
     });
     let commit =
-        (any::<u64>(), txn(), home, record()).prop_map(|(published, decided_by, home, (record, _))| {
-            RecentCommit { published, decided_by, home, record }
-        });
+        (any::<u64>(), txn(), any::<bool>(), home, record()).prop_map(
+            |(published, decided_by, keyed, home, (record, _))| RecentCommit {
+                published,
+                decided_by,
+                keyed,
+                home,
+                record,
+            },
+        );
+    let values = prop::collection::vec((any::<u64>(), any::<u32>()), 0..3);
+    let pruned = (any::<u64>(), txn(), txn(), values).prop_map(|(published, decided_by, txn, values)| {
+        let values = values.into_iter().map(|(attempt, n)| ValueName { attempt, n }).collect();
+        PrunedCommit { published, decided_by, txn, values }
+    });
+    let pruned = prop::collection::vec(pruned, 0..3);
     let ids = || prop::collection::vec(txn(), 0..4);
     let published = prop::collection::vec((txn(), any::<u64>()), 0..4);
-    (prop::collection::vec(commit, 0..4), prop::collection::vec(feed_name(), 0..4), published, ids())
-        .prop_map(|(commits, seen, published, dead)| Recent { commits, seen, published, dead })
+    (prop::collection::vec(commit, 0..4), prop::collection::vec(feed_name(), 0..4), published, ids(), pruned)
+        .prop_map(|(commits, seen, published, dead, pruned)| Recent { commits, seen, published, dead, pruned })
 }
 
 pub(super) fn garbage() -> impl Strategy<Value = Garbage> {
@@ -72,8 +84,8 @@ fn run() -> impl Strategy<Value = SortedRun> {
 fn manifest() -> impl Strategy<Value = Manifest> {
     let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
     let files = (prop::collection::vec(run(), 0..4), file_ref(), prop::option::of(file_ref()));
-    (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, version(), version(), files)
-        .prop_map(|(number, store_id, attempt, times, purged_below, greatest, (runs, recent, garbage))| {
+    (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, version(), files)
+        .prop_map(|(number, store_id, attempt, times, greatest, (runs, recent, garbage))| {
             let (begun, horizon, basis, swept_through, settled_ms) = times;
             Manifest {
                 number,
@@ -84,7 +96,6 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 basis,
                 swept_through,
                 settled_ms,
-                purged_below,
                 greatest,
                 runs,
                 recent,
@@ -195,7 +206,6 @@ fn good() -> Manifest {
         basis: 7,
         swept_through: 8,
         settled_ms: 9,
-        purged_below: Version::ABSENT,
         greatest: Version::new(Timestamp::from_bits(1), id(9).0),
         runs: runs.map(|files| SortedRun { files }).into(),
         recent: side(7),
@@ -318,6 +328,7 @@ fn what_breaks_a_rule_of_a_recent_or_a_garbage_file() {
         CommitRecord { txn: id(1).0, clock, request_key: None, result: None, guards: vec![], writes };
     let commit = RecentCommit {
         published: 1,
+        keyed: false,
         decided_by: id(1).0,
         home: RecentHome::Feed { name, base: u64::MAX - 1 },
         record,

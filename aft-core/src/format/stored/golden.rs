@@ -13,7 +13,7 @@ use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
 use crate::format::marker::Marker;
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
-use crate::format::recent::{Recent, RecentCommit, RecentHome};
+use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
 use crate::format::request::request_hash;
 use crate::format::token::{Suspended, SuspendedWrite};
 use crate::protocol::key_range::KeyRange;
@@ -168,7 +168,6 @@ fn a_manifest() -> Manifest {
         basis: 1_755_999_990,
         swept_through: 1_755_999_980,
         settled_ms: 1_755_998_000_123,
-        purged_below: Version::ABSENT,
         greatest: Version::new(clock(5), txn(5)),
         runs: runs.map(|files| SortedRun { files }).into(),
         recent: beside(23, 2),
@@ -181,14 +180,20 @@ fn a_recent_file() -> Recent {
     let (Decision { verdict: Verdict::Commit(mut records), .. }, _) = group() else { unreachable!() };
     let name = |seq| FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq };
     let commit =
-        |decided_by, home, record| RecentCommit { published: 1_756_000_000, decided_by, home, record };
-    let of_group = commit(txn(9), RecentHome::Decision { base: 200 }, records.swap_remove(0));
-    let alone = commit(txn(5), RecentHome::Feed { name: name(1), base: 77 }, plain(5, [inline("x", "y")]).0);
+        |decided_by, keyed, home, record| RecentCommit { published: 1_756_000_000, decided_by, keyed, home, record };
+    let of_group = commit(txn(9), true, RecentHome::Decision { base: 200 }, records.swap_remove(0));
+    let alone = commit(txn(5), false, RecentHome::Feed { name: name(1), base: 77 }, plain(5, [inline("x", "y")]).0);
     Recent {
         commits: vec![of_group, alone],
         seen: vec![name(1), name(2)],
         published: vec![(txn(6), 1_755_999_999), (txn(9), 1_756_000_000)],
         dead: vec![txn(7)],
+        pruned: vec![PrunedCommit {
+            published: 1_755_999_998,
+            decided_by: txn(6),
+            txn: txn(6),
+            values: vec![ValueName { attempt: 6, n: 1 }],
+        }],
     }
 }
 
