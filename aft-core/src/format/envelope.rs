@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..3 | `aft` |
-//! | 3 | kind: `d` decision, `f` feed object, `r` request object, `t` token |
+//! | 3 | kind: `d` decision, `f` feed object, `i` tail of an index run's file, `r` request object, `t` token |
 //! | 4..6 | format version |
 //! | 6..8 | zero |
 //! | 8..12 | length of the meta |
@@ -35,6 +35,8 @@ pub enum Kind {
     Request,
     /// An open transaction on its way between functions.
     Token,
+    /// The tail of a file of a sorted run.
+    Run,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Feed => b'f',
             Self::Request => b'r',
             Self::Token => b't',
+            Self::Run => b'i',
         }
     }
 }

@@ -8,9 +8,10 @@ use super::suspended::suspended;
 use super::*;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::marker::Marker;
+use crate::format::run::Tail;
 use crate::format::token::Suspended;
 
-const KINDS: [Kind; 4] = [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token];
+const KINDS: [Kind; 5] = [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token, Kind::Run];
 
 fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
     match kind {
@@ -18,6 +19,7 @@ fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
         Kind::Feed => Feed::decode(object).map(|_| ()),
         Kind::Request => Claim::decode(object).map(|_| ()),
         Kind::Token => Suspended::decode(object).map(|_| ()),
+        Kind::Run => Tail::decode(object.len() as u64, object).map(|_| ()),
     }
 }
 
@@ -49,6 +51,8 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
             let decoded = Suspended::decode(object)?;
             assert_eq!(Suspended::decode(&decoded.encode().unwrap()).unwrap(), decoded);
         }
+        // Its tests are beside it: `format/run/tests`.
+        Kind::Run => decode(kind, object)?,
     }
     Ok(())
 }
