@@ -1,5 +1,5 @@
 //! Bytes: object names, the envelope around every stored record, decisions, feed objects, request objects, the marker, tokens and
-//! what a checkpoint is made of: manifests, rows, recent and garbage files.
+//! what a checkpoint is made of: manifests, rows and their files, recent and garbage files.
 //!
 //! Nothing here does IO, and no input can make it panic or allocate more than a constant times its size (I11).
 
@@ -14,6 +14,7 @@ pub mod recent;
 pub mod record;
 pub mod request;
 pub mod row;
+pub mod run;
 #[cfg(test)]
 mod stored;
 pub mod token;

@@ -83,6 +83,12 @@ pub enum Planted {
     NoClockCheck,
     /// An id without a decision is taken for undecided, however old it is.
     NeverForgotten,
+    /// A fold keeps the older of two versions.
+    KeepOlderVersion,
+    /// A fold takes a commit that was carried twice for superseded.
+    DuplicateIsGarbage,
+    /// Every fold lets every tombstone go.
+    PurgeTooEarly,
     /// A node that slept longer than the feed is kept goes on from where it was.
     TrustOldFeed,
     /// A manifest before a damaged one is used without looking whether it is still whole.
@@ -121,7 +127,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 50] = [
+        pub const ALL: [Self; 53] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -160,6 +166,9 @@ mod active {
             Self::RoundDates,
             Self::NoClockCheck,
             Self::NeverForgotten,
+            Self::KeepOlderVersion,
+            Self::DuplicateIsGarbage,
+            Self::PurgeTooEarly,
             Self::TrustOldFeed,
             Self::TrustOldManifest,
             Self::ReceiptsNeedDecisions,

@@ -6,6 +6,8 @@ pub mod base;
 pub mod branches;
 pub mod choose;
 pub mod clock_check;
+pub mod collect;
+pub mod fold;
 pub mod key_range;
 #[cfg(test)]
 mod oracle;

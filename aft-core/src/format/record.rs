@@ -198,7 +198,10 @@ impl<'a> WireRecord<'a> {
                     offset = offset.checked_add(len).ok_or(FormatError::Malformed("an endless payload"))?;
                     value
                 }
-                WireValue::Stored(stored) => Value::Stored(checked_parts(stored)?),
+                WireValue::Stored(stored) => {
+                    checked_parts(&stored)?;
+                    Value::Stored(stored)
+                }
             };
             writes.push(Write { key, value });
         }
@@ -247,12 +250,13 @@ fn checked_key(key: Bytes) -> Result<Bytes, FormatError> {
     Ok(key)
 }
 
-fn checked_parts(stored: StoredValue) -> Result<StoredValue, FormatError> {
+/// Nothing, where the parts add up to the value.
+pub(super) fn checked_parts(stored: &StoredValue) -> Result<(), FormatError> {
     let ends = |part: &Part| part.offset.checked_add(part.len);
     let sum =
         stored.parts.iter().try_fold(0u64, |sum, part| ends(part).and_then(|_| sum.checked_add(part.len)));
     if stored.parts.is_empty() || sum != Some(stored.len) {
         return Err(FormatError::Malformed("parts that are not the value"));
     }
-    Ok(stored)
+    Ok(())
 }

@@ -8,6 +8,7 @@
 //! One node collects claims in an epoch, since a second one might take a claim that was made anew for the one it listed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -48,8 +49,9 @@ impl Collection<'_> {
                 keys.entry(hash).or_default().insert(number, object);
             }
         }
+        let (node, now) = (Arc::clone(self.node), self.now);
         let old = |object: &ObjectInfo| {
-            self.node.limits.claims_may_go(StoreTime::of(object.last_modified), self.now, retention)
+            node.limits.claims_may_go(StoreTime::of(object.last_modified), now, retention)
         };
         let each = planted(Planted::CollectClaimsSingly);
         let (candidates, kept): (Vec<_>, Vec<_>) = keys.into_values().partition(|claims| {

@@ -210,7 +210,7 @@ impl Collection<'_> {
                     self.empty(garbage).await?;
                 }
                 done.push(object);
-            } else if self.unreferenced(&object) {
+            } else if is_unreferenced(self.node, &object, self.now) {
                 done.push(object);
             } else {
                 self.report.class(GarbageKind::GarbageLists).kept += 1;
@@ -271,14 +271,11 @@ impl Collection<'_> {
             .flat_map(|(_, manifest)| manifest.objects())
             .map(|name| self.node.path(name))
             .collect();
-        let unused = |object: &ObjectInfo| !in_use.contains(&object.path) && self.unreferenced(object);
+        let (node, now) = (Arc::clone(self.node), self.now);
+        let unused =
+            |object: &ObjectInfo| !in_use.contains(&object.path) && is_unreferenced(&node, object, now);
         let unused = self.list_and_count(folder, kind, unused).await?;
         self.delete(kind, unused).await
-    }
-
-    fn unreferenced(&self, object: &ObjectInfo) -> bool {
-        planted(Planted::CollectFilesEarly)
-            || self.node.limits.unreferenced_file_may_go(StoreTime::of(object.last_modified), self.now)
     }
 
     /// Decisions that are old enough to be forgotten for good; returns the ids of those that stay. Not before the claims that lead to
@@ -359,8 +356,8 @@ impl Collection<'_> {
     }
 
     async fn epochs(&mut self) -> Result<(), Error> {
-        let over =
-            |object: &ObjectInfo| self.node.limits.epoch_may_go(StoreTime::of(object.last_modified), self.now);
+        let (limits, now) = (self.node.limits, self.now);
+        let over = |object: &ObjectInfo| limits.epoch_may_go(StoreTime::of(object.last_modified), now);
         let epochs = self.list_and_count(EPOCHS, GarbageKind::Epochs, over).await?;
         self.delete(GarbageKind::Epochs, epochs).await
     }
@@ -422,4 +419,10 @@ impl Collection<'_> {
             .try_for_each(|()| async { Ok(()) })
             .await
     }
+}
+
+/// Whether a file that no manifest names cannot be one of a checkpoint under way either.
+fn is_unreferenced(node: &Node, object: &ObjectInfo, now: StoreTime) -> bool {
+    planted(Planted::CollectFilesEarly)
+        || node.limits.unreferenced_file_may_go(StoreTime::of(object.last_modified), now)
 }

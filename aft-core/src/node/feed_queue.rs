@@ -55,7 +55,9 @@ impl Publication {
         }
         let home = match self.commit.home {
             view::Home::Decision { base } if self.payload.is_empty() => Home::Decision { base },
-            view::Home::Decision { .. } | view::Home::Feed { .. } => Home::Feed { base: 0 },
+            view::Home::Decision { .. } | view::Home::Feed { .. } | view::Home::Index { .. } => {
+                Home::Feed { base: 0 }
+            }
         };
         let record = CommitRecord {
             txn: version.txn,

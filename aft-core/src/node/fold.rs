@@ -19,7 +19,7 @@ use crate::format::run::{Block, RunWriter, Tail};
 use crate::node::checkpoint::Written;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
-use crate::protocol::fold::{Merge, Step, garbage_of, merge_plan};
+use crate::protocol::fold::{Merge, OutOfOrder, Step, garbage_of, merge_plan};
 use crate::protocol::view::{Commit, Found, Place};
 use crate::storage::StorageError;
 use crate::version::Version;
@@ -121,13 +121,13 @@ impl Fold<'_> {
         self.written.merged += old.len() as u64;
         let mut inputs: Vec<_> = old.into_iter().map(|run| Input::new(self.node, run)).collect();
         let mut merge = Merge::new(inputs.len() + 1, purge);
-        merge.feed(0, rows);
+        merge.feed(0, rows).map_err(disordered)?;
         merge.close(0);
         let mut out = Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
         loop {
             match merge.next() {
                 Step::Need(input) => match inputs[input - 1].read().await? {
-                    Some(rows) => merge.feed(input, rows),
+                    Some(rows) => merge.feed(input, rows).map_err(disordered)?,
                     None => merge.close(input),
                 },
                 Step::Keep(row) => out.push(&row, &mut self.written).await?,
@@ -230,6 +230,11 @@ impl Output<'_> {
         tokio::task::yield_now().await;
         Ok(())
     }
+}
+
+fn disordered(cause: OutOfOrder) -> Error {
+    let message = "a file of the index is not sorted; it was left as it is, and no checkpoint was made";
+    Error::new(ErrorKind::Corrupt, message).with_source(cause)
 }
 
 fn unwritable(cause: crate::format::envelope::FormatError) -> Error {

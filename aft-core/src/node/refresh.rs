@@ -66,6 +66,11 @@ pub(crate) struct Known {
 /// The date of a feed object whose date is not known yet: later than any.
 pub(crate) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
 
+/// Own feed objects are remembered until a refresh shows their date; more of them are not needed.
+const OWN_REMEMBERED: usize = 64;
+/// A larger feed object is none of ours.
+const LARGEST_FEED_OBJECT: u64 = 256 << 20;
+
 /// A feed object of this node.
 #[derive(Debug)]
 struct OwnObject {

@@ -12,10 +12,11 @@ use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
 use crate::format::marker::Marker;
 use crate::format::recent::Recent;
+use crate::format::run::Tail;
 use crate::format::token::Suspended;
 
-const KINDS: [Kind; 6] =
-    [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token, Kind::Recent, Kind::Garbage];
+const KINDS: [Kind; 7] =
+    [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token, Kind::Recent, Kind::Garbage, Kind::Run];
 
 fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
     match kind {
@@ -25,6 +26,7 @@ fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
         Kind::Token => Suspended::decode(object).map(|_| ()),
         Kind::Recent => Recent::decode(object).map(|_| ()),
         Kind::Garbage => Garbage::decode(object).map(|_| ()),
+        Kind::Run => Tail::decode(object.len() as u64, object).map(|_| ()),
     }
 }
 
@@ -64,6 +66,8 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
             let decoded = Garbage::decode(object)?;
             assert_eq!(Garbage::decode(&decoded.encode().unwrap()).unwrap(), decoded);
         }
+        // Its tests are beside it: `format/run/tests`.
+        Kind::Run => decode(kind, object)?,
     }
     Ok(())
 }

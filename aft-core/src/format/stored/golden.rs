@@ -15,12 +15,14 @@ use crate::format::marker::Marker;
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
 use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
 use crate::format::request::request_hash;
+use crate::format::row::{Row, RowValue};
+use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::format::token::{Suspended, SuspendedWrite};
 use crate::protocol::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 10] = [
+const SUMS: [(u16, &str, u64); 11] = [
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
@@ -30,6 +32,7 @@ const SUMS: [(u16, &str, u64); 10] = [
     (1, "marker.json", 0xf2dc_03a3_12c8_3691),
     (1, "recent.bin", 0x98d0_4302_d30e_016a),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
+    (1, "run.parquet", 0x290b_02c1_b6f6_b580),
     (1, "token.bin", 0x2c7d_850d_d825_8010),
 ];
 
@@ -202,8 +205,31 @@ fn a_garbage_file() -> Garbage {
     Garbage { decisions: vec![txn(5), txn(6)], values: vec![value(0), value(u32::MAX)] }
 }
 
+/// Rows of every kind.
+fn run_rows() -> Vec<Row> {
+    let part = |n, offset, len| Part { attempt: 0xfedc_ba98_7654_3210, n, offset, len, checksum: 0xabcd };
+    let parts = vec![part(0, 0, 1 << 23), part(1, 4096, 77)];
+    let row = |key: &'static [u8], n, ordinal, value| {
+        let version = Version::new(clock(u64::from(n)), txn(n));
+        Row { key: Bytes::from_static(key), version, ordinal, value }
+    };
+    vec![
+        row(b"\x00", 1, 0, RowValue::Inline(Bytes::new())),
+        row(b"big", 2, 1, RowValue::Stored(StoredValue { len: (1 << 23) + 77, checksum: u64::MAX, parts })),
+        row(b"gone", 4, 0, RowValue::Tombstone),
+        row(b"small", 3, u32::MAX, RowValue::Inline(Bytes::from_static(b"inline"))),
+        row(b"\xff\xff", 1, 2, RowValue::Inline(Bytes::from_static(b"\x00\xff"))),
+    ]
+}
+
+fn a_run() -> RunFileContent {
+    let mut writer = RunWriter::new().unwrap();
+    run_rows().iter().for_each(|row| writer.push(row).unwrap());
+    writer.finish().unwrap()
+}
+
 /// What today's encoder makes.
-fn encoded() -> [(&'static str, Bytes); 10] {
+fn encoded() -> [(&'static str, Bytes); 11] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
@@ -217,6 +243,7 @@ fn encoded() -> [(&'static str, Bytes); 10] {
         ("marker.json", marker().encode()),
         ("recent.bin", a_recent_file().encode().unwrap()),
         ("request.bin", a_claim().encode().unwrap()),
+        ("run.parquet", a_run().bytes),
         ("token.bin", a_token().encode().unwrap()),
     ]
 }
@@ -256,6 +283,12 @@ fn golden_files_are_read() {
     assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());
     assert_eq!(Recent::decode(&read("recent.bin")).unwrap(), a_recent_file());
     assert_eq!(Claim::decode(&read("request.bin")).unwrap(), a_claim());
+    let file = read("run.parquet");
+    let tail =
+        Tail::decode(file.len() as u64, &file.slice(file.len() - a_run().tail_len as usize..)).unwrap();
+    let range = tail.block_range(0);
+    let block = Block::decode(&tail, 0, &file.slice(range.start as usize..range.end as usize)).unwrap();
+    assert!((0..block.rows()).map(|n| block.row(n)).eq(run_rows()));
     assert_eq!(Suspended::decode(&read("token.bin")).unwrap(), a_token());
 }
 

@@ -1,0 +1,177 @@
+//! What the pages of a block hold, decoded.
+//!
+//! A decoder of our own, for just what [`columns`](super::columns) writes: the Parquet library's panics at lengths that
+//! do not fit, and the index has to survive whatever it meets (I11). Its tests compare it with the library.
+
+use crate::format::envelope::FormatError;
+
+/// Bits that a delta block may be long; the library writes 128 or 256 values to a block.
+const MOST_DELTA_BLOCK: u64 = 1 << 16;
+
+const SHORT: FormatError = FormatError::Malformed("a page that ends early");
+const WRONG: FormatError = FormatError::Malformed("a page that breaks the rules");
+
+/// The data of a page, read from its front.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Page<'a> {
+    pub(super) const fn new(data: &'a [u8]) -> Self {
+        Self { rest: data }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], FormatError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(SHORT)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, FormatError> {
+        let (byte, rest) = self.rest.split_first().ok_or(SHORT)?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    fn varint(&mut self) -> Result<u64, FormatError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(WRONG)
+    }
+
+    /// A signed number as the bits of an unsigned one.
+    fn zigzag(&mut self) -> Result<u64, FormatError> {
+        let value = self.varint()?;
+        Ok((value >> 1) ^ (value & 1).wrapping_neg())
+    }
+
+    fn end(self) -> Result<(), FormatError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(FormatError::Malformed("bytes behind a page")) }
+    }
+
+    /// Which rows have a value: the definition levels of an optional column, in runs and groups of eight bits.
+    pub(super) fn levels(&mut self, rows: usize) -> Result<Vec<bool>, FormatError> {
+        let len = self.take(4)?.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        let mut runs = Page::new(self.take(usize::try_from(len).map_err(|_| SHORT)?)?);
+        let mut levels = Vec::with_capacity(rows);
+        while levels.len() < rows {
+            let header = runs.varint()?;
+            let (count, missing) = (usize::try_from(header >> 1).map_err(|_| WRONG)?, rows - levels.len());
+            if header & 1 == 0 {
+                let level = runs.byte()?;
+                if level > 1 || count > missing {
+                    return Err(WRONG);
+                }
+                levels.resize(levels.len() + count, level == 1);
+            } else {
+                let bits =
+                    runs.take(count)?.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+                levels.extend(bits.take(missing));
+            }
+        }
+        runs.end()?;
+        Ok(levels)
+    }
+
+    /// `count` numbers, which are all the page holds, as `DELTA_BINARY_PACKED`.
+    pub(super) fn deltas(mut self, count: usize) -> Result<Vec<u64>, FormatError> {
+        let values = self.packed(count)?;
+        self.end()?;
+        Ok(values)
+    }
+
+    /// `count` numbers in eight bytes each, which are all the page holds.
+    pub(super) fn plain_u64s(self, count: usize) -> Result<Vec<u64>, FormatError> {
+        let values = self.fixed::<8>(count)?;
+        Ok(values.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+    }
+
+    /// `count` values of `N` bytes each, which are all the page holds.
+    pub(super) fn fixed<const N: usize>(self, count: usize) -> Result<&'a [[u8; N]], FormatError> {
+        let (values, rest) = self.rest.as_chunks();
+        if values.len() == count && rest.is_empty() { Ok(values) } else { Err(SHORT) }
+    }
+
+    /// `count` byte strings, which are all the page holds, as `DELTA_LENGTH_BYTE_ARRAY`: their lengths, and all of them
+    /// behind each other.
+    pub(super) fn strings(mut self, count: usize) -> Result<(Vec<u32>, &'a [u8]), FormatError> {
+        let lens = self.packed(count)?;
+        let sum = lens.iter().try_fold(0u64, |sum, len| sum.checked_add(*len));
+        if sum != Some(self.rest.len() as u64) {
+            return Err(FormatError::Malformed("strings of other lengths than said"));
+        }
+        let lens = lens.into_iter().map(|len| u32::try_from(len).map_err(|_| WRONG));
+        Ok((lens.collect::<Result<_, _>>()?, self.rest))
+    }
+
+    /// Numbers as differences: a header, and blocks of a least difference and miniblocks, each of as many bits to a number as it
+    /// needs.
+    fn packed(&mut self, count: usize) -> Result<Vec<u64>, FormatError> {
+        let (block, minis, total) = (self.varint()?, self.varint()?, self.varint()?);
+        let mut value = self.zigzag()?;
+        if total != count as u64
+            || block > MOST_DELTA_BLOCK
+            || minis == 0
+            || block % (8 * minis) != 0
+            || block == 0
+        {
+            return Err(WRONG);
+        }
+        let sizes = usize::try_from(block / minis).and_then(|per| Ok((per, usize::try_from(minis)?)));
+        let (per_mini, minis) = sizes.map_err(|_| WRONG)?;
+        let mut values = Vec::with_capacity(count);
+        if count > 0 {
+            values.push(value);
+        }
+        while values.len() < count {
+            let least = self.zigzag()?;
+            for width in self.take(minis)? {
+                if values.len() == count {
+                    break;
+                }
+                if *width > 64 {
+                    return Err(WRONG);
+                }
+                let mut bits = Bits::new(self.take(per_mini / 8 * usize::from(*width))?);
+                for _ in 0..per_mini.min(count - values.len()) {
+                    value = value.wrapping_add(least).wrapping_add(bits.next(u32::from(*width)));
+                    values.push(value);
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// Numbers of equal width, the lowest bits first.
+struct Bits<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    held: u128,
+    have: u32,
+}
+
+impl<'a> Bits<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes: bytes.iter(), held: 0, have: 0 }
+    }
+
+    /// The next `width` bits, at most 64; zeros behind the end.
+    fn next(&mut self, width: u32) -> u64 {
+        while self.have < width {
+            self.held |= u128::from(self.bytes.next().copied().unwrap_or(0)) << self.have;
+            self.have += 8;
+        }
+        let mask = (1u128 << width) - 1;
+        let value = self.held & mask;
+        self.held >>= width;
+        self.have -= width;
+        u64::try_from(value).unwrap_or(u64::MAX)
+    }
+}
