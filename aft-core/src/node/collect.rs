@@ -121,6 +121,8 @@ pub(super) struct Collection<'a> {
     /// The store's time, known before anything was listed.
     pub(super) now: StoreTime,
     pub(super) report: GarbageReport,
+    /// In a dry run: what would be gone by now.
+    gone: BTreeSet<String>,
 }
 
 /// The manifests that are there and count, by number.
@@ -148,7 +150,7 @@ impl Node {
             now: Some(UNIX_EPOCH + Duration::from_secs(now.0)),
             ..GarbageReport::default()
         };
-        let mut collection = Collection { node: self, dry_run, now, report };
+        let mut collection = Collection { node: self, dry_run, now, report, gone: BTreeSet::new() };
         collection.run().await?;
         tracing::info!(report = ?collection.report, "collected garbage");
         Ok(collection.report)
@@ -388,8 +390,8 @@ impl Collection<'_> {
         folder: &str,
         keep: impl Fn(&ObjectInfo) -> bool + Send + Sync,
     ) -> Result<Vec<ObjectInfo>, Error> {
-        let keep = &keep;
-        patiently(&self.node.rng, || self.node.store.list_where(folder, None, keep))
+        let keep = |object: &ObjectInfo| !self.gone.contains(&object.path) && keep(object);
+        patiently(&self.node.rng, || self.node.store.list_where(folder, None, &keep))
             .await
             .map_err(|error| Error::storage(format_args!("listing {folder:?}"), error))
     }
@@ -402,13 +404,15 @@ impl Collection<'_> {
         self.delete_paths(&paths).await
     }
 
-    pub(super) async fn delete_paths(&self, paths: &[String]) -> Result<(), Error> {
+    pub(super) async fn delete_paths(&mut self, paths: &[String]) -> Result<(), Error> {
         if self.dry_run {
+            self.gone.extend(paths.iter().cloned());
             return Ok(());
         }
+        let node = self.node;
         let batches = paths.chunks(1000).map(|batch| {
             async move {
-                patiently(&self.node.rng, || self.node.store.delete(batch))
+                patiently(&node.rng, || node.store.delete(batch))
                     .await
                     .map_err(|error| Error::storage("deleting garbage", error))
             }

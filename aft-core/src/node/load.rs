@@ -21,8 +21,6 @@ use crate::storage::StorageError;
 #[derive(Debug, Clone)]
 pub(crate) struct FoundManifest {
     pub(crate) base: Arc<Base>,
-    /// When the store dates it.
-    pub(crate) made: StoreTime,
     /// The damage that made older ones count; `None` for the newest.
     pub(crate) instead_of: Option<Error>,
 }
@@ -58,9 +56,9 @@ impl Node {
         for number in numbers {
             match self.manifest(*number).await {
                 Ok(None) => {}
-                Ok(Some((manifest, made))) => {
+                Ok(Some((manifest, _))) => {
                     let base = Arc::new(Base::new(manifest));
-                    return Ok(Some(FoundManifest { base, made, instead_of }));
+                    return Ok(Some(FoundManifest { base, instead_of }));
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a checkpoint cannot be used");

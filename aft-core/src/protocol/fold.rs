@@ -197,8 +197,7 @@ impl Merge {
 
     fn leaves(&self, row: &Row) -> bool {
         matches!(row.value, RowValue::Tombstone)
-            && (self.purge_bound.is_some_and(|bound| row.version < bound)
-                || planted(Planted::PurgeTooEarly))
+            && (self.purge_bound.is_some_and(|bound| row.version < bound) || planted(Planted::PurgeTooEarly))
     }
 }
 
@@ -230,13 +229,13 @@ pub fn garbage_of(lost: &Row, kept: Option<&Row>) -> Vec<(TxnId, ValueName)> {
 /// what it lies in has grown by half, superseded rows included.
 #[must_use]
 pub fn merge_plan(weights: &[u64]) -> usize {
-    let mut newer = 0u64;
+    let mut newer = 0u128;
     let mut count = weights.len().min(1);
     for (n, weight) in weights.iter().enumerate() {
-        if *weight < newer.saturating_mul(2) {
+        if u128::from(*weight) < 2 * newer {
             count = n + 1;
         }
-        newer = newer.saturating_add(*weight);
+        newer += u128::from(*weight);
     }
     count
 }

@@ -53,7 +53,12 @@ pub(super) fn merged(inputs: Vec<Vec<Row>>, purge_bound: Option<Version>, chunks
             }
             Step::Keep(row) => merged.kept.push(row),
             Step::Lost(row) => {
-                let newest = merged.kept.last().into_iter().chain(merged.purged.last()).max_by_key(|row| row.key.clone());
+                let newest = merged
+                    .kept
+                    .last()
+                    .into_iter()
+                    .chain(merged.purged.last())
+                    .max_by_key(|row| row.key.clone());
                 assert_eq!(newest.map(|newest| &newest.key), Some(&row.key), "lost to nothing");
                 merged.lost.push(row);
             }
