@@ -177,6 +177,7 @@ impl RunWriter {
         meta[..8].copy_from_slice(&checksum(&footer).to_le_bytes());
         let tail = seal(Kind::Run, &meta, &[footer])?;
         bytes.extend_from_slice(&tail);
+        bytes.shrink_to_fit();
         Ok(RunFileContent {
             bytes: bytes.into(),
             tail_len: tail.len() as u64,
