@@ -28,7 +28,7 @@ bench *filter:
 demo *options:
     cargo run --release -p aft-cli -- demo {{ options }}
 
-# Feeds random bytes to a decoder (decision, feed, garbage, manifest, marker, recent, request, token, text); needs a nightly toolchain and cargo-fuzz
+# Feeds random bytes to a decoder (decision, feed, garbage, manifest, marker, recent, request, run, token, text); needs a nightly toolchain and cargo-fuzz
 [working-directory: "aft-core"]
 fuzz target="decision" seconds="60":
     mkdir -p fuzz/corpus/{{ target }}

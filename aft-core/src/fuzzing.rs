@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::format::decision::{Decision, Verdict};
-use crate::format::envelope::{Kind, seal};
+use crate::format::envelope::{FormatError, Kind, checksum, seal};
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
@@ -15,7 +15,12 @@ use crate::format::name::{FeedName, FileId, ObjectName, Shards};
 use crate::format::recent::Recent;
 use crate::format::record::{CommitRecord, Value};
 use crate::format::request::{Claim, request_hash};
+<<<<<<< HEAD
 use crate::{Receipt, Token, TxnId, Version};
+=======
+use crate::format::run::{Block, RunWriter, Tail};
+use crate::{Receipt, Token, TxnId};
+>>>>>>> wt-a
 
 /// The bytes as they are, and as the meta of a valid envelope: the first byte says how long the payload is.
 fn objects(kind: Kind, data: &[u8]) -> Vec<Bytes> {
@@ -132,6 +137,65 @@ pub fn decode_claim(data: &[u8]) {
         let shards = Shards::new(16).expect("a count of shards");
         assert_eq!(ObjectName::parse(&name.path(shards), shards), Some(name));
     }
+}
+
+/// Decodes the tail of a run's file, and the first blocks that it tells of. The first two bytes say how long the meta of the
+/// tail is; what follows it is taken for each block, under a right checksum.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_run(data: &[u8]) {
+    let _ = open_run(&Bytes::copy_from_slice(data));
+    let Some((len, rest)) = data.split_first_chunk() else { return };
+    let (meta, block) = rest.split_at(rest.len().min(u16::from_le_bytes(*len).into()));
+    let mut meta = meta.to_vec();
+    if let Some(footer_checksum) = meta.first_chunk_mut() {
+        *footer_checksum = checksum(b"").to_le_bytes();
+    }
+    let sealed = seal(Kind::Run, &meta, &[]).expect("it is short");
+    let Some(mut tail) = open_run(&sealed) else { return };
+    for n in 0..tail.blocks().min(4) {
+        let range = tail.block_range(n);
+        let Ok(len @ 0..=0xf_ffff) = usize::try_from(range.end - range.start) else { continue };
+        let bytes: Bytes = block.iter().copied().chain(std::iter::repeat(0)).take(len).collect();
+        tail.forge(n, &bytes);
+        if let Ok(block) = Block::decode(&tail, n, &bytes) {
+            check_block(&block);
+        }
+    }
+}
+
+/// The tail, of a file of whatever length it says.
+fn open_run(object: &Bytes) -> Option<Tail> {
+    match Tail::decode(0, object) {
+        Err(FormatError::Length { expected, .. }) => Tail::decode(expected, object).ok(),
+        _ => None,
+    }
+}
+
+/// The block finds its own rows, and they make a file that holds them.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+fn check_block(block: &Block) {
+    let mut writer = RunWriter::new().expect("nothing is written");
+    for n in 0..block.rows() {
+        let row = block.row(n);
+        assert_eq!(block.find(&row.key).as_ref(), Some(&row));
+        assert_eq!(block.lower_bound(&row.key), n);
+        writer.push(&row).expect("it was decoded");
+    }
+    let file = writer.finish().expect("a block has a row");
+    let (len, tail_len) = (file.bytes.len(), usize::try_from(file.tail_len).expect("in memory"));
+    let tail = Tail::decode(len as u64, &file.bytes.slice(len - tail_len..)).expect("it was written");
+    let mut rows = 0;
+    for n in 0..tail.blocks() {
+        let range = tail.block_range(n);
+        let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).expect("in memory"));
+        let again = Block::decode(&tail, n, &file.bytes.slice(start..end)).expect("it was written");
+        for n in 0..again.rows() {
+            assert!(tail.may_hold(again.key(n)));
+            assert_eq!(again.row(n), block.row(rows));
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, block.rows());
 }
 
 /// Decodes a token, as bytes and as text, and joins it with itself.

@@ -135,13 +135,15 @@ impl Block {
 struct Decoder<'a> {
     /// All keys, and behind them all inline values.
     data: Bytes,
-    /// Where in them the last key ends, and the last value.
-    at: [u32; 2],
+    /// Where in them the next key begins.
+    next_key: u32,
+    /// Where in them the next value begins.
+    next_value: u32,
     key_lens: IntoIter<u32>,
     clocks: IntoIter<u64>,
     txns: Iter<'a, [u8; 16]>,
-    ordinals: IntoIter<u64>,
-    kinds: IntoIter<u64>,
+    ordinals: IntoIter<u32>,
+    kinds: IntoIter<u32>,
     inline_lens: IntoIter<u32>,
     lens: IntoIter<u64>,
     checksums: IntoIter<u64>,
@@ -156,7 +158,10 @@ impl<'a> Decoder<'a> {
         let [keys, clocks, txns, ordinals, kinds, mut values, mut lens, mut checksums, mut parts] =
             place.pages(bytes);
         let (key_lens, keys) = keys.strings(rows)?;
-        let kinds = kinds.deltas(rows)?;
+        let kinds = kinds.deltas_u32(rows)?;
+        if kinds.iter().any(|kind| *kind > STORED) {
+            return Err(FormatError::Malformed("a row of an unknown kind"));
+        }
         let inline = having(&mut values, &kinds, |kind| kind == INLINE)?;
         let (inline_lens, values) = values.strings(inline)?;
         let stored = having(&mut parts, &kinds, |kind| kind == STORED)?;
@@ -166,13 +171,14 @@ impl<'a> Decoder<'a> {
         let data = [keys, values].concat();
         u32::try_from(data.len()).map_err(|_| FormatError::Malformed("a block over 4 GiB"))?;
         Ok(Self {
+            next_key: 0,
             // No more than the length of the data, which is one that fits.
-            at: [0, u32::try_from(keys.len()).unwrap_or(u32::MAX)],
+            next_value: u32::try_from(keys.len()).unwrap_or(u32::MAX),
             data: data.into(),
             key_lens: key_lens.into_iter(),
             clocks: clocks.deltas(rows)?.into_iter(),
             txns: txns.fixed(rows)?.iter(),
-            ordinals: ordinals.deltas(rows)?.into_iter(),
+            ordinals: ordinals.deltas_u32(rows)?.into_iter(),
             kinds: kinds.into_iter(),
             inline_lens: inline_lens.into_iter(),
             lens: lens.deltas(of_lens?)?.into_iter(),
@@ -186,16 +192,14 @@ impl<'a> Decoder<'a> {
     /// The next row; nothing behind the last one.
     fn row(&mut self) -> Option<Result<BlockRow, FormatError>> {
         let kind = self.kinds.next()?;
-        let key = self.take(0, self.key_lens.as_slice().first().copied()?);
-        self.key_lens.next();
+        let key = following(&mut self.next_key, self.key_lens.next()?);
         let clock = Timestamp::from_bits(self.clocks.next()?);
         let version = Version::new(clock, TxnId::from_bytes(*self.txns.next()?));
-        // The column is of 32 bits: what is above them is the borrow of a difference.
-        #[allow(clippy::cast_possible_truncation, reason = "see above")]
-        let ordinal = self.ordinals.next()? as u32;
+        let ordinal = self.ordinals.next()?;
         let value = match kind {
             TOMBSTONE => Ok(BlockValue::Tombstone),
             INLINE => self.inline()?,
+            // STORED: there is no other.
             _ => self.stored()?,
         };
         Some(value.map(|value| BlockRow { version, ordinal, key, value }))
@@ -203,7 +207,7 @@ impl<'a> Decoder<'a> {
 
     fn inline(&mut self) -> Option<Result<BlockValue, FormatError>> {
         let (inline_len, len, sum) = (self.inline_lens.next()?, self.lens.next()?, self.checksums.next()?);
-        let place = self.take(1, inline_len);
+        let place = following(&mut self.next_value, inline_len);
         let value = self.data.get(place[0] as usize..place[1] as usize)?;
         Some(if u64::from(inline_len) != len {
             Err(FormatError::Malformed("a value of another length"))
@@ -224,19 +228,19 @@ impl<'a> Decoder<'a> {
             BlockValue::Stored(at)
         }))
     }
+}
 
-    /// The next bytes of the keys (0) or of the values (1).
-    fn take(&mut self, which: usize, len: u32) -> [u32; 2] {
-        let start = self.at[which];
-        self.at[which] = start.saturating_add(len);
-        [start, self.at[which]]
-    }
+/// The next `len` bytes from `next` on, which is moved behind them.
+fn following(next: &mut u32, len: u32) -> [u32; 2] {
+    let start = *next;
+    *next = start.saturating_add(len);
+    [start, *next]
 }
 
 /// How many rows have a value in an optional column: just those whose kind says so.
-fn having(page: &mut Page<'_>, kinds: &[u64], has: fn(u64) -> bool) -> Result<usize, FormatError> {
+fn having(page: &mut Page<'_>, kinds: &[u32], has: fn(u32) -> bool) -> Result<usize, FormatError> {
     let levels = page.levels(kinds.len())?;
-    if !levels.iter().eq(kinds.iter().map(|kind| has(*kind)).collect::<Vec<_>>().iter()) {
+    if !levels.iter().copied().eq(kinds.iter().map(|kind| has(*kind))) {
         return Err(FormatError::Malformed("a row whose columns contradict each other"));
     }
     Ok(levels.into_iter().filter(|level| *level).count())

@@ -19,11 +19,11 @@ use crate::format::envelope::{FORMAT_VERSION, FormatError};
 pub(super) const COLUMNS: usize = 9;
 
 /// `kind` of a tombstone.
-pub(super) const TOMBSTONE: u64 = 0;
+pub(super) const TOMBSTONE: u32 = 0;
 /// `kind` of an inline value.
-pub(super) const INLINE: u64 = 1;
+pub(super) const INLINE: u32 = 1;
 /// `kind` of a stored value.
-pub(super) const STORED: u64 = 2;
+pub(super) const STORED: u32 = 2;
 
 const SCHEMA_TEXT: &str = "message aft_index {
     REQUIRED BYTE_ARRAY key;

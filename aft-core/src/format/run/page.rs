@@ -5,7 +5,7 @@
 
 use crate::format::envelope::FormatError;
 
-/// Bits that a delta block may be long; the library writes 128 or 256 values to a block.
+/// The most values in a block of differences; the library writes 128 or 256.
 const MOST_DELTA_BLOCK: u64 = 1 << 16;
 
 const SHORT: FormatError = FormatError::Malformed("a page that ends early");
@@ -85,6 +85,12 @@ impl<'a> Page<'a> {
         let values = self.packed(count)?;
         self.end()?;
         Ok(values)
+    }
+
+    /// The same of a column of 32 bits, whose differences wrap around at those.
+    #[allow(clippy::cast_possible_truncation, reason = "see above")]
+    pub(super) fn deltas_u32(self, count: usize) -> Result<Vec<u32>, FormatError> {
+        Ok(self.deltas(count)?.into_iter().map(|value| value as u32).collect())
     }
 
     /// `count` numbers in eight bytes each, which are all the page holds.

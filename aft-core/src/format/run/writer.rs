@@ -177,6 +177,7 @@ impl RunWriter {
         meta[..8].copy_from_slice(&checksum(&footer).to_le_bytes());
         let tail = seal(Kind::Run, &meta, &[footer])?;
         bytes.extend_from_slice(&tail);
+        bytes.shrink_to_fit();
         Ok(RunFileContent {
             bytes: bytes.into(),
             tail_len: tail.len() as u64,
@@ -252,7 +253,7 @@ struct Pending {
     clocks: Vec<i64>,
     txns: BytesMut,
     ordinals: Vec<i32>,
-    kinds: Vec<u64>,
+    kinds: Vec<u32>,
     values: Vec<ByteArray>,
     value_lens: Vec<i64>,
     value_checksums: Vec<i64>,
@@ -292,11 +293,11 @@ impl Pending {
         let txns: Vec<_> = (0..self.kinds.len())
             .map(|row| ByteArray::from(txns.slice(16 * row..16 * (row + 1))).into())
             .collect();
-        let levels = |with: fn(u64) -> bool| -> Vec<i16> {
+        let levels = |with: fn(u32) -> bool| -> Vec<i16> {
             self.kinds.iter().map(|kind| i16::from(with(*kind))).collect()
         };
         let (inline, stored) = (levels(|kind| kind == INLINE), levels(|kind| kind == STORED));
-        let kinds: Vec<_> = self.kinds.iter().map(|kind| i32::from(*kind as u8)).collect();
+        let kinds: Vec<_> = self.kinds.iter().map(|kind| kind.cast_signed()).collect();
         let valued = levels(|kind| kind != TOMBSTONE);
         column::<ByteArrayType>(&mut group, &self.keys, None)?;
         column::<Int64Type>(&mut group, &self.clocks, None)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::envelope::checksum;
 
 /// Many small rows, some large ones and one that is larger than a block.
 fn several_blocks() -> Vec<Row> {
@@ -45,7 +46,6 @@ fn size(row: &Row) -> usize {
 #[test]
 fn a_parquet_reader_reads_the_file() {
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    use parquet::record::Field;
     let rows = several_blocks();
     let file = write(&rows);
     let tail = open(&file);
@@ -60,32 +60,47 @@ fn a_parquet_reader_reads_the_file() {
         let end = last.byte_range().0 + last.byte_range().1;
         assert_eq!(first.byte_range().0..end, tail.block_range(n));
     }
-    let read = reader.get_row_iter(None).unwrap().map(|row| {
-        let columns = row.unwrap().into_columns();
-        let [
-            Field::Bytes(key),
-            Field::ULong(clock),
-            ..,
-            Field::Bytes(value),
-            Field::ULong(len),
-            _,
-            Field::Null,
-        ] = columns
-            .iter()
-            .map(|(_, field)| field.clone())
-            .collect::<Vec<_>>()
-            .try_into()
-            .unwrap_or([const { Field::Null }; 9])
-        else {
-            panic!("{columns:?}")
-        };
-        (Bytes::copy_from_slice(key.data()), clock, Bytes::copy_from_slice(value.data()), len)
-    });
-    let expected = rows.iter().map(|row| {
-        let RowValue::Inline(value) = &row.value else { unreachable!() };
-        (row.key.clone(), row.version.clock.bits(), value.clone(), value.len() as u64)
-    });
-    assert!(read.eq(expected));
+    assert!(reader.get_row_iter(None).unwrap().map(|row| row_of(row.unwrap())).eq(rows));
+}
+
+/// A row as the Parquet library reads it.
+fn row_of(row: parquet::record::Row) -> Row {
+    use parquet::record::Field::{self, Bytes as Blob, Null, UByte, UInt, ULong};
+    let fields: Vec<Field> = row.into_columns().into_iter().map(|(_, field)| field).collect();
+    let copy = |bytes: &parquet::data_type::ByteArray| Bytes::copy_from_slice(bytes.data());
+    let [Blob(key), ULong(clock), txn, UInt(ordinal), UByte(kind), value @ ..] = &fields[..] else {
+        panic!("{fields:?}")
+    };
+    let txn = match txn {
+        Field::Str(text) => text.parse().unwrap(),
+        Blob(bytes) => TxnId::from_bytes(bytes.data().try_into().unwrap()),
+        _ => panic!("{txn:?}"),
+    };
+    let value = match (kind, value) {
+        (0, [Null, Null, Null, Null]) => RowValue::Tombstone,
+        (1, [Blob(value), ULong(len), ULong(sum), Null]) => {
+            assert_eq!((*len, *sum), (value.len() as u64, checksum(value.data())));
+            RowValue::Inline(copy(value))
+        }
+        (2, [Null, ULong(len), ULong(sum), Blob(parts)]) => {
+            let parts = postcard::from_bytes(parts.data()).unwrap();
+            RowValue::Stored(StoredValue { len: *len, checksum: *sum, parts })
+        }
+        _ => panic!("{fields:?}"),
+    };
+    Row { key: copy(key), version: Version::new(Timestamp::from_bits(*clock), txn), ordinal: *ordinal, value }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_parquet_reader_reads_any_row(rows in rows(1..60)) {
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        let reader = SerializedFileReader::new(write(rows.values()).bytes).unwrap();
+        let read = reader.get_row_iter(None).unwrap().map(|row| row_of(row.unwrap()));
+        prop_assert!(read.eq(rows.into_values()));
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
 use super::*;
 
 /// What an estimate may be off by.
@@ -30,6 +32,8 @@ fn measure() {
     let blocks: Vec<_> = (0..tail.blocks()).map(|n| block(&file, &tail, n)).collect();
     let decoded = began.elapsed();
     let count = rows.len() as f64;
+    let reader = SerializedFileReader::new(file.bytes.clone()).unwrap();
+    println!("{} bytes of Parquet's metadata, decoded", reader.metadata().memory_size());
     println!("written: {:.0} rows/s", count / written.as_secs_f64());
     println!("tail decoded in {opened:?}");
     println!("decoded: {:.0} rows/s", count / decoded.as_secs_f64());
