@@ -83,6 +83,12 @@ pub enum Planted {
     NoClockCheck,
     /// An id without a decision is taken for undecided, however old it is.
     NeverForgotten,
+    /// A fold keeps the older of two versions.
+    KeepOlderVersion,
+    /// A fold takes a commit that was carried twice for superseded.
+    DuplicateIsGarbage,
+    /// Every fold lets every tombstone go.
+    PurgeTooEarly,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -97,7 +103,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 38] = [
+        pub const ALL: [Self; 41] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -136,6 +142,9 @@ mod active {
             Self::RoundDates,
             Self::NoClockCheck,
             Self::NeverForgotten,
+            Self::KeepOlderVersion,
+            Self::DuplicateIsGarbage,
+            Self::PurgeTooEarly,
         ];
     }
 

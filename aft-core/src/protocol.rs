@@ -1,10 +1,11 @@
-//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning.
+//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning, folds.
 //!
 //! Synchronous and pure: no IO, no lock, no clock and no randomness of its own (I11).
 
 pub mod branches;
 pub mod choose;
 pub mod clock_check;
+pub mod fold;
 pub mod key_range;
 #[cfg(test)]
 mod oracle;
