@@ -15,12 +15,8 @@ use crate::format::name::{FeedName, FileId, ObjectName, Shards};
 use crate::format::recent::Recent;
 use crate::format::record::{CommitRecord, Value};
 use crate::format::request::{Claim, request_hash};
-<<<<<<< HEAD
-use crate::{Receipt, Token, TxnId, Version};
-=======
 use crate::format::run::{Block, RunWriter, Tail};
-use crate::{Receipt, Token, TxnId};
->>>>>>> wt-a
+use crate::{Receipt, Token, TxnId, Version};
 
 /// The bytes as they are, and as the meta of a valid envelope: the first byte says how long the payload is.
 fn objects(kind: Kind, data: &[u8]) -> Vec<Bytes> {
