@@ -9,8 +9,10 @@ pub mod explore;
 pub mod history;
 mod planted;
 pub mod sim;
+mod waiting;
 mod world;
 
 pub use doubts::{DOUBTS, Doubt};
 pub use planted::holds_unless;
+pub use waiting::{WaitingStorage, rounds_since};
 pub use world::{NodeClock, World, get, put};
