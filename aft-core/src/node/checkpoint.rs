@@ -105,6 +105,7 @@ impl Node {
         let mut fold = Fold {
             node: self,
             runs: draft.base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default(),
+            // Whatever is below it is folded, and nothing below it can come any more: what such a deletion hides is gone for good.
             purge_bound: Version::new(Timestamp::from_ms(draft.settled_ms), TxnId::from_bytes([0; 16])),
             garbage: Garbage::default(),
             written: Written::default(),
@@ -167,10 +168,10 @@ impl Node {
         let (mut recent, basis, swept_through, pruned) = {
             let known = self.known.lock();
             let published = known.published.iter().map(|(id, dated)| (*id, dated.0)).collect();
-            let seen: Vec<FeedName> = known.seen().collect();
+            let seen: Vec<FeedName> = known.seen.iter().copied().collect();
             let recent =
                 Recent { seen, published, dead: known.dead.iter().copied().collect(), ..Recent::default() };
-            let basis = known.basis().ok_or_else(unknown)?;
+            let basis = known.basis.ok_or_else(unknown)?;
             let pruned: Vec<_> = known.pruned.values().cloned().collect();
             (recent, basis, known.swept_through.ok_or_else(unknown)?, pruned)
         };
@@ -225,7 +226,7 @@ impl Node {
         for pruned in &draft.pruned {
             fold.garbage.values.extend(pruned.values.iter().map(|value| (pruned.txn, *value)));
         }
-        let entries = (fold.garbage.decisions.len() + fold.garbage.values.len()) as u64;
+        let entries = fold.garbage.entries();
         let garbage = if entries > 0 {
             let id = self.new_file_id();
             let bytes = fold.garbage.encode().map_err(encoded)?;
