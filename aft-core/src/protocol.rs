@@ -1,10 +1,12 @@
-//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning, folds.
+//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning, folds,
+//! what may be deleted.
 //!
 //! Synchronous and pure: no IO, no lock, no clock and no randomness of its own (I11).
 
 pub mod branches;
 pub mod choose;
 pub mod clock_check;
+pub mod collect;
 pub mod fold;
 pub mod key_range;
 #[cfg(test)]

@@ -251,3 +251,12 @@ pub fn purge_bound(sweep_from_ms: u64, unfolded: impl IntoIterator<Item = Versio
     let unfound = Version::new(Timestamp::from_ms(sweep_from_ms), TxnId::from_bytes([0; 16]));
     unfolded.into_iter().fold(unfound, Version::min)
 }
+
+/// Before which start every commit is in the runs: what a manifest says as `settled_ms`.
+///
+/// `unfolded` are the ids of all commits that are known and not in the runs after this fold, pruned ones included; what nobody has
+/// found yet started at or after `sweep_from_ms` (see [`purge_bound`]).
+#[must_use]
+pub fn settled_ms(sweep_from_ms: u64, unfolded: impl IntoIterator<Item = TxnId>) -> u64 {
+    unfolded.into_iter().map(TxnId::start_ms).fold(sweep_from_ms, u64::min)
+}

@@ -142,6 +142,9 @@ proptest! {
         let txn = TxnId::window_start(from.max(start));
         prop_assert!(bound <= Version::new(Timestamp::from_ms(from.max(start).saturating_add(late)), txn));
         prop_assert!(bound.clock.ms() == from || versions.contains(&bound));
+        let settled = settled_ms(from, versions.iter().map(Version::txn_id));
+        prop_assert!(versions.iter().all(|version| settled <= version.txn.start_ms()) && settled <= from);
+        prop_assert!(settled == from || versions.iter().any(|version| settled == version.txn.start_ms()));
     }
 }
 
