@@ -21,11 +21,11 @@ use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
+use crate::protocol::fold::{purge_bound, settled_ms};
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
-use crate::version::{Timestamp, Version};
 
 /// What a checkpoint did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -105,8 +105,7 @@ impl Node {
         let mut fold = Fold {
             node: self,
             runs: draft.base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default(),
-            // Whatever is below it is folded, and nothing below it can come any more: what such a deletion hides is gone for good.
-            purge_bound: Version::new(Timestamp::from_ms(draft.settled_ms), TxnId::from_bytes([0; 16])),
+            purge_bound: purge_bound(draft.settled_ms),
             garbage: Garbage::default(),
             written: Written::default(),
             greatest: draft.base.greatest(),
@@ -190,14 +189,14 @@ impl Node {
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
         let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
-        let open_ms = open.map(TxnId::start_ms).min().unwrap_or(u64::MAX);
         let before = base.manifest().map_or(0, |manifest| manifest.settled_ms);
-        let mut settled_ms = before.max(open_ms.min(self.limits.sweep_from_ms(swept_through)));
+        let sweep_from_ms = self.limits.sweep_from_ms(swept_through);
+        let mut settled_ms = settled_ms(before, sweep_from_ms, open.map(TxnId::start_ms));
         if planted(Planted::SettleTooMuch) {
             settled_ms = begun.ms();
         }
         recent.published.retain(|(id, dated)| {
-            *dated != u64::MAX && (*dated >= horizon.0 || id.start_ms() >= self.limits.sweep_from_ms(swept_through))
+            *dated != u64::MAX && (*dated >= horizon.0 || id.start_ms() >= sweep_from_ms)
         });
         recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
         recent.pruned = young_pruned;
