@@ -143,7 +143,9 @@ impl Node {
             let mut newer = false;
             for number in &above {
                 let found = self.manifest(*number).await.map_err(|error| {
-                    error.wrapped(format!("no checkpoint was made: the newest one, {number}, must be mended first"))
+                    error.wrapped(format!(
+                        "no checkpoint was made: the newest one, {number}, must be mended first"
+                    ))
                 })?;
                 if found.is_some() {
                     newer = true;
@@ -205,14 +207,10 @@ impl Node {
     }
 
     /// Writes what the manifest names beside the runs, and says what it will say.
-    async fn write_files(
-        &self,
-        number: u64,
-        draft: &Draft,
-        fold: &mut Fold<'_>,
-    ) -> Result<Manifest, Error> {
+    async fn write_files(&self, number: u64, draft: &Draft, fold: &mut Fold<'_>) -> Result<Manifest, Error> {
         let encoded = |cause| {
-            Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded").with_source(cause)
+            Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded")
+                .with_source(cause)
         };
         let id = self.new_file_id();
         let bytes = draft.recent.encode().map_err(encoded)?;
@@ -266,7 +264,9 @@ impl Node {
                     self.delete_files(written).await;
                     return Ok(Landed::Theirs);
                 }
-                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => last = error,
+                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
+                    last = error
+                }
                 Err(error @ StorageError::Unavailable { .. }) => {
                     last = error;
                     tokio::time::sleep(wait).await;
@@ -291,7 +291,10 @@ impl Node {
             }
             tokio::time::sleep(wait).await;
         }
-        Err(Error::storage("writing the checkpoint's manifest (it may have landed, which does no harm)", last))
+        Err(Error::storage(
+            "writing the checkpoint's manifest (it may have landed, which does no harm)",
+            last,
+        ))
     }
 
     /// Deletes the files of a checkpoint that lost; what fails here is collected later.
@@ -317,13 +320,7 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    RecentCommit {
-        published: published.0,
-        decided_by: commit.decided_by,
-        keyed: commit.keyed,
-        home,
-        record,
-    }
+    RecentCommit { published: published.0, decided_by: commit.decided_by, keyed: commit.keyed, home, record }
 }
 
 fn report(manifest: &Manifest, written: &Written) -> CheckpointReport {

@@ -15,9 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{
-    CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
-};
+use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -64,7 +62,9 @@ impl GarbageKind {
             Self::SupersededValues => "every running transaction knows the newer version",
             Self::GarbageLists => "everything in it is deleted, or its checkpoint never came to be",
             Self::Manifests => "a newer checkpoint is older than any running transaction",
-            Self::FeedObjects => "a checkpoint older than any running transaction has its commits in the index",
+            Self::FeedObjects => {
+                "a checkpoint older than any running transaction has its commits in the index"
+            }
             Self::RecentFiles | Self::RunFiles => {
                 "no checkpoint that anyone can still read through names it, and none under way can"
             }
@@ -186,7 +186,9 @@ impl Collection<'_> {
         let mut settled = None;
         for (number, object) in &listed {
             let found = self.node.manifest(*number).await.map_err(|error| {
-                error.wrapped("nothing was collected: a checkpoint cannot be read, and what it needs is not known")
+                error.wrapped(
+                    "nothing was collected: a checkpoint cannot be read, and what it needs is not known",
+                )
             })?;
             if let Some((manifest, _)) = found {
                 if self.node.limits.settles(StoreTime::of(object.last_modified), self.now) {
@@ -288,16 +290,11 @@ impl Collection<'_> {
 
     /// Decisions that are old enough to be forgotten for good; returns the ids of those that stay. Not before the claims that lead to
     /// them are gone.
-    async fn outcomes(
-        &mut self,
-        manifests: &Manifests,
-        claims_done: bool,
-    ) -> Result<BTreeSet<TxnId>, Error> {
+    async fn outcomes(&mut self, manifests: &Manifests, claims_done: bool) -> Result<BTreeSet<TxnId>, Error> {
         let settled_ms = manifests.all.values().last().map_or(0, |manifest| manifest.settled_ms);
         let retention = self.node.marker.settings.outcome_retention_ms;
         let may_go = |id: TxnId| {
-            claims_done
-                && self.node.limits.outcome_may_go(id.start_ms(), self.now, retention, settled_ms)
+            claims_done && self.node.limits.outcome_may_go(id.start_ms(), self.now, retention, settled_ms)
         };
         let folders: Vec<_> = self.node.shards.commit_folders().collect();
         let (mut old, mut kept) = (Vec::new(), BTreeSet::new());

@@ -210,7 +210,8 @@ impl<'a> Cursor<'a> {
                 async move {
                     let tail = node.tail(store, &file).await?;
                     let wanted = tail.blocks_in(range);
-                    let loads = futures::stream::iter(wanted.map(move |n| (file.clone(), Arc::clone(&tail), n)));
+                    let loads =
+                        futures::stream::iter(wanted.map(move |n| (file.clone(), Arc::clone(&tail), n)));
                     Ok::<_, Error>(loads.map(Ok))
                 }
                 .boxed()

@@ -176,7 +176,10 @@ impl Node {
                 break (None, None, self.list_feed(None).await?);
             };
             let Some(manifest) = found.base.manifest() else { continue };
-            from = numbers.iter().position(|number| *number == manifest.number).map_or(numbers.len(), |at| at + 1);
+            from = numbers
+                .iter()
+                .position(|number| *number == manifest.number)
+                .map_or(numbers.len(), |at| at + 1);
             let cursor = self.limits.refresh_from_ms(StoreTime(manifest.basis));
             let feed = self.list_feed(Some(cursor));
             match futures::join!(self.recent(manifest).boxed(), feed.boxed()) {
@@ -335,7 +338,8 @@ impl Node {
         }
         // The values are here already; a cold start, though, may bring far more of them than anyone reads.
         let cold = self.known.lock().began.is_none();
-        for commit in commits.iter().filter(|commit| !cold && matches!(commit.home, view::Home::Feed { .. })) {
+        for commit in commits.iter().filter(|commit| !cold && matches!(commit.home, view::Home::Feed { .. }))
+        {
             self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
         }
         let swept_through = feed.swept_through.map(StoreTime);

@@ -102,7 +102,10 @@ impl World {
             let started = commit.version.txn.start_ms();
             let again = commit.folded && self.rng.random_bool(0.1) && started >= self.settled_ms;
             if !commit.folded && started < self.settled_ms {
-                return Err(format!("{:?} comes after everything that started with it was settled", commit.version));
+                return Err(format!(
+                    "{:?} comes after everything that started with it was settled",
+                    commit.version
+                ));
             }
             if again || (!commit.folded && published < self.horizon) {
                 commit.folded = true;
