@@ -12,6 +12,7 @@ mod fetch;
 mod fold;
 mod handle;
 mod index;
+mod known;
 mod load;
 mod maintenance;
 mod open;
@@ -79,7 +80,7 @@ pub(crate) struct Node {
     pub(crate) view: RwLock<View>,
     pub(crate) time: Mutex<NodeTime>,
     pub(crate) feed: Mutex<feed_queue::FeedQueue>,
-    pub(crate) known: Mutex<refresh::Known>,
+    pub(crate) known: Mutex<known::Known>,
     pub(crate) cache: cache::Cache,
     pub(crate) refreshing: single_flight::SingleFlight,
     pub(crate) publishing: single_flight::SingleFlight,

@@ -45,7 +45,8 @@ impl Collection<'_> {
         let retention = self.node.marker.settings.outcome_retention_ms;
         let mut keys: BTreeMap<RequestHash, BTreeMap<u32, ObjectInfo>> = BTreeMap::new();
         for object in self.list(folder, |_| true).await? {
-            if let Some(ObjectName::Request(hash, number)) = ObjectName::parse(&object.path, self.node.shards) {
+            if let Some(ObjectName::Request(hash, number)) = ObjectName::parse(&object.path, self.node.shards)
+            {
                 keys.entry(hash).or_default().insert(number, object);
             }
         }
@@ -54,9 +55,9 @@ impl Collection<'_> {
             node.limits.claims_may_go(StoreTime::of(object.last_modified), now, retention)
         };
         let each = planted(Planted::CollectClaimsSingly);
-        let (candidates, kept): (Vec<_>, Vec<_>) = keys.into_values().partition(|claims| {
-            if each { claims.values().any(old) } else { claims.values().all(old) }
-        });
+        let (candidates, kept): (Vec<_>, Vec<_>) = keys
+            .into_values()
+            .partition(|claims| if each { claims.values().any(old) } else { claims.values().all(old) });
         self.keep(kept.iter().map(BTreeMap::len).sum());
         if candidates.is_empty() {
             return Ok(true);

@@ -15,7 +15,7 @@ use crate::format::garbage::Garbage;
 use crate::format::manifest::{RunFile, SortedRun};
 use crate::format::name::{FileId, ObjectName};
 use crate::format::row::{Row, RowValue};
-use crate::format::run::{Block, RunWriter, Tail};
+use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::node::checkpoint::Written;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
@@ -123,7 +123,8 @@ impl Fold<'_> {
         let mut merge = Merge::new(inputs.len() + 1, purge);
         merge.feed(0, rows).map_err(disordered)?;
         merge.close(0);
-        let mut out = Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
+        let mut out =
+            Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
         loop {
             match merge.next() {
                 Step::Need(input) => match inputs[input - 1].read().await? {
@@ -211,7 +212,7 @@ impl Output<'_> {
 
     async fn cut(&mut self, written: &mut Written) -> Result<(), Error> {
         let fresh = RunWriter::new().map_err(unwritable)?;
-        let file = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
+        let file: RunFileContent = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
         let id = self.node.new_file_id();
         let bytes = file.bytes.len() as u64;
         let path = self.node.path(ObjectName::Run(id));

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
 use crate::format::name::{COMMITS, MARKER, Shards};
 use crate::node::store::{Store, backoff, patiently};
-use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, refresh, stats};
+use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, known, stats};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::View;
@@ -148,7 +148,7 @@ impl Builder {
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);
         }
-        let known = refresh::Known::since(opened.last_modified);
+        let known = known::Known::since(opened.last_modified);
         Ok(Node {
             store,
             limits,
