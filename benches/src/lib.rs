@@ -12,4 +12,5 @@ pub mod data;
 pub mod place;
 pub mod plain;
 pub mod ratios;
+pub mod scale;
 pub mod stopwatch;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aft_core::{Aft, Config};
-use aft_memory::{Counts};
+use aft_memory::{Counts, Operation};
 use aft_tests::{WaitingStorage, World, rounds_since};
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -152,9 +152,39 @@ async fn what_was_looked_up_before_costs_nothing_and_a_block_one_range_get() {
     spent(&world);
     let rows = tx.scan(key(4_000)..key(8_193)).await.unwrap();
     assert_eq!(rows.len(), 4_193);
-    assert_eq!(spent(&world), [0, 1 + 3, 0, 0, 0], "a tail, and each of the three blocks that the range touches");
+    assert_eq!(
+        spent(&world),
+        [0, 1 + 3, 0, 0, 0],
+        "a tail, and each of the three blocks that the range touches"
+    );
     let rows = tx.scan(key(4_000)..key(8_193)).await.unwrap();
     assert_eq!((rows.len(), spent(&world)), (4_193, [0; 5]));
+}
+
+/// Whatever the order of the keys: a maker that read the commits once for each part of the keys would read, and hold, everything that
+/// is folded several times over.
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_reads_each_commit_once_however_many_it_folds() {
+    const COMMITS: usize = 40;
+    let world = World::new();
+    let config =
+        Config { cache_bytes: 0, inline_value_bytes: 1 << 20, max_record_bytes: 64 << 20, ..World::config() };
+    let node = world.builder().config(config).open().await.unwrap();
+    for n in 0..COMMITS {
+        let mut tx = node.begin().await.unwrap();
+        (0..4).for_each(|m| tx.put(key(n + m * COMMITS), vec![7; 1 << 20]).unwrap());
+        tx.commit().await.unwrap();
+    }
+    node.publish().await.unwrap();
+    tokio::time::sleep(OLD).await;
+    node.refresh().await.unwrap();
+    spent(&world);
+    let report = node.checkpoint().await.unwrap();
+    assert_eq!((report.folded, report.rows), (40, 160), "{report:?}");
+    let decisions =
+        world.storage.requests().into_iter().filter(|request| request.path.starts_with("commits/"));
+    let gets = decisions.filter(|request| request.operation == Operation::Get).count();
+    assert_eq!(gets, COMMITS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,21 +199,29 @@ async fn what_a_checkpoint_and_a_collection_cost() {
     tokio::time::sleep(OLD).await;
     let _ = world.storage.take();
     let report = node.checkpoint().await.unwrap();
-    for r in world.storage.take() { println!("  {:?} {} {}", r.operation, r.path, r.bytes); }
+    for r in world.storage.take() {
+        println!("  {:?} {} {}", r.operation, r.path, r.bytes);
+    }
     println!("{report:?}");
     tokio::time::sleep(OLD).await;
     let report = node.collect_garbage(false).await.unwrap();
-    for r in world.storage.take() { println!("  {:?} {} {} {}", r.operation, r.path, r.bytes, r.objects); }
+    for r in world.storage.take() {
+        println!("  {:?} {} {} {}", r.operation, r.path, r.bytes, r.objects);
+    }
     println!("{report:?}");
     aft_tests::put(&node, &key(0), &"x".repeat(20_000)).await;
     node.publish().await.unwrap();
     tokio::time::sleep(OLD).await;
     let _ = world.storage.take();
     let report = node.checkpoint().await.unwrap();
-    for r in world.storage.take() { println!("  {:?} {} {}", r.operation, r.path, r.bytes); }
+    for r in world.storage.take() {
+        println!("  {:?} {} {}", r.operation, r.path, r.bytes);
+    }
     println!("{report:?}");
     tokio::time::sleep(OLD).await;
     let report = node.collect_garbage(false).await.unwrap();
-    for r in world.storage.take() { println!("  {:?} {} {} {}", r.operation, r.path, r.bytes, r.objects); }
+    for r in world.storage.take() {
+        println!("  {:?} {} {} {}", r.operation, r.path, r.bytes, r.objects);
+    }
     println!("{report:?}");
 }
