@@ -9,6 +9,7 @@ pub mod explore;
 pub mod history;
 mod planted;
 pub mod sim;
+pub mod soak;
 mod waiting;
 mod world;
 
