@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aft_core::Aft;
+use aft_core::{Aft, Begin, Config, Maintenance};
 use aft_tests::{World, get};
 
 /// Longer than any window: what was committed before is folded by the next checkpoint.
@@ -104,4 +104,113 @@ async fn a_cold_start_and_its_first_read_cost_eight_requests() {
     assert_eq!(get(&cold, "k100").await.as_deref(), Some("v"));
     let log = world.storage.requests();
     assert_eq!(log.len() - before, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_makers_one_counts_and_the_other_leaves_nothing_behind() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    commit(&a, &[("a", Some("1"))]).await;
+    a.publish().await.unwrap();
+    tokio::time::sleep(OLD).await;
+    let (left, right) = tokio::join!(a.checkpoint(), b.checkpoint());
+    let (left, right) = (left.unwrap(), right.unwrap());
+    assert!(left.made != right.made, "{left:?} {right:?}");
+    assert_eq!((left.number, right.number), (1, 1));
+    assert_eq!((a.stats().checkpoint, b.stats().checkpoint), (1, 1));
+    let paths: Vec<_> = world.memory.paths();
+    for folder in ["checkpoints/", "index/", "recent/", "garbage/"] {
+        assert_eq!(paths.iter().filter(|path| path.starts_with(folder)).count(), 1, "{folder} {paths:?}");
+    }
+    for node in [&a, &b] {
+        assert_eq!(get(node, "a").await.as_deref(), Some("1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_nodes_drop_what_was_folded_when_they_look_for_a_checkpoint() {
+    let world = World::new();
+    let maker = world.node().await;
+    let config = Config { sweep_interval: Duration::from_secs(60), ..World::config() };
+    let other = world.builder().config(config).open().await.unwrap();
+    for n in 0..10 {
+        commit(&maker, &[(&format!("k{n}"), Some("v"))]).await;
+    }
+    maker.publish().await.unwrap();
+    tokio::time::sleep(OLD / 2).await;
+    other.refresh().await.unwrap();
+    assert_eq!(other.stats().recent_commits, 10);
+    tokio::time::sleep(OLD / 2).await;
+    maker.checkpoint().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let before = other.stats().requests;
+    assert_eq!(get(&other, "k5").await.as_deref(), Some("v"));
+    assert_eq!((other.stats().checkpoint, other.stats().recent_commits), (1, 0));
+    let spent = other.stats().requests - before;
+    assert_eq!(spent.range_gets, 2, "a tail and a block: {spent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_maintenance_nodes_keep_the_store_small_among_themselves() {
+    let world = World::new();
+    let minute = Duration::from_secs(60);
+    let maintenance = Maintenance {
+        checkpoint_interval: 5 * minute,
+        checkpoint_commits: 1_000_000,
+        collect_interval: 20 * minute,
+    };
+    let config = Config { background: true, maintenance: Some(maintenance), ..Config::default() };
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(world.builder().config(config.clone()).open().await.unwrap());
+    }
+    let large = "x".repeat(20_000);
+    for n in 0..240u32 {
+        let node = &nodes[n as usize % 3];
+        commit(node, &[("hot", Some(&format!("{large}{n}"))), (&format!("k{}", n % 7), Some(&large))]).await;
+        tokio::time::sleep(minute).await;
+    }
+    let made: u64 = nodes.iter().map(|node| node.stats().checkpoints).sum();
+    assert!((20..=240 / 5 + 1).contains(&made), "{made} checkpoints in four hours");
+    let left = world.memory.paths();
+    let values = left.iter().filter(|path| path.starts_with("values/")).count();
+    assert!(values < 240, "{values} of 480 values are left");
+    assert!(left.len() < 700, "{} objects are left: {left:#?}", left.len());
+    for node in &nodes {
+        assert_eq!(get(node, "hot").await, Some(format!("{large}239")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_and_receipts_of_what_was_folded_are_good_on_a_cold_node() {
+    let world = World::new();
+    let a = world.node().await;
+    commit(&a, &[("k", Some("1")), ("l", Some("1"))]).await;
+    let mut tx = a.begin().await.unwrap();
+    tx.put("k", "2").unwrap();
+    let receipt = tx.commit().await.unwrap().receipt;
+    commit(&a, &[("gone", Some("1"))]).await;
+    commit(&a, &[("gone", None)]).await;
+    a.publish().await.unwrap();
+    for _ in 0..2 {
+        tokio::time::sleep(OLD).await;
+        commit(&a, &[("other", Some("o"))]).await;
+        a.checkpoint().await.unwrap();
+    }
+    tokio::time::sleep(OLD).await;
+    a.checkpoint().await.unwrap();
+    a.collect_garbage(false).await.unwrap();
+    assert!(!world.memory.paths().iter().any(|path| path.contains(&receipt.txn_id().to_string())));
+
+    let mut tx = a.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "2");
+    assert_eq!(tx.get("gone").await.unwrap(), None);
+    let token = tx.suspend().await.unwrap();
+    let cold = world.node().await;
+    let mut tx = cold.resume(&token).await.unwrap();
+    let reads: Vec<_> = tx.reads().map(|(key, version)| (key.to_vec(), version)).collect();
+    assert_eq!(reads[1], (b"k".to_vec(), Some(receipt.version())));
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "2", "repeatable");
+    assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
+    assert_eq!(tx.scan(..).await.unwrap().len(), 3);
 }
