@@ -214,3 +214,40 @@ async fn tokens_and_receipts_of_what_was_folded_are_good_on_a_cold_node() {
     assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
     assert_eq!(tx.scan(..).await.unwrap().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_slept_goes_on_where_nothing_was_folded_and_begins_anew_where_something_was() {
+    let world = World::new();
+    let (writer, sleeper) = (world.node().await, world.node().await);
+    for n in 0..30 {
+        commit(&writer, &[(&format!("k{n}"), Some("1"))]).await;
+        writer.publish().await.unwrap();
+    }
+    sleeper.refresh().await.unwrap();
+    let spent = async |node: &Aft, key: &str| {
+        let before = node.stats().requests;
+        let value = get(node, key).await;
+        (value, node.stats().requests - before)
+    };
+    // No checkpoint was made: nothing can have been collected.
+    tokio::time::sleep(OLD).await;
+    commit(&writer, &[("k0", Some("2"))]).await;
+    writer.publish().await.unwrap();
+    let (value, cost) = spent(&sleeper, "k0").await;
+    assert_eq!((value.as_deref(), cost.lists, cost.gets), (Some("2"), 2, 1), "{cost:?}");
+
+    // While it sleeps everything it knows is folded, overwritten and collected.
+    for n in 0..3 {
+        commit(&writer, &[("k0", Some(&format!("{}", n + 3))), ("k1", None)]).await;
+        writer.publish().await.unwrap();
+        tokio::time::sleep(OLD).await;
+        writer.checkpoint().await.unwrap();
+        writer.collect_garbage(false).await.unwrap();
+    }
+    let (value, cost) = spent(&sleeper, "k0").await;
+    assert_eq!(value.as_deref(), Some("5"), "{cost:?}");
+    assert_eq!(sleeper.stats().checkpoint, 3);
+    assert_eq!(get(&sleeper, "k1").await, None);
+    assert_eq!(get(&sleeper, "k7").await.as_deref(), Some("1"));
+    assert_eq!(sleeper.stats().recent_commits, 0);
+}
