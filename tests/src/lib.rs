@@ -13,4 +13,4 @@ mod world;
 
 pub use doubts::{DOUBTS, Doubt};
 pub use planted::holds_unless;
-pub use world::{NodeClock, World, get, put};
+pub use world::{NodeClock, World, get, put, write};

@@ -4,22 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aft_core::{Aft, Begin, Config, Maintenance};
-use aft_tests::{World, get};
+use aft_tests::{World, get, write};
 
 /// Longer than any window: what was committed before is folded by the next checkpoint.
 const OLD: Duration = Duration::from_secs(3600);
 
-async fn commit(node: &Aft, writes: &[(&str, Option<&str>)]) {
-    let mut tx = node.begin().await.unwrap();
-    for (key, value) in writes {
-        match value {
-            Some(value) => tx.put(key, (*value).to_owned()).unwrap(),
-            None => tx.delete(key).unwrap(),
-        }
-    }
-    tx.commit().await.unwrap();
-}
-
+#[allow(clippy::unwrap_used, reason = "a test's own helper")]
 async fn all(node: &Aft) -> BTreeMap<String, String> {
     let mut tx = node.begin().await.unwrap();
     let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
@@ -31,15 +21,15 @@ async fn what_was_folded_is_read_by_every_node_old_and_new() {
     let world = World::new();
     let (a, b) = (world.node().await, world.node().await);
     let large = "x".repeat(20_000);
-    commit(&a, &[("a", Some("1")), ("b", Some("2")), ("large", Some(&large)), ("gone", Some("3"))]).await;
-    commit(&a, &[("b", Some("3")), ("gone", None), ("empty", Some(""))]).await;
+    write(&a, &[("a", Some("1")), ("b", Some("2")), ("large", Some(&large)), ("gone", Some("3"))]).await;
+    write(&a, &[("b", Some("3")), ("gone", None), ("empty", Some(""))]).await;
     a.publish().await.unwrap();
     tokio::time::sleep(OLD).await;
     let report = a.checkpoint().await.unwrap();
     assert!(report.made, "{report:?}");
     assert_eq!((report.number, report.folded, report.recent, report.runs), (1, 2, 0, 1), "{report:?}");
     assert_eq!(a.stats().recent_commits, 0);
-    commit(&a, &[("young", Some("4")), ("a", Some("5"))]).await;
+    write(&a, &[("young", Some("4")), ("a", Some("5"))]).await;
     a.publish().await.unwrap();
     let expected: BTreeMap<String, String> =
         [("a", "5"), ("b", "3"), ("empty", ""), ("large", &large), ("young", "4")]
@@ -66,13 +56,13 @@ async fn garbage_goes_and_what_is_alive_stays() {
     let node = world.node().await;
     let large = "x".repeat(20_000);
     for n in 0..20 {
-        commit(&node, &[("a", Some(&format!("{large}{n}"))), ("b", Some("small"))]).await;
+        write(&node, &[("a", Some(&format!("{large}{n}"))), ("b", Some("small"))]).await;
         node.publish().await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     for _ in 0..4 {
         tokio::time::sleep(OLD).await;
-        commit(&node, &[("c", Some("c"))]).await;
+        write(&node, &[("c", Some("c"))]).await;
         let report = node.checkpoint().await.unwrap();
         assert!(report.made);
         let would = node.collect_garbage(true).await.unwrap();
@@ -94,7 +84,7 @@ async fn a_cold_start_and_its_first_read_cost_eight_requests() {
     let world = World::new();
     let node = world.node().await;
     for n in 0..200 {
-        commit(&node, &[(&format!("k{n:03}"), Some("v"))]).await;
+        write(&node, &[(&format!("k{n:03}"), Some("v"))]).await;
     }
     node.publish().await.unwrap();
     tokio::time::sleep(OLD).await;
@@ -110,7 +100,7 @@ async fn a_cold_start_and_its_first_read_cost_eight_requests() {
 async fn of_two_makers_one_counts_and_the_other_leaves_nothing_behind() {
     let world = World::new();
     let (a, b) = (world.node().await, world.node().await);
-    commit(&a, &[("a", Some("1"))]).await;
+    write(&a, &[("a", Some("1"))]).await;
     a.publish().await.unwrap();
     tokio::time::sleep(OLD).await;
     let (left, right) = tokio::join!(a.checkpoint(), b.checkpoint());
@@ -134,7 +124,7 @@ async fn other_nodes_drop_what_was_folded_when_they_look_for_a_checkpoint() {
     let config = Config { sweep_interval: Duration::from_secs(60), ..World::config() };
     let other = world.builder().config(config).open().await.unwrap();
     for n in 0..10 {
-        commit(&maker, &[(&format!("k{n}"), Some("v"))]).await;
+        write(&maker, &[(&format!("k{n}"), Some("v"))]).await;
     }
     maker.publish().await.unwrap();
     tokio::time::sleep(OLD / 2).await;
@@ -167,7 +157,7 @@ async fn with_maintenance_nodes_keep_the_store_small_among_themselves() {
     let large = "x".repeat(20_000);
     for n in 0..240u32 {
         let node = &nodes[n as usize % 3];
-        commit(node, &[("hot", Some(&format!("{large}{n}"))), (&format!("k{}", n % 7), Some(&large))]).await;
+        write(node, &[("hot", Some(&format!("{large}{n}"))), (&format!("k{}", n % 7), Some(&large))]).await;
         tokio::time::sleep(minute).await;
     }
     let made: u64 = nodes.iter().map(|node| node.stats().checkpoints).sum();
@@ -185,16 +175,16 @@ async fn with_maintenance_nodes_keep_the_store_small_among_themselves() {
 async fn tokens_and_receipts_of_what_was_folded_are_good_on_a_cold_node() {
     let world = World::new();
     let a = world.node().await;
-    commit(&a, &[("k", Some("1")), ("l", Some("1"))]).await;
+    write(&a, &[("k", Some("1")), ("l", Some("1"))]).await;
     let mut tx = a.begin().await.unwrap();
     tx.put("k", "2").unwrap();
     let receipt = tx.commit().await.unwrap().receipt;
-    commit(&a, &[("gone", Some("1"))]).await;
-    commit(&a, &[("gone", None)]).await;
+    write(&a, &[("gone", Some("1"))]).await;
+    write(&a, &[("gone", None)]).await;
     a.publish().await.unwrap();
     for _ in 0..2 {
         tokio::time::sleep(OLD).await;
-        commit(&a, &[("other", Some("o"))]).await;
+        write(&a, &[("other", Some("o"))]).await;
         a.checkpoint().await.unwrap();
     }
     tokio::time::sleep(OLD).await;
@@ -220,7 +210,7 @@ async fn a_node_that_slept_goes_on_where_nothing_was_folded_and_begins_anew_wher
     let world = World::new();
     let (writer, sleeper) = (world.node().await, world.node().await);
     for n in 0..30 {
-        commit(&writer, &[(&format!("k{n}"), Some("1"))]).await;
+        write(&writer, &[(&format!("k{n}"), Some("1"))]).await;
         writer.publish().await.unwrap();
     }
     sleeper.refresh().await.unwrap();
@@ -231,14 +221,14 @@ async fn a_node_that_slept_goes_on_where_nothing_was_folded_and_begins_anew_wher
     };
     // No checkpoint was made: nothing can have been collected.
     tokio::time::sleep(OLD).await;
-    commit(&writer, &[("k0", Some("2"))]).await;
+    write(&writer, &[("k0", Some("2"))]).await;
     writer.publish().await.unwrap();
     let (value, cost) = spent(&sleeper, "k0").await;
     assert_eq!((value.as_deref(), cost.lists, cost.gets), (Some("2"), 2, 1), "{cost:?}");
 
     // While it sleeps everything it knows is folded, overwritten and collected.
     for n in 0..3 {
-        commit(&writer, &[("k0", Some(&format!("{}", n + 3))), ("k1", None)]).await;
+        write(&writer, &[("k0", Some(&format!("{}", n + 3))), ("k1", None)]).await;
         writer.publish().await.unwrap();
         tokio::time::sleep(OLD).await;
         writer.checkpoint().await.unwrap();
