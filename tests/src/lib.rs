@@ -16,4 +16,4 @@ mod world;
 pub use doubts::{DOUBTS, Doubt};
 pub use planted::holds_unless;
 pub use waiting::{WaitingStorage, rounds_since};
-pub use world::{NodeClock, World, get, put};
+pub use world::{NodeClock, World, get, put, write};

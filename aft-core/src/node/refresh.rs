@@ -41,6 +41,8 @@ struct Plan {
     look: bool,
     /// Whether it begins from a manifest: at a cold start, and where the feed may have been collected since the last refresh.
     whole: bool,
+    /// Whether it may go on from the last refresh, where nothing was collected since.
+    goes_on: bool,
 }
 
 /// A feed object as it was read.
@@ -92,7 +94,7 @@ impl Node {
             }
             // A refresh that took as long as the feed is kept may have missed what was collected meanwhile.
             let complete = if plan.whole {
-                self.refresh_whole().await?;
+                self.refresh_whole(plan).await?;
                 self.now().elapsed_since(began) <= self.limits.lifetime_ms
             } else {
                 self.refresh_feed(plan).await?;
@@ -124,8 +126,9 @@ impl Node {
         let known = self.known.lock();
         let look_interval = u64::try_from(self.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
         let look = known.look || known.looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval);
-        let whole = known.began.is_none() || known.reload || slept;
-        Plan { cursor: known.basis.map(|basis| self.limits.refresh_from_ms(basis)), look, whole }
+        let goes_on = known.began.is_some() && !known.reload;
+        let whole = slept || !goes_on;
+        Plan { cursor: known.basis.map(|basis| self.limits.refresh_from_ms(basis)), look, whole, goes_on }
     }
 
     /// Whether the last refresh lies so far back that the feed since then may have been collected. It is kept for longer than twice
@@ -164,8 +167,12 @@ impl Node {
     }
 
     /// Everything anew: a manifest, what it says is recent, and the feed since then. Nothing of it is seen before all of it is there.
-    async fn refresh_whole(&self) -> Result<(), Error> {
+    async fn refresh_whole(&self, plan: Plan) -> Result<(), Error> {
         let numbers = self.list_manifests(0).await?;
+        // Only what a manifest folded is ever collected; and what the newest folded, this node has.
+        if plan.goes_on && numbers.first().copied().unwrap_or(0) == self.view.read().base().number() {
+            return self.refresh_feed(Plan { look: false, ..plan }).await;
+        }
         let mut damage = None;
         let mut from = 0;
         let (found, recent, listed) = loop {
