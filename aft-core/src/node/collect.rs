@@ -314,9 +314,9 @@ impl Collection<'_> {
         Ok(kept)
     }
 
-    /// Values whose transaction has no decision and can never commit, and which no row of the index names.
+    /// Values whose transaction has no decision and can never commit, and which no row names of any manifest that stays: those of older
+    /// ones that are superseded go with the garbage of the manifest that lost them, and until then the older ones are whole.
     async fn orphans(&mut self, manifests: &Manifests, decided: &BTreeSet<TxnId>) -> Result<(), Error> {
-        let _ = manifests;
         let mut candidates: Vec<(ObjectInfo, TxnId, ValueName)> = Vec::new();
         for folder in self.node.shards.value_folders() {
             for object in self.list(&folder, |_| true).await? {
@@ -341,10 +341,12 @@ impl Collection<'_> {
             self.node.refresh().await?;
         }
         let base = Arc::clone(self.node.view.read().base());
-        let files: Vec<_> = base.manifest().into_iter().flat_map(Manifest::files).cloned().collect();
+        let stay = manifests.all.range(manifests.settled.unwrap_or(0)..).map(|(_, manifest)| manifest);
+        let files = stay.chain(base.manifest()).flat_map(Manifest::files);
+        let files: BTreeMap<_, _> = files.map(|file| (file.id, file)).collect();
         let mut named = vec![false; candidates.len()];
-        for file in files {
-            let tail = self.node.tail(&self.node.store, &file).await?;
+        for file in files.into_values() {
+            let tail = self.node.tail(&self.node.store, file).await?;
             for ((_, txn, value), named) in candidates.iter().zip(&mut named) {
                 *named |= tail.may_name(*txn, *value);
             }
