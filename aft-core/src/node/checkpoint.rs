@@ -223,6 +223,11 @@ impl Node {
         for pruned in &draft.pruned {
             fold.garbage.values.extend(pruned.values.iter().map(|value| (pruned.txn, *value)));
         }
+        // A node that still holds what its own batch superseded finds it twice.
+        fold.garbage.decisions.sort_unstable();
+        fold.garbage.decisions.dedup();
+        fold.garbage.values.sort_unstable();
+        fold.garbage.values.dedup();
         let entries = fold.garbage.entries();
         let garbage = if entries > 0 {
             let id = self.new_file_id();
