@@ -210,7 +210,9 @@ fn good() -> Manifest {
 }
 
 /// A rule, and a change that breaks it.
-const RULES: [(&str, fn(&mut Manifest)); 13] = [
+type Rule = (&'static str, fn(&mut Manifest));
+
+const RULES: [Rule; 13] = [
     ("a number over 48 bits", |bad| bad.number = 1 << 48),
     ("a run of nothing", |bad| bad.runs[0].files.clear()),
     ("files out of order", |bad| bad.runs[0].files.swap(0, 1)),
