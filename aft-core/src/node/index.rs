@@ -154,7 +154,9 @@ impl Node {
         let Some(path) = failure.object().filter(|_| repairable).map(str::to_owned) else {
             return Err(failure);
         };
-        let changed = || self.view.read().base().number() != base.number();
+        // By its maker's random number: a manifest that was deleted by hand may be followed by another of its number.
+        let attempt = |base: &Base| base.manifest().map(|manifest| manifest.attempt);
+        let changed = || attempt(self.view.read().base()) != attempt(base);
         if changed() {
             return Ok(());
         }

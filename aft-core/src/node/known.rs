@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) reload: bool,
     /// Whether the next refresh must look for a newer checkpoint.
     pub(crate) look: bool,
+    /// For which sweep and horizon what can be forgotten was.
+    forgot: Option<(StoreTime, StoreTime)>,
     /// Index files found damaged or missing.
     pub(crate) distrusted: BTreeSet<String>,
 }
@@ -102,12 +104,17 @@ impl Known {
             self.seen = self.seen.split_off(&oldest);
             self.own = self.own.split_off(&oldest);
         }
-        if let Some(swept) = self.swept_through {
+        // Only where one of the two moved on: there may be many.
+        if let Some(swept) = self.swept_through.filter(|swept| self.forgot != Some((*swept, horizon))) {
+            self.forgot = Some((swept, horizon));
             let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
             // In the window of sweeps, or not folded yet: the next checkpoint must know of them.
+            let folded = |(id, dated): (&TxnId, &StoreTime)| (*dated < horizon).then_some(*id);
+            let folded: Vec<_> = self.published.range(..oldest).filter_map(folded).collect();
+            folded.iter().for_each(|id| {
+                self.published.remove(id);
+            });
             self.pruned.retain(|_, pruned| pruned.published >= horizon.0);
-            let horizon = horizon.ms();
-            self.published.retain(|id, dated| *id >= oldest || dated.ms() >= horizon);
             self.dead = self.dead.split_off(&oldest);
         }
     }

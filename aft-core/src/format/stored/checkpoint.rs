@@ -162,7 +162,13 @@ proptest! {
 
     /// The files that a key or a range may be in, against looking at all of them.
     #[test]
-    fn the_files_of_a_key_and_of_a_range(run in run(), start in key(), end in prop::option::of(key())) {
+    fn the_files_of_a_key_and_of_a_range(
+        run in run(), start in key(), end in prop::option::of(key()), edges in prop::array::uniform2(prop::option::of(any::<prop::sample::Index>())),
+    ) {
+        // Any keys, or those at which files begin and end.
+        let keys: Vec<_> = run.files.iter().flat_map(|file| [&file.first_key, &file.last_key]).collect();
+        let [start_at, end_at] = edges.map(|edge| edge.map(|at| at.get(&keys).to_owned().clone()));
+        let (start, end) = (start_at.unwrap_or(start), end.map(|end| end_at.unwrap_or(end)));
         let holds = |file: &&RunFile| file.first_key <= start && start <= file.last_key;
         prop_assert_eq!(run.file_for(&start), run.files.iter().find(holds));
         let overlaps = |file: &&RunFile| {
