@@ -9,6 +9,7 @@
 pub mod cases;
 pub mod counts;
 pub mod data;
+pub mod moved_clock;
 pub mod place;
 pub mod plain;
 pub mod ratios;

@@ -1,5 +1,7 @@
 //! What the index costs in requests: exact, on the recording store.
 
+#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,10 +5,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use aft_core::{Clock, Object, ObjectInfo, Storage, StorageError};
+use aft_core::{Object, ObjectInfo, Storage, StorageError};
 use aft_s3::FileStorage;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,32 +15,10 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
 
-/// Where the clock begins.
-const EPOCH_MS: u64 = 1_800_000_000_000;
+use crate::moved_clock::MovedClock;
 
-/// A clock that stands still until it is moved.
-#[derive(Debug, Default)]
-pub(super) struct MovedClock(AtomicU64);
-
-impl MovedClock {
-    pub(super) fn advance(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap_or(0), Ordering::Relaxed);
-    }
-
-    fn ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Clock for MovedClock {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(EPOCH_MS + self.ms())
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.ms())
-    }
-}
+/// A piece of an object that was asked for.
+pub(super) type Piece = (String, Range<u64>);
 
 /// Files, dated by a clock of their own. The dates lie in a file beside the store, for the next process.
 #[derive(Clone)]
@@ -50,7 +27,7 @@ pub(super) struct DatedFiles {
     dates_file: PathBuf,
     pub(super) clock: Arc<MovedClock>,
     dates: Arc<Mutex<BTreeMap<String, u64>>>,
-    ranges: Arc<Mutex<Vec<(String, Range<u64>)>>>,
+    ranges: Arc<Mutex<Vec<Piece>>>,
     latency: Duration,
 }
 
@@ -89,7 +66,7 @@ impl DatedFiles {
     }
 
     /// The range requests so far.
-    pub(super) fn ranges(&self) -> Vec<(String, Range<u64>)> {
+    pub(super) fn ranges(&self) -> Vec<Piece> {
         self.ranges.lock().clone()
     }
 
@@ -100,8 +77,7 @@ impl DatedFiles {
     }
 
     fn date(&self, path: &str) -> SystemTime {
-        let dates = self.dates.lock();
-        UNIX_EPOCH + Duration::from_millis(EPOCH_MS + dates.get(path).copied().unwrap_or(0))
+        MovedClock::date(self.dates.lock().get(path).copied().unwrap_or(0))
     }
 
     async fn wait(&self) {

@@ -1,13 +1,12 @@
 //! A node that reads random keys of a store that is far larger than its cache.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use aft_core::{Aft, Config};
 
-use super::files::DatedFiles;
+use super::files::{DatedFiles, Piece};
 use super::{config, key, memory};
 use crate::stopwatch::Stopwatch;
 
@@ -47,7 +46,7 @@ pub async fn read(folder: &Path, keys: u64) {
 }
 
 /// Of tails and of blocks: how many loads there were, and of how many different ones. The tail is a file's last piece.
-fn loads(ranges: &[(String, Range<u64>)]) -> ((usize, usize), (usize, usize)) {
+fn loads(ranges: &[Piece]) -> ((usize, usize), (usize, usize)) {
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     for (path, range) in ranges {
         let end = last.entry(path).or_default();
@@ -55,7 +54,7 @@ fn loads(ranges: &[(String, Range<u64>)]) -> ((usize, usize), (usize, usize)) {
     }
     let (tails, blocks): (Vec<_>, Vec<_>) =
         ranges.iter().partition(|(path, range)| last.get(path.as_str()) == Some(&range.end));
-    let different = |ranges: &[&(String, Range<u64>)]| {
+    let different = |ranges: &[&Piece]| {
         ranges.iter().map(|(path, range)| (path, range.start)).collect::<BTreeSet<_>>().len()
     };
     ((tails.len(), different(&tails)), (blocks.len(), different(&blocks)))
