@@ -136,7 +136,7 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
-    Aft, Begin, Builder, CheckpointReport, Commit, GarbageClass, GarbageKind, GarbageReport, CommitInfo, CommitOutcome, Cost, Outcome, Run, ScanPages, Stats, StoreInfo,
+    Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport, Commit, GarbageClass, GarbageKind, GarbageReport, CommitInfo, CommitOutcome, Cost, Outcome, Run, ScanPages, Stats, StoreInfo,
     SweepReport, Transaction,
 };
 pub use path::check_path;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::format::record::Value;
 use crate::node::begin::Begin;
+use crate::node::check::CheckReport;
 use crate::node::checkpoint::CheckpointReport;
 use crate::node::collect::GarbageReport;
 use crate::node::open::Builder;
@@ -223,6 +224,23 @@ impl Aft {
         async move {
             self.node.check_open()?;
             self.node.collect_garbage(dry_run).await
+        }
+        .boxed()
+    }
+
+    /// Verifies everything in the store: that every object which should be there is, and is what was written, every checksum included;
+    /// names what is missing, damaged or left over, and what a [collection](Self::collect_garbage) would delete. It changes nothing
+    /// and works on a node opened [read-only](Builder::read_only); [`Builder::check`] also where the store cannot be opened. The store
+    /// may be in use meanwhile. Costs what the whole store costs to read: a get per object, a range get per 4 MiB of the index, a list
+    /// per folder and shard. Memory: the commits that are not in the index, and eight bytes per value object.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied): nothing can be said of the store then. What is wrong
+    /// with the store is no error but in the report.
+    pub fn check(&self) -> BoxFuture<'_, Result<CheckReport, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.check().await
         }
         .boxed()
     }
