@@ -74,6 +74,14 @@ pub struct StoreInfo {
     pub newest: Option<Version>,
     /// Every commit decided before this moment (by the store's clock) is published.
     pub swept_through: Option<SystemTime>,
+    /// The number of the checkpoint that the node builds on; 0 for none.
+    pub checkpoint: u64,
+    /// Its horizon: commits published before this moment (by the store's clock) are in the index.
+    pub horizon: Option<SystemTime>,
+    /// The sorted runs of the index.
+    pub runs: u64,
+    /// Rows in them, deletions included; of a key that several runs hold, all of them.
+    pub rows: u64,
 }
 
 impl Aft {
@@ -284,16 +292,23 @@ impl Aft {
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
         let swept = self.node.known.lock().swept_through;
-        let newest = {
+        let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let (newest, base) = {
             let view = self.node.view.read();
             let recent = view.newest_first().next().map(|commit| commit.version);
-            recent.into_iter().chain([view.base().greatest()]).max().filter(|version| !version.is_absent())
+            let newest = recent.into_iter().chain([view.base().greatest()]).max();
+            (newest.filter(|version| !version.is_absent()), Arc::clone(view.base()))
         };
+        let manifest = base.manifest();
         StoreInfo {
             store_id: self.node.marker.store_id.clone(),
             format_version: self.node.marker.format,
             newest,
-            swept_through: swept.map(|swept| UNIX_EPOCH + Duration::from_secs(swept.0)),
+            swept_through: swept.map(|swept| moment(swept.0)),
+            checkpoint: base.number(),
+            horizon: manifest.map(|manifest| moment(manifest.horizon)),
+            runs: manifest.map_or(0, |manifest| manifest.runs.len() as u64),
+            rows: manifest.map_or(0, |manifest| manifest.files().map(|file| file.rows).sum()),
         }
     }
 
