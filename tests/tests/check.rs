@@ -1,5 +1,7 @@
 //! Checking a store: a whole one is clean, under load too, and each kind of damage is named by its path and nothing else is.
 
+#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+
 use std::time::Duration;
 
 use aft_core::{Aft, CheckProblemKind, CheckReport, ErrorKind, Storage};
