@@ -95,7 +95,7 @@ impl Node {
             // A refresh that took as long as the feed is kept may have missed what was collected meanwhile.
             let complete = if plan.whole {
                 self.refresh_whole(plan).await?;
-                self.now().elapsed_since(began) <= self.limits.lifetime_ms
+                self.now().elapsed_since(began) <= self.limits.feed_kept_ms()
             } else {
                 self.refresh_feed(plan).await?;
                 !self.slept(self.now())
@@ -131,13 +131,10 @@ impl Node {
         Plan { cursor: known.basis.map(|basis| self.limits.refresh_from_ms(basis)), look, whole, goes_on }
     }
 
-    /// Whether the last refresh lies so far back that the feed since then may have been collected. It is kept for longer than twice
-    /// this; so both of the node's clocks may lose half of the time unnoticed.
+    /// Whether the last refresh lies so far back that the feed since then may have been collected.
     fn slept(&self, now: LocalTime) -> bool {
         let began = self.known.lock().began;
-        began.is_some_and(|began| {
-            now.elapsed_since(began) > self.limits.lifetime_ms + self.limits.staleness_ms
-        })
+        began.is_some_and(|began| now.elapsed_since(began) > self.limits.feed_kept_ms())
     }
 
     /// What the feed says since the last refresh, and the newest manifest where it is time to look for one.

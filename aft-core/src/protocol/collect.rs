@@ -79,6 +79,17 @@ impl Limits {
         self.is_past(date.ms(), window, now)
     }
 
+    /// How long after a refresh began nothing that it has not seen was collected, and nothing that it reads from a manifest on; by
+    /// the node's own clocks, in milliseconds.
+    ///
+    /// What appears after a refresh is dated E before it or later. It goes once it is dated before the horizon of a manifest that
+    /// settles: more than L + D + E for the one and as much for the other, C and 5 S beside. What a manifest needs goes once a newer one
+    /// settles. So both of the node's clocks may lose half of the time unnoticed.
+    #[must_use]
+    pub const fn feed_kept_ms(&self) -> u64 {
+        self.staleness_ms + self.lifetime_ms + self.visibility_ms
+    }
+
     /// Whether a feed object may go: it was dated before the horizon of the newest manifest that settles.
     ///
     /// If it is in time, each commit in it was published then or before, and so is folded: values that lie in it are in the runs. If
