@@ -79,6 +79,7 @@
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Token`], [`KeyRange`], [`ScanPages`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`] |
+//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
 //! | errors | [`Error`], [`ErrorKind`], [`BoxError`] |
@@ -105,8 +106,9 @@
 //! | age of a transaction | [`Config::transaction_lifetime`], 15 minutes unless set otherwise |
 //! | clocks of the nodes | within [`Config::max_clock_skew`] of the store's; a node beyond it refuses to commit |
 //!
-//! This version neither collects garbage nor makes checkpoints: a store only grows, a node holds the keys (not the
-//! values) of every commit in memory, and opening a store reads its whole feed.
+//! A node holds the keys (not the values) of the commits since the last checkpoint in memory, and opening a store reads what was published
+//! since then: so let something make checkpoints ([`Aft::checkpoint`]) and collect garbage ([`Aft::collect_garbage`]), or have the nodes do it
+//! ([`Config::maintenance`]). [`Aft::check`] verifies a store.
 
 mod clock;
 mod config;
