@@ -78,7 +78,8 @@
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Token`], [`KeyRange`], [`ScanPages`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
-//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`], [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`] |
+//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`] |
+//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
 //! | errors | [`Error`], [`ErrorKind`], [`BoxError`] |
@@ -112,6 +113,7 @@
 //! [`Aft::collect_garbage`] deletes what no transaction can reach any more. Any node may do either at any time, and so may `aft checkpoint` and
 //! `aft gc`; with [`Config::maintenance`] nodes share both out among themselves. Without them a store only grows, a node holds the keys
 //! (not the values) of every commit, and opening reads the whole feed.
+//! [`Aft::check`] verifies a store.
 
 mod clock;
 mod config;

@@ -8,7 +8,7 @@ use super::Check;
 use super::index::Manifests;
 use crate::error::Error;
 use crate::format::garbage::Garbage;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{FileRef, Manifest};
 use crate::format::name::{GARBAGE, INDEX, ObjectName, RECENT};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::ObjectInfo;
@@ -41,6 +41,16 @@ impl Check<'_> {
         for folder in [INDEX, RECENT, GARBAGE] {
             listed.extend(self.list(folder).await?);
         }
+        let newest = before.base.number();
+        let older: Vec<_> = before.all.range(..newest).map(|(_, manifest)| manifest.recent).collect();
+        self.each(older, |file: FileRef| {
+            async move {
+                // Whether one that is gone may be is seen below.
+                self.recent(&file).await.map(|_| ())
+            }
+            .boxed()
+        })
+        .await?;
         let after = self.manifests().await?;
         for (number, manifest) in &before.all {
             // What only an old manifest needs may go once that one is gone.

@@ -158,7 +158,7 @@ impl Check<'_> {
         Ok(gone.into_inner())
     }
 
-    async fn recent(&self, file: &FileRef) -> Result<Read<Recent>, Error> {
+    pub(super) async fn recent(&self, file: &FileRef) -> Result<Read<Recent>, Error> {
         let path = self.path(ObjectName::Recent(file.id));
         let Some(object) = self.get(&path, file.bytes).await? else { return Ok(Read::Gone(path)) };
         let wrong = match Recent::decode(&object.bytes) {
@@ -239,7 +239,7 @@ impl Check<'_> {
 }
 
 /// How reading a file ended.
-enum Read<T> {
+pub(super) enum Read<T> {
     Whole(T),
     Damaged,
     /// It is not there, at this path.
