@@ -45,7 +45,11 @@ fn print(report: &CheckReport, output: &Output) -> Result<(), Failure> {
     output.lines([table.trim_fmt()])?;
     for (kind, class) in report.garbage.iter().filter(|(_, class)| class.objects > 0) {
         let objects = usize::try_from(class.objects).unwrap_or(usize::MAX);
-        output.lines([format!("garbage, for the next `aft gc`: {}, {}", gc::name(*kind), count(objects, "object"))])?;
+        output.lines([format!(
+            "garbage, for the next `aft gc`: {}, {}",
+            gc::name(*kind),
+            count(objects, "object")
+        )])?;
     }
     for path in &report.orphans {
         output.lines([format!("nothing names {path}")])?;

@@ -23,7 +23,8 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     if !report.made {
         return output.lines([format!("another process was faster: checkpoint {} is its", report.number)]);
     }
-    let mut table = table(["checkpoint".to_owned(), report.number.to_string()].each_ref().map(String::as_str));
+    let mut table =
+        table(["checkpoint".to_owned(), report.number.to_string()].each_ref().map(String::as_str));
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };

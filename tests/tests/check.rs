@@ -1,5 +1,7 @@
 //! Checking a store: a whole one is clean, under load too, and each kind of damage is named by its path and nothing else is.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use aft_core::{Aft, CheckProblemKind, CheckReport, ErrorKind, Storage};
@@ -246,7 +248,11 @@ async fn what_nothing_names_is_an_orphan_once_it_is_old() {
     }
     world.memory.create("feed/readme.txt", Bytes::from_static(b"foreign")).await.unwrap();
     let report = check(&world).await;
-    assert_eq!(report.orphans, ["feed/readme.txt"], "it may be a transaction's, or a checkpoint's, that is under way");
+    assert_eq!(
+        report.orphans,
+        ["feed/readme.txt"],
+        "it may be a transaction's, or a checkpoint's, that is under way"
+    );
     tokio::time::sleep(OLD).await;
     put(&node, "a", "later").await;
     node.publish().await.unwrap();

@@ -90,7 +90,15 @@ impl Check<'_> {
             let dated = StoreTime::of(object.last_modified);
             self.node.limits.feed_in_time(name.time_ms, dated).then_some((name, dated, object))
         };
-        let objects: Vec<_> = self.list(FEED).await?.into_iter().filter_map(in_time).collect();
+        let listed = self.list(FEED).await?;
+        let all = listed.len();
+        let objects: Vec<_> = listed.into_iter().filter_map(in_time).collect();
+        if objects.len() < all {
+            self.leave_out(format_args!(
+                "{} feed objects, which landed too late to count",
+                all - objects.len()
+            ));
+        }
         let (commits_of, work) = (&commits, objects);
         self.each(work, |(name, dated, object): (FeedName, StoreTime, ObjectInfo)| {
             async move {
@@ -98,7 +106,11 @@ impl Check<'_> {
                     Some(read) => self.feed_object(name, dated, &object.path, &read.bytes, commits_of),
                     None => {
                         let what = "a feed object that is not in the index yet".to_owned();
-                        self.suspect(Suspect { path: object.path, what, needed: SuspectKind::Feed { dated } });
+                        self.suspect(Suspect {
+                            path: object.path,
+                            what,
+                            needed: SuspectKind::Feed { dated },
+                        });
                     }
                 }
                 Ok(())
@@ -140,7 +152,9 @@ impl Check<'_> {
                     };
                     let commit = Arc::new(Commit::new(&record, decided_by, home));
                     if record.clock.ms() > latest {
-                        wrong.get_or_insert_with(|| format!("it carries a commit from the future, {}", record.txn));
+                        wrong.get_or_insert_with(|| {
+                            format!("it carries a commit from the future, {}", record.txn)
+                        });
                     }
                     if matches!(home, view::Home::Feed { .. })
                         && let Some(broken) = inline_damage(&commit, &commit.payload_in(bytes))
@@ -278,7 +292,10 @@ impl Check<'_> {
                         }
                         Ok(claim) => {
                             let key = shown(&claim.key);
-                            self.damaged(path, format_args!("a claim: it is that of another request key, {key}"));
+                            self.damaged(
+                                path,
+                                format_args!("a claim: it is that of another request key, {key}"),
+                            );
                         }
                         Err(cause) => self.damaged(path, format_args!("a claim of a request key: {cause}")),
                     }
@@ -294,7 +311,9 @@ impl Check<'_> {
 
 fn disagreement(commit: &Commit) -> String {
     let txn = commit.version.txn;
-    format!("the decision of {txn}: the feed tells of a commit, and it is an abort, another commit, or dated too late to count")
+    format!(
+        "the decision of {txn}: the feed tells of a commit, and it is an abort, another commit, or dated too late to count"
+    )
 }
 
 /// What is wrong with the inline values of a commit, if anything is.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
 
-use super::index::Manifests;
 use super::Check;
+use super::index::Manifests;
 use crate::error::Error;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
@@ -63,7 +63,10 @@ impl Check<'_> {
                     Some(object) if object.size == bytes => {}
                     Some(object) => {
                         let size = object.size;
-                        self.damaged(&path, format_args!("a file of checkpoint {number}: {size} of {bytes} bytes"));
+                        self.damaged(
+                            &path,
+                            format_args!("a file of checkpoint {number}: {size} of {bytes} bytes"),
+                        );
                     }
                     None => self.missing(&path, format_args!("a file that checkpoint {number} needs")),
                 }

@@ -77,6 +77,9 @@ impl Check<'_> {
         .await?;
         let (all, unreadable) = (all.into_inner(), unreadable.into_inner());
         let good = all.len() as u64;
+        for number in all.iter().filter(|(_, (_, void))| *void).map(|(number, _)| number) {
+            self.leave_out(format_args!("checkpoint {number}, which landed too late to count"));
+        }
         let all: BTreeMap<_, _> =
             all.into_iter().filter(|(_, (_, void))| !void).map(|(number, (it, _))| (number, it)).collect();
         let base = all.values().next_back().map_or_else(Arc::default, |it| Arc::new(Base::new(it.clone())));
@@ -101,7 +104,11 @@ impl Check<'_> {
     }
 
     /// Verifies the runs and the recent file. Where files of them were replaced meanwhile, those of the new checkpoint.
-    pub(super) async fn index(&self, mut manifests: Manifests, commits: &mut Commits) -> Result<Manifests, Error> {
+    pub(super) async fn index(
+        &self,
+        mut manifests: Manifests,
+        commits: &mut Commits,
+    ) -> Result<Manifests, Error> {
         let mut verified = HashSet::new();
         for _ in 0..ROUNDS {
             let gone = self.verify(&manifests.base, commits, &mut verified).await?;
@@ -138,7 +145,8 @@ impl Check<'_> {
                 Read::Whole(recent) => commits.tell_recent(&recent),
             }
         }
-        let files: Vec<_> = manifest.files().filter(|file| verified.insert(ObjectName::Run(file.id))).cloned().collect();
+        let files: Vec<_> =
+            manifest.files().filter(|file| verified.insert(ObjectName::Run(file.id))).cloned().collect();
         let (greatest, lost) = (manifest.greatest, &gone);
         self.each(files, |file: RunFile| {
             async move {
@@ -158,7 +166,9 @@ impl Check<'_> {
         let Some(object) = self.get(&path, file.bytes).await? else { return Ok(Read::Gone(path)) };
         let wrong = match Recent::decode(&object.bytes) {
             Ok(recent) if recent.commits.len() as u64 == file.entries => return Ok(Read::Whole(recent)),
-            Ok(recent) => format!("it holds {} commits, its manifest says {}", recent.commits.len(), file.entries),
+            Ok(recent) => {
+                format!("it holds {} commits, its manifest says {}", recent.commits.len(), file.entries)
+            }
             Err(cause) => cause.to_string(),
         };
         self.damaged(&path, format_args!("the recent commits of a checkpoint: {wrong}"));
@@ -169,7 +179,9 @@ impl Check<'_> {
     async fn run_file(&self, file: &RunFile, greatest: Version) -> Result<Read<()>, Error> {
         let path = self.path(ObjectName::Run(file.id));
         let start = file.bytes.saturating_sub(file.tail_bytes);
-        let Some(bytes) = self.get_range(&path, start..file.bytes).await? else { return Ok(Read::Gone(path)) };
+        let Some(bytes) = self.get_range(&path, start..file.bytes).await? else {
+            return Ok(Read::Gone(path));
+        };
         let tail = match Tail::decode(file.bytes, &bytes) {
             Ok(tail) => tail,
             Err(cause) => return self.bad_run(&path, format_args!("its tail: {cause}")),

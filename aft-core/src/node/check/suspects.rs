@@ -58,7 +58,8 @@ impl Check<'_> {
         let mut unsettled = 0u64;
         for Suspect { path, what, needed } in suspects {
             let base = &manifests.base;
-            let folded = |commit: &Commit| base.has_folded(commit.version, commits.published(commit.decided_by));
+            let folded =
+                |commit: &Commit| base.has_folded(commit.version, commits.published(commit.decided_by));
             let kind = match needed {
                 SuspectKind::Value { key, version, kind } => {
                     if self.is_superseded(base, &key, version).await? {
@@ -86,7 +87,9 @@ impl Check<'_> {
                 }
             };
             match kind {
-                CheckProblemKind::Damaged => self.damaged(&path, format_args!("{what}, is not what was written")),
+                CheckProblemKind::Damaged => {
+                    self.damaged(&path, format_args!("{what}, is not what was written"))
+                }
                 // Collected, it may be, by what the checkpoint says that cannot be read.
                 CheckProblemKind::Missing if manifests.is_behind => unsettled += 1,
                 CheckProblemKind::Missing => self.missing(&path, what),
@@ -104,7 +107,9 @@ impl Check<'_> {
     async fn is_superseded(&self, base: &Base, key: &Bytes, version: Version) -> Result<bool, Error> {
         match self.node.rows(&self.store, base, vec![key.clone()]).boxed().await {
             Ok(rows) => Ok(rows.get(key).is_some_and(|row| row.version > version)),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable) => Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
