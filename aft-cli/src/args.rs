@@ -224,7 +224,7 @@ pub(crate) struct Gc {
 /// nothing names, do no harm: they are told on stdout, and the exit code is 0.
 ///
 /// Costs a read of the whole store: for a large one that is hours and money. Worth it after trouble with the storage below, after
-/// the store was copied or restored, and now and then.
+/// a restore, and now and then.
 #[derive(Debug, Args)]
 pub(crate) struct Check {}
 

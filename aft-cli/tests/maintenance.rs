@@ -3,6 +3,8 @@
 //! A store of files cannot be copied: the dates of its objects are the file system's own. So one store is broken and mended again,
 //! with what cannot be mended at the end.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;
@@ -131,7 +133,12 @@ fn a_store_is_folded_cleaned_checked_and_each_damage_is_named() {
     assert!(superseded["why"].as_str().unwrap().contains("newer version"));
     assert!(is_clean(&place)["garbage"]["superseded_values"]["objects"] == 1);
     let did = place.aft(&["gc"]).ok();
-    for word in ["superseded values", "folded decisions", "every running transaction knows the newer version", "deleted"] {
+    for word in [
+        "superseded values",
+        "folded decisions",
+        "every running transaction knows the newer version",
+        "deleted",
+    ] {
         assert!(did.text().contains(word), "{word} in {}", did.text());
     }
     assert_eq!(is_clean(&place)["garbage"].get("superseded_values"), None);

@@ -99,6 +99,8 @@ pub enum Planted {
     NoAgeCheckAfterIndex,
     /// A checkpoint claims that everything is folded that began before now.
     SettleTooMuch,
+    /// A view takes in commits that are long settled.
+    SettledComesBack,
     /// "Already exists" is taken for another maker's manifest, without reading back.
     TrustManifestConflict,
     /// What a checkpoint found to be garbage is collected while others are still read through.
@@ -129,7 +131,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 54] = [
+        pub const ALL: [Self; 55] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -176,6 +178,7 @@ mod active {
             Self::ReceiptsNeedDecisions,
             Self::NoAgeCheckAfterIndex,
             Self::SettleTooMuch,
+            Self::SettledComesBack,
             Self::TrustManifestConflict,
             Self::CollectGarbageEarly,
             Self::CollectFeedEarly,

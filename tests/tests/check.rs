@@ -1,6 +1,6 @@
 //! Checking a store: a whole one is clean, under load too, and each kind of damage is named by its path and nothing else is.
 
-#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -182,7 +182,11 @@ impl Check<'_> {
     }
 
     fn leave_out(&self, what: impl ToString) {
-        self.report.lock().left_out.push(what.to_string());
+        let what = what.to_string();
+        let left_out = &mut self.report.lock().left_out;
+        if !left_out.contains(&what) {
+            left_out.push(what);
+        }
     }
 
     /// Notes that something names this value object.

@@ -218,7 +218,7 @@ impl Collection<'_> {
                 self.report.class(GarbageKind::GarbageLists).kept += u64::from(list.is_some());
                 continue;
             }
-            let old = listed.extract_if(.., |(other, _)| manifest_may_go(*other, *number));
+            let old = listed.extract_if(.., |(other, _)| manifest_may_go(*other, settled.min(*number)));
             let old = old.map(|(_, object)| object).collect();
             self.delete(GarbageKind::Manifests, old).await?;
             if let Some(list) = list {

@@ -1,6 +1,7 @@
 //! What is folded: the manifest that a view builds on.
 
 use crate::format::manifest::Manifest;
+use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::version::Version;
 
@@ -53,6 +54,6 @@ impl Base {
     pub fn has_folded(&self, version: Version, published: Option<StoreTime>) -> bool {
         let Some(manifest) = &self.0 else { return false };
         published.is_some_and(|published| published < self.horizon())
-            || version.txn.start_ms() < manifest.settled_ms
+            || (version.txn.start_ms() < manifest.settled_ms && !planted(Planted::SettledComesBack))
     }
 }

@@ -90,7 +90,15 @@ impl Check<'_> {
             let dated = StoreTime::of(object.last_modified);
             self.node.limits.feed_in_time(name.time_ms, dated).then_some((name, dated, object))
         };
-        let objects: Vec<_> = self.list(FEED).await?.into_iter().filter_map(in_time).collect();
+        let listed = self.list(FEED).await?;
+        let all = listed.len();
+        let objects: Vec<_> = listed.into_iter().filter_map(in_time).collect();
+        if objects.len() < all {
+            self.leave_out(format_args!(
+                "{} feed objects, which landed too late to count",
+                all - objects.len()
+            ));
+        }
         let (commits_of, work) = (&commits, objects);
         self.each(work, |(name, dated, object): (FeedName, StoreTime, ObjectInfo)| {
             async move {

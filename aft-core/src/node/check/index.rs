@@ -77,6 +77,9 @@ impl Check<'_> {
         .await?;
         let (all, unreadable) = (all.into_inner(), unreadable.into_inner());
         let good = all.len() as u64;
+        for number in all.iter().filter(|(_, (_, void))| *void).map(|(number, _)| number) {
+            self.leave_out(format_args!("checkpoint {number}, which landed too late to count"));
+        }
         let all: BTreeMap<_, _> =
             all.into_iter().filter(|(_, (_, void))| !void).map(|(number, (it, _))| (number, it)).collect();
         let base = all.values().next_back().map_or_else(Arc::default, |it| Arc::new(Base::new(it.clone())));
