@@ -3,6 +3,7 @@
 mod background;
 mod begin;
 mod cache;
+mod check;
 mod checkpoint;
 mod claims;
 mod collect;
@@ -39,6 +40,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
 pub use begin::Begin;
+pub use check::{CheckProblem, CheckProblemKind, CheckReport};
 pub use checkpoint::CheckpointReport;
 pub use collect::{GarbageClass, GarbageKind, GarbageReport};
 pub use commit::{Commit, CommitOutcome};

@@ -150,7 +150,7 @@ impl Node {
         Ok(value.freeze())
     }
 
-    async fn load_part(&self, store: &Store, txn: TxnId, part: Part) -> Result<Bytes, Error> {
+    pub(crate) async fn load_part(&self, store: &Store, txn: TxnId, part: Part) -> Result<Bytes, Error> {
         let path = self.path(ObjectName::Value(txn, part.object()));
         let read = if part.offset == 0 {
             let whole = patiently(&self.rng, || store.get_sized(&path, part.len)).await;
