@@ -24,6 +24,14 @@ docs:
 bench *filter:
     cargo bench -p aft-benches --bench aft -- {{ filter }}
 
+# What the costs of a store become as it grows, up to 10^6 keys; `just scale --huge` to 10^7, which takes minutes and 3 GB of disk
+scale *options:
+    cargo run --release -p aft-benches --bin scale -- {{ options }}
+
+# Overwrites 100,000 keys a hundred times while checkpoints and collections go on beside, and checks what the store weighs
+soak *options:
+    cargo run --release -p aft-tests --bin soak -- {{ options }}
+
 # The demo, on a temporary directory
 demo *options:
     cargo run --release -p aft-cli -- demo {{ options }}

@@ -139,7 +139,7 @@ impl Soak {
     /// Overwrites everything, round by round, and reads some of it on another node after each.
     ///
     /// # Panics
-    /// Where an operation fails, or a read finds something else than what was written last.
+    /// Where an operation fails, a read finds something else than what was written last, or the store is not whole in the end.
     pub async fn run(&self) -> Soaked {
         let world = World::new();
         let (writer, reader) = (node(&world).await, node(&world).await);
@@ -196,7 +196,7 @@ impl Soak {
         }
     }
 
-    /// Reads everything on a node that just started, and asks what there is to be collected.
+    /// Reads everything on a node that just started, has the store checked, and asks what there is to be collected.
     #[allow(clippy::expect_used, reason = "a test's own helper")]
     async fn check_all(&self, world: &World) -> GarbageReport {
         let cold = world.builder().config(World::config()).open().await.expect("the store opens");
@@ -207,6 +207,13 @@ impl Soak {
             let round = self.rounds - 1;
             assert!(*key == Self::key(n) && *value == self.value(n, round), "key {n}");
         }
+        let check = cold.check().await.expect("the store can be checked");
+        assert!(check.is_clean() && check.left_out.is_empty(), "{check:?}");
+        assert_eq!(
+            (&check.orphans, check.more_orphans, check.rows),
+            (&Vec::new(), 0, self.keys as u64),
+            "{check:?}"
+        );
         cold.collect_garbage(true).await.expect("a dry run")
     }
 }

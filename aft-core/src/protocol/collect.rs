@@ -114,7 +114,7 @@ impl Limits {
 
     /// Whether a value object of a transaction that started at `start_ms` may go, where nothing names it: `now` was seen first, then
     /// its decision was asked for and is not there, and then neither the newest manifest's runs and recent file nor the feed name
-    /// it.
+    /// it, nor does an older manifest that stays (or it would not be whole any more).
     ///
     /// The id is forgotten, so no decision that names it can come to count. The decision comes *before* the index: had
     /// it been folded and deleted in between, an older index would not have its row, and a live value would look like an orphan
