@@ -87,6 +87,39 @@ claim: more than one|../format/request.rs|s/!rest\.is_empty\(\) \|\| payload_sta
 claim: a payload|../format/request.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/!rest.is_empty()/
 claim: an empty key|../format/request.rs|s/wire\.key\.is_empty\(\) \|\| //
 claim: the hash of the key alone|../format/request.rs|s/    hash\.update\(b"aft request key\\0"\);\n//
+fold: the older version stays|fold.rs|s/b\.version\.cmp\(&a\.version\)/a.version.cmp(&b.version)/
+fold: a row that comes twice is lost|fold.rs|s/Some\(version\) if version == row\.version &&/Some(version) if version == row.version && false &&/
+fold: every tombstone leaves|fold.rs|s/self\.purge_bound\.is_some_and\(\|bound\| row\.version < bound\)/true/
+fold: a tombstone at the bound leaves|fold.rs|s/row\.version < bound/row.version <= bound/
+fold: values leave too|fold.rs|s/matches!\(row\.value, RowValue::Tombstone\)\n\s*&& //
+fold: rows out of order are merged|fold.rs|s/if !goes_on \|\| !rows/if !goes_on && !rows/
+fold: what is unfolded bounds no purge|fold.rs|s/fold\(unfound, Version::min\)/fold(unfound, |bound, _| bound)/
+fold: what a sweep may find bounds no purge|fold.rs|s/from_ms\(sweep_from_ms\)/from_ms(sweep_from_ms.max(1 << 48))/
+fold: settled by the sweep alone|fold.rs|s/fold\(sweep_from_ms, u64::min\)/fold(sweep_from_ms, |settled, _| settled)/
+fold: runs are merged once they are lighter|fold.rs|s/< 2 \* newer/< newer/
+fold: only the first run that is too light|fold.rs|s/count = n \+ 1;/count = n + 1;\n            break;/
+fold: all runs every time|fold.rs|s/if u128::from\(\*weight\) < 2 \* newer/if true || 2 * newer == 0/
+collect: a horizon forgets clocks|collect.rs|s/3 \* self\.skew_ms/self.skew_ms/
+collect: a horizon forgets staleness|collect.rs|s/let window = self\.staleness_ms\n\s*\+ self\.deadline_ms/let window = self.deadline_ms/
+collect: a horizon forgets the lifetime|collect.rs|s/\+ self\.lifetime_ms\n\s*\+ self\.visibility_ms\n\s*\+ 3/+ self.visibility_ms + 3/
+collect: a horizon forgets the deadline|collect.rs|s/let window = self\.staleness_ms\n\s*\+ self\.deadline_ms/let window = self.staleness_ms/
+collect: a manifest settles before it is visible|collect.rs|s/self\.staleness_ms \+ self\.lifetime_ms \+ self\.visibility_ms/self.staleness_ms + self.lifetime_ms/
+collect: a manifest settles before refreshes|collect.rs|s/self\.staleness_ms \+ self\.lifetime_ms \+ self\.visibility_ms/self.lifetime_ms + self.visibility_ms/
+collect: a file goes before its manifest is visible|collect.rs|s/2 \* self\.visibility_ms/self.visibility_ms/
+collect: no manifest is void|collect.rs|s/date\.ms\(\) > begun\.ms\(\)\.saturating_add\(self\.lifetime_ms\)/date.ms() > begun.ms().saturating_add(self.lifetime_ms) \&\& false/
+collect: an outcome that is not in the runs|collect.rs|s/start_ms < settled_ms && //
+collect: an outcome goes before the deadline|collect.rs|s/self\.lifetime_ms \+ self\.deadline_ms \+ self\.visibility_ms \+ 2/self.lifetime_ms + self.visibility_ms + 2/
+collect: claims go before the slowest claim|collect.rs|s/3 \* self\.visibility_ms/self.visibility_ms/
+collect: a feed object at the horizon goes|collect.rs|s/date < settled_horizon/date <= settled_horizon/
+collect: garbage goes before its manifest settles|collect.rs|s/number <= settled/number <= settled + 1/
+manifest: a wrong sum is taken|../format/manifest.rs|s/wire\.checksum != wire\.sum\(\)/false/
+manifest: files of a run may overlap|../format/manifest.rs|s/last_key >= pair/last_key > pair/
+manifest: the first file from a key on|../format/manifest.rs|s/\.filter\(\|file\| \*file\.first_key <= \*key\)//
+manifest: the end of a range is in it|../format/manifest.rs|s/first_key < \*end/first_key <= *end/
+manifest: a file may be listed twice|../format/manifest.rs|s/ids\.insert\(file\.id\)/{ ids.insert(file.id); true }/
+recent: a feed object of any time|../format/recent.rs|s/self\.time_ms >= 1 << 48/false/
+recent: a payload|../format/recent.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/!rest.is_empty()/
+garbage: more than one|../format/garbage.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/payload_start != object.len()/
 END
 }
 

@@ -56,6 +56,9 @@ pub(crate) enum Command {
     Txn(Txn),
     Cancel(Cancel),
     Sweep(Sweep),
+    Checkpoint(Checkpoint),
+    Gc(Gc),
+    Check(Check),
     Demo(Demo),
 }
 
@@ -183,6 +186,47 @@ pub(crate) struct Cancel {
 /// Find and publish commits whose process died before it told the other nodes
 #[derive(Debug, Args)]
 pub(crate) struct Sweep {}
+
+/// Fold old commits into the index, so that the store opens fast and can be cleaned
+///
+/// Sweeps first. Commits that every process surely knows (about 18 minutes old, with the default settings) become rows of the
+/// index, sorted by key; younger ones are listed beside it. From then on a process that opens the store reads a handful of
+/// objects, however many commits were ever made, and `aft gc` can delete what is superseded.
+///
+/// Worth it every few minutes to hours, wherever something is committed; servers can do it by themselves (Config::maintenance).
+/// Costs a list per shard, a read of each folded commit's small values, and a write of the rows, at most a few times over the
+/// life of a row. Any process may do it at any time, and killing it does no harm.
+#[derive(Debug, Args)]
+pub(crate) struct Checkpoint {}
+
+/// Delete what no transaction can reach any more
+///
+/// Says of each class how much goes, why, and how much of it stays. What may go is decided by the store's own clock: values
+/// that were superseded, decisions and feed objects that are in the index, replaced files of it, outcomes older than
+/// outcome_retention, values of transactions that never committed. Most of it needs a checkpoint that is older than any running
+/// transaction (about 16 minutes with the default settings): so `aft checkpoint` first, and `aft gc` later.
+///
+/// Costs a list of the whole store (a request per thousand objects) and a delete per thousand objects that go. Killing it does no
+/// harm: the next one goes on.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Only say what would be deleted; not a byte is written
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
+/// Verify everything in the store, and name what is missing, damaged or left over
+///
+/// Reads every checkpoint, every file of the index, every decision, feed object, claim and value, and verifies checksums, order and
+/// that everything which something needs is there. Changes nothing, also where it finds something. The store may be in use.
+///
+/// Ends with exit code 7 where anything is missing or damaged, each object named by its path on stderr. Garbage, and objects that
+/// nothing names, do no harm: they are told on stdout, and the exit code is 0.
+///
+/// Costs a read of the whole store: for a large one that is hours and money. Worth it after trouble with the storage below, after
+/// the store was copied or restored, and now and then.
+#[derive(Debug, Args)]
+pub(crate) struct Check {}
 
 /// Show what aft is for: a workflow that crashes and is retried, on plain keys and on aft
 ///

@@ -18,7 +18,8 @@ pub(crate) enum Exit {
     OutcomeUnknown = 5,
     /// The store cannot be reached, or refuses the credentials; nothing was written.
     Unavailable = 6,
-    /// There is no aft store, or it is damaged, or of a format that this version does not know.
+    /// There is no aft store, or it is damaged, or of a format that this version does not know; `aft check` found something
+    /// missing or damaged.
     BadStore = 7,
 }
 
@@ -32,7 +33,8 @@ Exit codes:
   4  the transaction did not commit (aborted, expired, conflict); run the command again
   5  the outcome is unknown: it may or may not have committed; `aft txn` with its id tells
   6  the store cannot be reached, denies access, or this machine's clock is off; nothing was written
-  7  no usable store there: none, a damaged one, one of another format version, or no such kind of URL";
+  7  no usable store there: none, a damaged one, one of another format version, or no such kind of URL;
+     check: something in the store is missing or damaged";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {

@@ -1,11 +1,14 @@
 //! `aft`: the command line of aft stores.
 
 mod args;
+mod check;
+mod checkpoint;
 mod del;
 mod demo;
 mod exit;
 mod export;
 mod failure;
+mod gc;
 mod get;
 mod import;
 mod key;
@@ -67,6 +70,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Txn(args) => txn::show(args, &store, &output).await,
         Command::Cancel(args) => txn::cancel(args, &store, &output).await,
         Command::Sweep(_) => sweep::run(&store, &output).await,
+        Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
+        Command::Gc(args) => gc::run(args, &store, &output).await,
+        Command::Check(_) => check::run(&store, &output).await,
         Command::Demo(_) => Ok(()),
     }
 }

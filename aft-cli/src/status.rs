@@ -13,12 +13,14 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     let (info, stats, settings) = (aft.store_info(), aft.stats(), settings(&aft)?);
     let newest = info.newest.map(|version| time(UNIX_EPOCH + Duration::from_millis(version.clock_ms())));
     let swept = info.swept_through.map(time);
+    let horizon = info.horizon.map(time);
     if output.is_json() {
         return output.json(&json!({
             "store": store.url(), "store_id": info.store_id, "format_version": info.format_version,
             "recent_commits": stats.recent_commits, "recent_keys": stats.recent_keys,
             "newest_commit": newest, "newest_version": info.newest.map(|version| version.to_string()),
-            "swept_through": swept, "settings": settings, "requests": stats.requests,
+            "swept_through": swept, "checkpoint": info.checkpoint, "horizon": horizon,
+            "runs": info.runs, "rows": info.rows, "settings": settings, "requests": stats.requests,
         }));
     }
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
@@ -29,6 +31,10 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     };
     row("store id", info.store_id);
     row("format version", info.format_version.to_string());
+    row("checkpoint", or_none((info.checkpoint > 0).then(|| info.checkpoint.to_string())));
+    row("horizon", or_none(horizon));
+    row("sorted runs", thousands(info.runs));
+    row("rows in them", thousands(info.rows));
     row("newest commit", or_none(newest));
     row("recent commits", thousands(stats.recent_commits));
     row("keys in them", thousands(stats.recent_keys));

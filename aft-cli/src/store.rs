@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aft_core::{Aft, Commit, CommitOutcome, Config, Error, ErrorKind, Storage};
+use aft_core::{Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage};
 use serde::Serialize;
 use url::Url;
 
@@ -99,6 +99,12 @@ impl Store {
     pub(crate) async fn open_existing(&self) -> Result<Aft, Failure> {
         let storage = self.storage()?;
         Aft::builder(storage).config(config()).must_exist().open().await.map_err(|error| self.failed(error))
+    }
+
+    /// Verifies the store without writing a byte to it, and without opening it: it may be too damaged for that.
+    pub(crate) async fn check(&self) -> Result<CheckReport, Failure> {
+        let storage = self.storage()?;
+        Aft::builder(storage).config(config()).check().await.map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: Error) -> Failure {

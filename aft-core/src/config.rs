@@ -57,7 +57,8 @@ pub struct Config {
 
     /// How long commits gather before they are published to other nodes. Default 1 s.
     pub feed_interval: Duration,
-    /// How long the last sweep may lie back before this node does one beside its work. Default 60 s.
+    /// How long the last sweep may lie back before this node does one beside its work; and how often it looks for a newer
+    /// checkpoint, whose commits it then drops from memory. Default 60 s.
     pub sweep_interval: Duration,
     /// Values up to this size travel in the commit record; larger ones in objects of their own, uploaded from the
     /// moment they are put. Default 8 KiB, at most 1 MiB.
@@ -69,7 +70,8 @@ pub struct Config {
     pub max_value_bytes: u64,
     /// The most that one transaction can hold in memory: keys and values of its write set. Default 1 GiB.
     pub max_transaction_bytes: u64,
-    /// Memory of the data cache; zero turns it off. Default 64 MiB.
+    /// Memory of the cache, which holds values, and tails and blocks of the index, decoded; zero turns it off, and then each
+    /// lookup reads them again. Default 64 MiB.
     pub cache_bytes: u64,
     /// How long one request to the store may take; the effective value is at most [`visibility_delay`](Self::visibility_delay).
     /// Requests that carry large values get a second more per MiB. Default 30 s.

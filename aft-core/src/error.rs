@@ -74,7 +74,14 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), txn: None, receipt: None, object: None, source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            txn: None,
+            receipt: None,
+            object: None,
+            source: None,
+        }))
     }
 
     /// The caller's own error, to be returned from a closure that aft runs.

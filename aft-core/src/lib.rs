@@ -79,6 +79,7 @@
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Token`], [`KeyRange`], [`ScanPages`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`] |
+//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
 //! | errors | [`Error`], [`ErrorKind`], [`BoxError`] |
@@ -105,8 +106,14 @@
 //! | age of a transaction | [`Config::transaction_lifetime`], 15 minutes unless set otherwise |
 //! | clocks of the nodes | within [`Config::max_clock_skew`] of the store's; a node beyond it refuses to commit |
 //!
-//! This version neither collects garbage nor makes checkpoints: a store only grows, a node holds the keys (not the
-//! values) of every commit in memory, and opening a store reads its whole feed.
+//! # Keeping a store small
+//!
+//! [`Aft::checkpoint`] folds everything that every node surely knows into an index, sorted Parquet files in the store, so that a node
+//! starts in a handful of requests and holds only the last half hour's commits in memory, however large the store is.
+//! [`Aft::collect_garbage`] deletes what no transaction can reach any more. Any node may do either at any time, and so may `aft checkpoint` and
+//! `aft gc`; with [`Config::maintenance`] nodes share both out among themselves. Without them a store only grows, a node holds the keys
+//! (not the values) of every commit, and opening reads the whole feed.
+//! [`Aft::check`] verifies a store.
 
 mod clock;
 mod config;
@@ -136,7 +143,8 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
-    Aft, Begin, Builder, CheckpointReport, Commit, GarbageClass, GarbageKind, GarbageReport, CommitInfo, CommitOutcome, Cost, Outcome, Run, ScanPages, Stats, StoreInfo,
+    Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport, Commit, CommitInfo,
+    CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, Outcome, Run, ScanPages, Stats, StoreInfo,
     SweepReport, Transaction,
 };
 pub use path::check_path;

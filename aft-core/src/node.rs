@@ -3,6 +3,7 @@
 mod background;
 mod begin;
 mod cache;
+mod check;
 mod checkpoint;
 mod claims;
 mod collect;
@@ -12,6 +13,7 @@ mod fetch;
 mod fold;
 mod handle;
 mod index;
+mod known;
 mod load;
 mod maintenance;
 mod open;
@@ -38,6 +40,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
 pub use begin::Begin;
+pub use check::{CheckProblem, CheckProblemKind, CheckReport};
 pub use checkpoint::CheckpointReport;
 pub use collect::{GarbageClass, GarbageKind, GarbageReport};
 pub use commit::{Commit, CommitOutcome};
@@ -79,7 +82,7 @@ pub(crate) struct Node {
     pub(crate) view: RwLock<View>,
     pub(crate) time: Mutex<NodeTime>,
     pub(crate) feed: Mutex<feed_queue::FeedQueue>,
-    pub(crate) known: Mutex<refresh::Known>,
+    pub(crate) known: Mutex<known::Known>,
     pub(crate) cache: cache::Cache,
     pub(crate) refreshing: single_flight::SingleFlight,
     pub(crate) publishing: single_flight::SingleFlight,

@@ -101,6 +101,8 @@ pub enum Planted {
     SettleTooMuch,
     /// "Already exists" is taken for another maker's manifest, without reading back.
     TrustManifestConflict,
+    /// What a checkpoint found to be garbage is collected while others are still read through.
+    CollectGarbageEarly,
     /// Feed objects are collected as soon as any checkpoint was made after them.
     CollectFeedEarly,
     /// Files that no manifest names are collected however young they are.
@@ -127,7 +129,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 53] = [
+        pub const ALL: [Self; 54] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -175,6 +177,7 @@ mod active {
             Self::NoAgeCheckAfterIndex,
             Self::SettleTooMuch,
             Self::TrustManifestConflict,
+            Self::CollectGarbageEarly,
             Self::CollectFeedEarly,
             Self::CollectFilesEarly,
             Self::CollectYoungValues,

@@ -1,4 +1,5 @@
-//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning.
+//! Decisions: the in-time rule, the view of recent commits, the read set, version choice, the write buffer, pruning, folds,
+//! what may be deleted.
 //!
 //! Synchronous and pure: no IO, no lock, no clock and no randomness of its own (I11).
 

@@ -64,6 +64,12 @@ impl MemoryStorage {
         self.content.lock().is_empty()
     }
 
+    /// The paths of its objects, sorted.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.content.lock().keys().cloned().collect()
+    }
+
     fn object(&self, path: &str) -> Result<Object, StorageError> {
         check_path(path)?;
         self.content.lock().get(path).cloned().ok_or_else(|| StorageError::not_found(path))

@@ -9,7 +9,9 @@
 pub mod cases;
 pub mod counts;
 pub mod data;
+pub mod moved_clock;
 pub mod place;
 pub mod plain;
 pub mod ratios;
+pub mod scale;
 pub mod stopwatch;

@@ -9,8 +9,11 @@ pub mod explore;
 pub mod history;
 mod planted;
 pub mod sim;
+pub mod soak;
+mod waiting;
 mod world;
 
 pub use doubts::{DOUBTS, Doubt};
 pub use planted::holds_unless;
-pub use world::{NodeClock, World, get, put};
+pub use waiting::{WaitingStorage, rounds_since};
+pub use world::{NodeClock, World, get, put, write};

@@ -143,6 +143,23 @@ pub async fn put(node: &Aft, key: &str, value: &str) -> aft_core::Receipt {
     tx.commit().await.expect("the commit happens").receipt
 }
 
+/// Commits several keys under a fresh id; `None` deletes.
+///
+/// # Panics
+/// Where that fails.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn write(node: &Aft, writes: &[(&str, Option<&str>)]) -> aft_core::Receipt {
+    let mut tx = node.begin().await.expect("a transaction begins");
+    for (key, value) in writes {
+        let written = match value {
+            Some(value) => tx.put(key, (*value).to_owned()),
+            None => tx.delete(key),
+        };
+        written.expect("a small write is taken");
+    }
+    tx.commit().await.expect("the commit happens").receipt
+}
+
 /// What a transaction that begins now reads for a key.
 ///
 /// # Panics

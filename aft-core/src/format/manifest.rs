@@ -94,12 +94,6 @@ impl Manifest {
         self.files().map(|file| ObjectName::Run(file.id)).chain(beside)
     }
 
-    /// Whether it names this object. (Whoever asks this of many objects puts [`objects`](Self::objects) into a set.)
-    #[must_use]
-    pub fn names(&self, object: ObjectName) -> bool {
-        self.objects().any(|named| named == object)
-    }
-
     /// The rules that a manifest keeps.
     fn check(&self) -> Result<(), FormatError> {
         if self.number >= 1 << 48 {

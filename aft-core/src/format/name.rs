@@ -176,7 +176,7 @@ impl Job {
 }
 
 /// The name of any object that aft stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectName {
     /// `aft.json`
     Marker,

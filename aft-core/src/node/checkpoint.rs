@@ -21,11 +21,11 @@ use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
+use crate::protocol::fold::{purge_bound, settled_ms};
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
-use crate::version::{Timestamp, Version};
 
 /// What a checkpoint did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl Node {
         let mut fold = Fold {
             node: self,
             runs: draft.base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default(),
-            purge_bound: Version::new(Timestamp::from_ms(draft.settled_ms), TxnId::from_bytes([0; 16])),
+            purge_bound: purge_bound(draft.settled_ms),
             garbage: Garbage::default(),
             written: Written::default(),
             greatest: draft.base.greatest(),
@@ -164,7 +164,9 @@ impl Node {
             let mut newer = false;
             for number in &above {
                 let found = self.manifest(*number).await.map_err(|error| {
-                    error.wrapped(format!("no checkpoint was made: the newest one, {number}, must be mended first"))
+                    error.wrapped(format!(
+                        "no checkpoint was made: the newest one, {number}, must be mended first"
+                    ))
                 })?;
                 if found.is_some() {
                     newer = true;
@@ -188,10 +190,10 @@ impl Node {
         let (mut recent, basis, swept_through, pruned) = {
             let known = self.known.lock();
             let published = known.published.iter().map(|(id, dated)| (*id, dated.0)).collect();
-            let seen: Vec<FeedName> = known.seen().collect();
+            let seen: Vec<FeedName> = known.seen.iter().copied().collect();
             let recent =
                 Recent { seen, published, dead: known.dead.iter().copied().collect(), ..Recent::default() };
-            let basis = known.basis().ok_or_else(unknown)?;
+            let basis = known.basis.ok_or_else(unknown)?;
             let pruned: Vec<_> = known.pruned.values().cloned().collect();
             (recent, basis, known.swept_through.ok_or_else(unknown)?, pruned)
         };
@@ -210,14 +212,14 @@ impl Node {
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
         let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
-        let open_ms = open.map(TxnId::start_ms).min().unwrap_or(u64::MAX);
         let before = base.manifest().map_or(0, |manifest| manifest.settled_ms);
-        let mut settled_ms = before.max(open_ms.min(self.limits.sweep_from_ms(swept_through)));
+        let sweep_from_ms = self.limits.sweep_from_ms(swept_through);
+        let mut settled_ms = settled_ms(before, sweep_from_ms, open.map(TxnId::start_ms));
         if planted(Planted::SettleTooMuch) {
             settled_ms = begun.ms();
         }
         recent.published.retain(|(id, dated)| {
-            *dated != u64::MAX && (*dated >= horizon.0 || id.start_ms() >= self.limits.sweep_from_ms(swept_through))
+            *dated != u64::MAX && (*dated >= horizon.0 || id.start_ms() >= sweep_from_ms)
         });
         recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
         recent.pruned = young_pruned;
@@ -226,14 +228,10 @@ impl Node {
     }
 
     /// Writes what the manifest names beside the runs, and says what it will say.
-    async fn write_files(
-        &self,
-        number: u64,
-        draft: &Draft,
-        fold: &mut Fold<'_>,
-    ) -> Result<Manifest, Error> {
+    async fn write_files(&self, number: u64, draft: &Draft, fold: &mut Fold<'_>) -> Result<Manifest, Error> {
         let encoded = |cause| {
-            Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded").with_source(cause)
+            Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded")
+                .with_source(cause)
         };
         let id = self.new_file_id();
         let bytes = draft.recent.encode().map_err(encoded)?;
@@ -246,7 +244,12 @@ impl Node {
         for pruned in &draft.pruned {
             fold.garbage.values.extend(pruned.values.iter().map(|value| (pruned.txn, *value)));
         }
-        let entries = (fold.garbage.decisions.len() + fold.garbage.values.len()) as u64;
+        // A node that still holds what its own batch superseded finds it twice.
+        fold.garbage.decisions.sort_unstable();
+        fold.garbage.decisions.dedup();
+        fold.garbage.values.sort_unstable();
+        fold.garbage.values.dedup();
+        let entries = fold.garbage.entries();
         let garbage = if entries > 0 {
             let id = self.new_file_id();
             let bytes = fold.garbage.encode().map_err(encoded)?;
@@ -287,7 +290,9 @@ impl Node {
                     self.delete_files(written).await;
                     return Ok(Landed::Theirs);
                 }
-                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => last = error,
+                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
+                    last = error
+                }
                 Err(error @ StorageError::Unavailable { .. }) => {
                     last = error;
                     tokio::time::sleep(wait).await;
@@ -312,7 +317,10 @@ impl Node {
             }
             tokio::time::sleep(wait).await;
         }
-        Err(Error::storage("writing the checkpoint's manifest (it may have landed, which does no harm)", last))
+        Err(Error::storage(
+            "writing the checkpoint's manifest (it may have landed, which does no harm)",
+            last,
+        ))
     }
 
     /// Deletes the files of a checkpoint that lost; what fails here is collected later.
@@ -338,13 +346,7 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    RecentCommit {
-        published: published.0,
-        decided_by: commit.decided_by,
-        keyed: commit.keyed,
-        home,
-        record,
-    }
+    RecentCommit { published: published.0, decided_by: commit.decided_by, keyed: commit.keyed, home, record }
 }
 
 fn report(manifest: &Manifest, written: &Written) -> CheckpointReport {

@@ -15,12 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{
-    CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
-};
+use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
+use crate::protocol::collect::{garbage_may_go, manifest_may_go};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{ObjectInfo, StorageError};
 use crate::txn_id::TxnId;
@@ -63,7 +62,9 @@ impl GarbageKind {
             Self::SupersededValues => "every running transaction knows the newer version",
             Self::GarbageLists => "everything in it is deleted, or its checkpoint never came to be",
             Self::Manifests => "a newer checkpoint is older than any running transaction",
-            Self::FeedObjects => "a checkpoint older than any running transaction has its commits in the index",
+            Self::FeedObjects => {
+                "a checkpoint older than any running transaction has its commits in the index"
+            }
             Self::RecentFiles | Self::RunFiles => {
                 "no checkpoint that anyone can still read through names it, and none under way can"
             }
@@ -161,8 +162,7 @@ impl Collection<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         let manifests = self.manifests().await?;
         self.report.settled_checkpoint = manifests.settled;
-        self.garbage_lists(&manifests).await?;
-        self.old_manifests(&manifests).await?;
+        self.settle(&manifests).await?;
         self.feed(&manifests).await?;
         self.files(&manifests, RECENT, GarbageKind::RecentFiles).await?;
         self.files(&manifests, INDEX, GarbageKind::RunFiles).await?;
@@ -186,10 +186,12 @@ impl Collection<'_> {
         let mut settled = None;
         for (number, object) in &listed {
             let found = self.node.manifest(*number).await.map_err(|error| {
-                error.wrapped("nothing was collected: a checkpoint cannot be read, and what it needs is not known")
+                error.wrapped(
+                    "nothing was collected: a checkpoint cannot be read, and what it needs is not known",
+                )
             })?;
             if let Some((manifest, _)) = found {
-                if self.node.limits.settles(self.now, StoreTime::of(object.last_modified)) {
+                if self.node.limits.settles(StoreTime::of(object.last_modified), self.now) {
                     settled = settled.max(Some(*number));
                 }
                 all.insert(*number, manifest);
@@ -198,27 +200,40 @@ impl Collection<'_> {
         Ok(Manifests { all, listed, settled })
     }
 
-    /// Does what the lists of garbage say, and deletes each when that is done.
-    async fn garbage_lists(&mut self, manifests: &Manifests) -> Result<(), Error> {
-        let named: BTreeSet<FileId> =
-            manifests.all.values().filter_map(|it| it.garbage.as_ref().map(|garbage| garbage.id)).collect();
-        let mut done = Vec::new();
+    /// Deletes manifests that nobody can begin from any more, and what only they needed: of each manifest that settled, oldest first,
+    /// first all before it, then what its list says is garbage. So a manifest that is there is whole, and a list is there
+    /// until everything in it is gone.
+    async fn settle(&mut self, manifests: &Manifests) -> Result<(), Error> {
+        let mut lists: BTreeMap<FileId, ObjectInfo> = BTreeMap::new();
         for object in self.list(GARBAGE, |_| true).await? {
-            let Some(ObjectName::Garbage(id)) = ObjectName::parse(&object.path, self.node.shards) else {
-                continue;
-            };
-            if named.contains(&id) {
-                if let Some(garbage) = self.garbage(&object).await? {
-                    self.empty(garbage).await?;
-                }
-                done.push(object);
-            } else if is_unreferenced(self.node, &object, self.now) {
-                done.push(object);
-            } else {
-                self.report.class(GarbageKind::GarbageLists).kept += 1;
+            if let Some(ObjectName::Garbage(id)) = ObjectName::parse(&object.path, self.node.shards) {
+                lists.insert(id, object);
             }
         }
-        self.delete(GarbageKind::GarbageLists, done).await
+        let settled = manifests.settled.unwrap_or(0);
+        let mut listed = manifests.listed.clone();
+        for (number, manifest) in &manifests.all {
+            let list = manifest.garbage.as_ref().and_then(|garbage| lists.remove(&garbage.id));
+            if !garbage_may_go(*number, settled) && !planted(Planted::CollectGarbageEarly) {
+                self.report.class(GarbageKind::GarbageLists).kept += u64::from(list.is_some());
+                continue;
+            }
+            let old = listed.extract_if(.., |(other, _)| manifest_may_go(*other, *number));
+            let old = old.map(|(_, object)| object).collect();
+            self.delete(GarbageKind::Manifests, old).await?;
+            if let Some(list) = list {
+                if let Some(garbage) = self.garbage(&list).await? {
+                    self.empty(garbage).await?;
+                }
+                self.delete(GarbageKind::GarbageLists, vec![list]).await?;
+            }
+        }
+        self.report.class(GarbageKind::Manifests).kept += listed.len() as u64;
+        // What is left is named by no manifest: it may be a checkpoint's that is under way.
+        let (old, young): (Vec<_>, Vec<_>) =
+            lists.into_values().partition(|object| is_unreferenced(self.node, object, self.now));
+        self.report.class(GarbageKind::GarbageLists).kept += young.len() as u64;
+        self.delete(GarbageKind::GarbageLists, old).await
     }
 
     async fn garbage(&self, object: &ObjectInfo) -> Result<Option<Garbage>, Error> {
@@ -243,14 +258,6 @@ impl Collection<'_> {
         self.delete_paths(&decisions).await
     }
 
-    async fn old_manifests(&mut self, manifests: &Manifests) -> Result<(), Error> {
-        let settled = manifests.settled.unwrap_or(0);
-        let (old, kept): (Vec<_>, Vec<_>) =
-            manifests.listed.iter().cloned().partition(|(number, _)| *number < settled);
-        self.report.class(GarbageKind::Manifests).kept += kept.len() as u64;
-        self.delete(GarbageKind::Manifests, old.into_iter().map(|(_, object)| object).collect()).await
-    }
-
     async fn feed(&mut self, manifests: &Manifests) -> Result<(), Error> {
         let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
         let horizon = if planted(Planted::CollectFeedEarly) {
@@ -258,7 +265,8 @@ impl Collection<'_> {
         } else {
             settled.map_or(StoreTime(0), |manifest| StoreTime(manifest.horizon))
         };
-        let old = |object: &ObjectInfo| StoreTime::of(object.last_modified) < horizon;
+        let limits = self.node.limits;
+        let old = |object: &ObjectInfo| limits.feed_may_go(StoreTime::of(object.last_modified), horizon);
         let feed = self.list_and_count(FEED, GarbageKind::FeedObjects, old).await?;
         self.delete(GarbageKind::FeedObjects, feed).await
     }
@@ -282,16 +290,11 @@ impl Collection<'_> {
 
     /// Decisions that are old enough to be forgotten for good; returns the ids of those that stay. Not before the claims that lead to
     /// them are gone.
-    async fn outcomes(
-        &mut self,
-        manifests: &Manifests,
-        claims_done: bool,
-    ) -> Result<BTreeSet<TxnId>, Error> {
+    async fn outcomes(&mut self, manifests: &Manifests, claims_done: bool) -> Result<BTreeSet<TxnId>, Error> {
         let settled_ms = manifests.all.values().last().map_or(0, |manifest| manifest.settled_ms);
         let retention = self.node.marker.settings.outcome_retention_ms;
         let may_go = |id: TxnId| {
-            claims_done
-                && self.node.limits.outcome_may_go(id.start_ms(), self.now, retention, settled_ms)
+            claims_done && self.node.limits.outcome_may_go(id.start_ms(), self.now, retention, settled_ms)
         };
         let folders: Vec<_> = self.node.shards.commit_folders().collect();
         let (mut old, mut kept) = (Vec::new(), BTreeSet::new());
@@ -311,9 +314,9 @@ impl Collection<'_> {
         Ok(kept)
     }
 
-    /// Values whose transaction has no decision and can never commit, and which no row of the index names.
+    /// Values whose transaction has no decision and can never commit, and which no row names of any manifest that stays: those of older
+    /// ones that are superseded go with the garbage of the manifest that lost them, and until then the older ones are whole.
     async fn orphans(&mut self, manifests: &Manifests, decided: &BTreeSet<TxnId>) -> Result<(), Error> {
-        let _ = manifests;
         let mut candidates: Vec<(ObjectInfo, TxnId, ValueName)> = Vec::new();
         for folder in self.node.shards.value_folders() {
             for object in self.list(&folder, |_| true).await? {
@@ -338,10 +341,12 @@ impl Collection<'_> {
             self.node.refresh().await?;
         }
         let base = Arc::clone(self.node.view.read().base());
-        let files: Vec<_> = base.manifest().into_iter().flat_map(Manifest::files).cloned().collect();
+        let stay = manifests.all.range(manifests.settled.unwrap_or(0)..).map(|(_, manifest)| manifest);
+        let files = stay.chain(base.manifest()).flat_map(Manifest::files);
+        let files: BTreeMap<_, _> = files.map(|file| (file.id, file)).collect();
         let mut named = vec![false; candidates.len()];
-        for file in files {
-            let tail = self.node.tail(&self.node.store, &file).await?;
+        for file in files.into_values() {
+            let tail = self.node.tail(&self.node.store, file).await?;
             for ((_, txn, value), named) in candidates.iter().zip(&mut named) {
                 *named |= tail.may_name(*txn, *value);
             }

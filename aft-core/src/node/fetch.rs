@@ -34,7 +34,11 @@ pub(crate) enum Answer {
 
 impl Node {
     /// The value of a version; `None` for a tombstone.
-    pub(crate) async fn value(self: &Arc<Self>, store: &Store, found: &Found) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn value(
+        self: &Arc<Self>,
+        store: &Store,
+        found: &Found,
+    ) -> Result<Option<Bytes>, Error> {
         let fetched = match found.place() {
             Place::Tombstone => return Ok(None),
             Place::Inline { len: 0, .. } | Place::Indexed { len: 0 } => return Ok(Some(Bytes::new())),
@@ -93,7 +97,11 @@ impl Node {
     }
 
     /// What a read returns.
-    pub(crate) async fn answer(self: &Arc<Self>, store: &Store, answer: Answer) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        store: &Store,
+        answer: Answer,
+    ) -> Result<Option<Bytes>, Error> {
         match answer {
             Answer::Absent => Ok(None),
             Answer::Held(value) => Ok(Some(value)),
@@ -142,7 +150,7 @@ impl Node {
         Ok(value.freeze())
     }
 
-    async fn load_part(&self, store: &Store, txn: TxnId, part: Part) -> Result<Bytes, Error> {
+    pub(crate) async fn load_part(&self, store: &Store, txn: TxnId, part: Part) -> Result<Bytes, Error> {
         let path = self.path(ObjectName::Value(txn, part.object()));
         let read = if part.offset == 0 {
             let whole = patiently(&self.rng, || store.get_sized(&path, part.len)).await;

@@ -1,6 +1,6 @@
 //! Folding: the rows of commits that everybody knows become a sorted run, and runs are merged in size tiers.
 //!
-//! Nothing here holds more than a bounded part of the store: values are fetched for [`CHUNK_BYTES`] of rows at a time, runs are
+//! Nothing here holds more than a bounded part of the store: values are fetched for [`GROUP_BYTES`] of commits at a time, runs are
 //! read [`READ_BYTES`] at a time, and files are written as they fill.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,8 +14,9 @@ use crate::format::envelope::checksum;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{RunFile, SortedRun};
 use crate::format::name::{FileId, ObjectName};
+use crate::format::record::Value;
 use crate::format::row::{Row, RowValue};
-use crate::format::run::{Block, RunWriter, Tail};
+use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::node::checkpoint::Written;
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
@@ -26,8 +27,8 @@ use crate::version::Version;
 
 /// About how large a file of a run may grow.
 const FILE_BYTES: u64 = 32 << 20;
-/// About how much of the new rows is in memory at once.
-const CHUNK_BYTES: u64 = 64 << 20;
+/// About how much of the new commits is in memory at once.
+const GROUP_BYTES: u64 = 64 << 20;
 /// About how much of each merged run is in memory at once.
 const READ_BYTES: u64 = 4 << 20;
 
@@ -44,8 +45,20 @@ pub(crate) struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// Adds commits to the runs: of each key the newest version.
+    /// Adds commits to the runs: a run for so many of them as fit into memory, and another one for the next. (Not in chunks of keys:
+    /// each would need the objects of nearly all commits.)
     pub(crate) async fn add(&mut self, commits: &[Arc<Commit>]) -> Result<(), Error> {
+        let mut rest = commits;
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at(group_of(rest));
+            self.add_group(group).await?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Adds commits as one run: of each key the newest version.
+    async fn add_group(&mut self, commits: &[Arc<Commit>]) -> Result<(), Error> {
         let mut newest: BTreeMap<&Bytes, Found> = BTreeMap::new();
         for commit in commits {
             self.written.folded += 1;
@@ -62,22 +75,8 @@ impl Fold<'_> {
                 }
             }
         }
-        let mut chunk = Vec::new();
-        let mut bytes = 0;
-        let mut newest: VecDeque<_> = newest.into_values().collect();
-        while let Some(found) = newest.pop_front() {
-            bytes += 128 + found.key().len() as u64;
-            if let Place::Inline { len, .. } = found.place() {
-                bytes += len;
-            }
-            chunk.push(found);
-            if bytes >= CHUNK_BYTES || newest.is_empty() {
-                let rows = self.node.rows_of(std::mem::take(&mut chunk)).await?;
-                self.add_run(rows).await?;
-                bytes = 0;
-            }
-        }
-        Ok(())
+        let rows = self.node.rows_of(newest.into_values().collect()).await?;
+        if rows.is_empty() { Ok(()) } else { self.add_run(rows).await }
     }
 
     fn lose(&mut self, found: &Found) {
@@ -123,7 +122,8 @@ impl Fold<'_> {
         let mut merge = Merge::new(inputs.len() + 1, purge);
         merge.feed(0, rows).map_err(disordered)?;
         merge.close(0);
-        let mut out = Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
+        let mut out =
+            Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
         loop {
             match merge.next() {
                 Step::Need(input) => match inputs[input - 1].read().await? {
@@ -138,6 +138,20 @@ impl Fold<'_> {
         }
         out.finish(&mut self.written).await
     }
+}
+
+/// How many of these commits are folded together; at least one.
+fn group_of(commits: &[Arc<Commit>]) -> usize {
+    let mut bytes = 0;
+    let full = commits.iter().position(|commit| {
+        let inline = commit.writes.iter().map(|write| match write.value {
+            Value::Inline { len, .. } => len,
+            Value::Tombstone | Value::Stored(_) => 0,
+        });
+        bytes += inline.sum::<u64>() + commit.writes.iter().map(|it| 128 + it.key.len() as u64).sum::<u64>();
+        bytes >= GROUP_BYTES
+    });
+    full.map_or(commits.len(), |at| at + 1)
 }
 
 /// A run that is read from start to end.
@@ -211,7 +225,7 @@ impl Output<'_> {
 
     async fn cut(&mut self, written: &mut Written) -> Result<(), Error> {
         let fresh = RunWriter::new().map_err(unwritable)?;
-        let file = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
+        let file: RunFileContent = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
         let id = self.node.new_file_id();
         let bytes = file.bytes.len() as u64;
         let path = self.node.path(ObjectName::Run(id));

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::format::record::Value;
 use crate::node::begin::Begin;
+use crate::node::check::CheckReport;
 use crate::node::checkpoint::CheckpointReport;
 use crate::node::collect::GarbageReport;
 use crate::node::open::Builder;
@@ -73,6 +74,14 @@ pub struct StoreInfo {
     pub newest: Option<Version>,
     /// Every commit decided before this moment (by the store's clock) is published.
     pub swept_through: Option<SystemTime>,
+    /// The number of the checkpoint that the node builds on; 0 for none.
+    pub checkpoint: u64,
+    /// Its horizon: commits published before this moment (by the store's clock) are in the index.
+    pub horizon: Option<SystemTime>,
+    /// The sorted runs of the index.
+    pub runs: u64,
+    /// Rows in them, deletions included; of a key that several runs hold, all of them.
+    pub rows: u64,
 }
 
 impl Aft {
@@ -227,6 +236,23 @@ impl Aft {
         .boxed()
     }
 
+    /// Verifies everything in the store: that every object which should be there is, and is what was written, every checksum included;
+    /// names what is missing, damaged or left over, and what a [collection](Self::collect_garbage) would delete. It changes nothing
+    /// and works on a node opened [read-only](Builder::read_only); [`Builder::check`] also where the store cannot be opened. The store
+    /// may be in use meanwhile. Costs what the whole store costs to read: a get per object, a range get per 4 MiB of the index, a list
+    /// per folder and shard. Memory: the commits that are not in the index, and eight bytes per value object.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied): nothing can be said of the store then. What is wrong
+    /// with the store is no error but in the report.
+    pub fn check(&self) -> BoxFuture<'_, Result<CheckReport, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.check().await
+        }
+        .boxed()
+    }
+
     /// The settings in effect: the shared ones come from the store's marker.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -266,16 +292,23 @@ impl Aft {
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
         let swept = self.node.known.lock().swept_through;
-        let newest = {
+        let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let (newest, base) = {
             let view = self.node.view.read();
             let recent = view.newest_first().next().map(|commit| commit.version);
-            recent.into_iter().chain([view.base().greatest()]).max().filter(|version| !version.is_absent())
+            let newest = recent.into_iter().chain([view.base().greatest()]).max();
+            (newest.filter(|version| !version.is_absent()), Arc::clone(view.base()))
         };
+        let manifest = base.manifest();
         StoreInfo {
             store_id: self.node.marker.store_id.clone(),
             format_version: self.node.marker.format,
             newest,
-            swept_through: swept.map(|swept| UNIX_EPOCH + Duration::from_secs(swept.0)),
+            swept_through: swept.map(|swept| moment(swept.0)),
+            checkpoint: base.number(),
+            horizon: manifest.map(|manifest| moment(manifest.horizon)),
+            runs: manifest.map_or(0, |manifest| manifest.runs.len() as u64),
+            rows: manifest.map_or(0, |manifest| manifest.files().map(|file| file.rows).sum()),
         }
     }
 

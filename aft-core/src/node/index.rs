@@ -146,6 +146,44 @@ impl Node {
         }
         Ok(rows)
     }
+
+    /// What to do where the index of `base` could not be read: `Ok` where another manifest is built on now, so that asking again may
+    /// help; the failure itself where none is to be had.
+    pub(crate) async fn recover_index(self: &Arc<Self>, base: &Base, failure: Error) -> Result<(), Error> {
+        let repairable = matches!(failure.kind(), ErrorKind::VersionUnavailable | ErrorKind::Corrupt);
+        let Some(path) = failure.object().filter(|_| repairable).map(str::to_owned) else {
+            return Err(failure);
+        };
+        // By its maker's random number: a manifest that was deleted by hand may be followed by another of its number.
+        let attempt = |base: &Base| base.manifest().map(|manifest| manifest.attempt);
+        let changed = || attempt(self.view.read().base()) != attempt(base);
+        if changed() {
+            return Ok(());
+        }
+        self.known.lock().look = true;
+        self.refresh().await?;
+        if changed() {
+            return Ok(());
+        }
+        tracing::error!(error = &failure as &dyn std::error::Error, "the index cannot be read");
+        {
+            let mut known = self.known.lock();
+            known.distrusted.insert(path);
+            known.reload = true;
+        }
+        match self.refresh().await {
+            Ok(()) if changed() => Ok(()),
+            Ok(()) => Err(failure),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                // Nothing older is whole: what can still be read of this one goes on.
+                let mut known = self.known.lock();
+                known.distrusted.clear();
+                known.reload = false;
+                Err(failure)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A place in one run, on its way through a range.
@@ -174,7 +212,8 @@ impl<'a> Cursor<'a> {
                 async move {
                     let tail = node.tail(store, &file).await?;
                     let wanted = tail.blocks_in(range);
-                    let loads = futures::stream::iter(wanted.map(move |n| (file.clone(), Arc::clone(&tail), n)));
+                    let loads =
+                        futures::stream::iter(wanted.map(move |n| (file.clone(), Arc::clone(&tail), n)));
                     Ok::<_, Error>(loads.map(Ok))
                 }
                 .boxed()

@@ -82,7 +82,8 @@ impl Node {
         self.time.lock().note(made);
         let manifest = Manifest::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
         if manifest.number != number || manifest.store_id != self.marker.store_id {
-            let message = format!("the object {path:?} is the manifest of another checkpoint; it was left as it is");
+            let message =
+                format!("the object {path:?} is the manifest of another checkpoint; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         let broken = {

@@ -30,7 +30,10 @@ impl Node {
                 tokio::time::sleep(rest + Duration::from_millis(jitter)).await;
                 let Some(node) = Weak::upgrade(&node) else { return };
                 if let Err(error) = node.maintain(&maintenance).await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "maintenance failed; it is tried again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "maintenance failed; it is tried again"
+                    );
                 }
             }
         };

@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
 use crate::format::name::{COMMITS, MARKER, Shards};
+use crate::node::check::CheckReport;
 use crate::node::store::{Store, backoff, patiently};
-use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, refresh, stats};
+use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, known, stats};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::View;
@@ -93,6 +94,22 @@ impl Builder {
         Ok(Aft::new(node))
     }
 
+    /// Checks the store as [`Aft::check`] does, also one that is so damaged that it cannot be opened. Not a byte is written to it.
+    ///
+    /// # Errors
+    /// As [`Aft::check`], and [`ErrorKind::NoStore`], [`Unsupported`](ErrorKind::Unsupported), [`Corrupt`](ErrorKind::Corrupt) where the
+    /// marker is missing, of another format version, or damaged: without it nothing else can be understood.
+    pub async fn check(self) -> Result<CheckReport, Error> {
+        let builder = self.read_only();
+        builder.config.validate()?;
+        let rng = NodeRng::new(builder.seed);
+        let store = Store::new(Arc::clone(&builder.storage), builder.config.request_timeout);
+        let opened = builder.marker(&store, &rng).await?;
+        let config = builder.config.under(&opened.marker.settings);
+        let store = store.with_timeout(config.request_timeout);
+        Arc::new(builder.node(store, rng, config, opened)?).check().await
+    }
+
     /// The store's marker; made where there is none and one may be made.
     async fn marker(&self, store: &Store, rng: &NodeRng) -> Result<Opened, Error> {
         if let Some(object) = get_marker(store, rng).await? {
@@ -148,7 +165,7 @@ impl Builder {
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);
         }
-        let known = refresh::Known::since(opened.last_modified);
+        let known = known::Known::since(opened.last_modified);
         Ok(Node {
             store,
             limits,

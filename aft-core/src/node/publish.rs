@@ -15,7 +15,7 @@ use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
 use crate::node::feed_queue::{Publication, feed_of, objects_of};
-use crate::node::refresh::{NOT_DATED, OwnCommit};
+use crate::node::known::{NOT_DATED, OwnCommit};
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};

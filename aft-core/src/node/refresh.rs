@@ -1,6 +1,6 @@
 //! Refreshing: learning what other nodes published (AFT, section 4.1, turned from push to pull).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,9 +10,10 @@ use tracing::Instrument;
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
-use crate::format::name::{FEED, FeedName, Job, ValueName};
+use crate::format::name::{FEED, FeedName};
 use crate::format::recent::{PrunedCommit, Recent};
 use crate::format::record::Value;
+use crate::node::known::{OwnCommit, OwnObject};
 use crate::node::load::recent_commit;
 use crate::node::stats::add;
 use crate::node::store::patiently;
@@ -20,73 +21,16 @@ use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
-use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{self, Commit};
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
-use crate::version::Version;
 
 /// A refresh begins anew where it took longer than what it reads is kept.
 const REFRESH_TRIES: u32 = 3;
 
-/// What a node knows of the feed and of the checkpoints.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    /// The newest `last_modified` that was known when the last complete refresh began: where the next one looks from.
-    basis: Option<StoreTime>,
-    /// When the last complete refresh began.
-    pub(crate) began: Option<LocalTime>,
-    /// Feed objects taken in, as far back as refreshes still list.
-    seen: BTreeSet<FeedName>,
-    /// Own feed objects whose date is not known yet.
-    own: BTreeMap<FeedName, OwnObject>,
-    /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
-    /// [`NOT_DATED`] where that is not known yet.
-    pub(crate) published: BTreeMap<TxnId, StoreTime>,
-    /// Commits that their batch superseded, by the id of the decision, until they are as old as what is folded.
-    pub(crate) pruned: BTreeMap<TxnId, PrunedCommit>,
-    /// Decisions found to be aborts or void, as far back as sweeps still look.
-    pub(crate) dead: BTreeSet<TxnId>,
-    /// Every commit decided before this was published.
-    pub(crate) swept_through: Option<StoreTime>,
-    /// When the last sweep was published.
-    pub(crate) last_sweep: Option<StoreTime>,
-    /// The last epoch of each job in which this node offered to do it.
-    pub(crate) offered: BTreeMap<Job, u64>,
-    /// When this node last looked for a newer checkpoint.
-    looked: Option<LocalTime>,
-    /// Whether the next refresh must begin from a manifest, as at a cold start.
-    pub(crate) reload: bool,
-    /// Whether the next refresh must look for a newer checkpoint.
-    pub(crate) look: bool,
-    /// Index files found damaged or missing.
-    pub(crate) distrusted: BTreeSet<String>,
-}
-
-/// The date of a feed object whose date is not known yet: later than any.
-pub(crate) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
-
-/// Own feed objects are remembered until a refresh shows their date; more of them are not needed.
-const OWN_REMEMBERED: usize = 64;
 /// A larger feed object is none of ours.
 const LARGEST_FEED_OBJECT: u64 = 256 << 20;
-
-/// A feed object of this node.
-#[derive(Debug)]
-struct OwnObject {
-    sent: LocalTime,
-    answered: LocalTime,
-    commits: Vec<OwnCommit>,
-}
-
-/// A commit in a feed object of this node.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnCommit {
-    pub(crate) decided_by: TxnId,
-    pub(crate) version: Version,
-    /// The value objects that it named, where it is told by its id alone.
-    pub(crate) pruned: Option<Vec<ValueName>>,
-}
 
 /// What a refresh is to do.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +41,8 @@ struct Plan {
     look: bool,
     /// Whether it begins from a manifest: at a cold start, and where the feed may have been collected since the last refresh.
     whole: bool,
+    /// Whether it may go on from the last refresh, where nothing was collected since.
+    goes_on: bool,
 }
 
 /// A feed object as it was read.
@@ -107,46 +53,6 @@ struct FeedObject {
     published: Vec<TxnId>,
     pruned: Vec<PrunedCommit>,
     swept_through: Option<StoreTime>,
-}
-
-impl Known {
-    /// What is known of a store whose marker was made at `made`: nothing was decided before.
-    pub(crate) fn since(made: StoreTime) -> Self {
-        Self { swept_through: Some(made), last_sweep: Some(made), ..Self::default() }
-    }
-
-    /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.
-    pub(crate) fn note_own(
-        &mut self,
-        name: FeedName,
-        (sent, answered): (LocalTime, LocalTime),
-        commits: Vec<OwnCommit>,
-    ) {
-        self.own.insert(name, OwnObject { sent, answered, commits });
-        if self.own.len() > OWN_REMEMBERED {
-            self.own.pop_first();
-        }
-    }
-
-    pub(crate) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
-        let first = self.published.entry(decided_by).or_insert(dated);
-        *first = (*first).min(dated);
-    }
-
-    fn note_pruned(&mut self, pruned: PrunedCommit) {
-        let known = self.pruned.entry(pruned.decided_by).or_insert_with(|| pruned.clone());
-        known.published = known.published.min(pruned.published);
-    }
-
-    /// The feed objects that the view holds, as far back as refreshes list.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = FeedName> {
-        self.seen.iter().copied()
-    }
-
-    /// Where the next refresh looks from.
-    pub(crate) fn basis(&self) -> Option<StoreTime> {
-        self.basis
-    }
 }
 
 impl Node {
@@ -188,8 +94,8 @@ impl Node {
             }
             // A refresh that took as long as the feed is kept may have missed what was collected meanwhile.
             let complete = if plan.whole {
-                self.refresh_whole().await?;
-                self.now().elapsed_since(began) <= self.limits.lifetime_ms
+                self.refresh_whole(plan).await?;
+                self.now().elapsed_since(began) <= self.limits.feed_kept_ms()
             } else {
                 self.refresh_feed(plan).await?;
                 !self.slept(self.now())
@@ -220,17 +126,15 @@ impl Node {
         let known = self.known.lock();
         let look_interval = u64::try_from(self.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
         let look = known.look || known.looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval);
-        let whole = known.began.is_none() || known.reload || slept;
-        Plan { cursor: known.basis.map(|basis| self.limits.refresh_from_ms(basis)), look, whole }
+        let goes_on = known.began.is_some() && !known.reload;
+        let whole = slept || !goes_on;
+        Plan { cursor: known.basis.map(|basis| self.limits.refresh_from_ms(basis)), look, whole, goes_on }
     }
 
-    /// Whether the last refresh lies so far back that the feed since then may have been collected. It is kept for longer than twice
-    /// this; so both of the node's clocks may lose half of the time unnoticed.
+    /// Whether the last refresh lies so far back that the feed since then may have been collected.
     fn slept(&self, now: LocalTime) -> bool {
         let began = self.known.lock().began;
-        began.is_some_and(|began| {
-            now.elapsed_since(began) > self.limits.lifetime_ms + self.limits.staleness_ms
-        })
+        began.is_some_and(|began| now.elapsed_since(began) > self.limits.feed_kept_ms())
     }
 
     /// What the feed says since the last refresh, and the newest manifest where it is time to look for one.
@@ -260,8 +164,12 @@ impl Node {
     }
 
     /// Everything anew: a manifest, what it says is recent, and the feed since then. Nothing of it is seen before all of it is there.
-    async fn refresh_whole(&self) -> Result<(), Error> {
+    async fn refresh_whole(&self, plan: Plan) -> Result<(), Error> {
         let numbers = self.list_manifests(0).await?;
+        // Only what a manifest folded is ever collected; and what the newest folded, this node has.
+        if plan.goes_on && numbers.first().copied().unwrap_or(0) == self.view.read().base().number() {
+            return self.refresh_feed(Plan { look: false, ..plan }).await;
+        }
         let mut damage = None;
         let mut from = 0;
         let (found, recent, listed) = loop {
@@ -272,7 +180,10 @@ impl Node {
                 break (None, None, self.list_feed(None).await?);
             };
             let Some(manifest) = found.base.manifest() else { continue };
-            from = numbers.iter().position(|number| *number == manifest.number).map_or(numbers.len(), |at| at + 1);
+            from = numbers
+                .iter()
+                .position(|number| *number == manifest.number)
+                .map_or(numbers.len(), |at| at + 1);
             let cursor = self.limits.refresh_from_ms(StoreTime(manifest.basis));
             let feed = self.list_feed(Some(cursor));
             match futures::join!(self.recent(manifest).boxed(), feed.boxed()) {
@@ -431,7 +342,8 @@ impl Node {
         }
         // The values are here already; a cold start, though, may bring far more of them than anyone reads.
         let cold = self.known.lock().began.is_none();
-        for commit in commits.iter().filter(|commit| !cold && matches!(commit.home, view::Home::Feed { .. })) {
+        for commit in commits.iter().filter(|commit| !cold && matches!(commit.home, view::Home::Feed { .. }))
+        {
             self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
         }
         let swept_through = feed.swept_through.map(StoreTime);
@@ -499,42 +411,6 @@ impl Node {
         tracing::debug!(number = base.number(), "builds on a newer checkpoint");
     }
 
-    /// What to do where the index of `base` could not be read: `Ok` where another manifest is built on now, so that asking again may
-    /// help; the failure itself where none is to be had.
-    pub(crate) async fn recover_index(self: &Arc<Self>, base: &Base, failure: Error) -> Result<(), Error> {
-        let repairable = matches!(failure.kind(), ErrorKind::VersionUnavailable | ErrorKind::Corrupt);
-        let Some(path) = failure.object().filter(|_| repairable).map(str::to_owned) else {
-            return Err(failure);
-        };
-        let changed = || self.view.read().base().number() != base.number();
-        if changed() {
-            return Ok(());
-        }
-        self.known.lock().look = true;
-        self.refresh().await?;
-        if changed() {
-            return Ok(());
-        }
-        tracing::error!(error = &failure as &dyn std::error::Error, "the index cannot be read");
-        {
-            let mut known = self.known.lock();
-            known.distrusted.insert(path);
-            known.reload = true;
-        }
-        match self.refresh().await {
-            Ok(()) if changed() => Ok(()),
-            Ok(()) => Err(failure),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                // Nothing older is whole: what can still be read of this one goes on.
-                let mut known = self.known.lock();
-                known.distrusted.clear();
-                known.reload = false;
-                Err(failure)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Puts a commit's inline values into the data cache; damaged ones are left for their reader to report.
     pub(crate) async fn cache_inline(&self, commit: &Commit, payload: &[Bytes]) {
         let mut payload = payload.iter();
@@ -545,25 +421,6 @@ impl Node {
             {
                 self.cache.put((commit.version.txn, ordinal), value).await;
             }
-        }
-    }
-}
-
-impl Known {
-    /// Drops what no refresh and no sweep can ask for any more.
-    fn forget_old(&mut self, limits: &Limits, horizon: StoreTime) {
-        if let Some(basis) = self.basis {
-            let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
-            self.seen = self.seen.split_off(&oldest);
-            self.own = self.own.split_off(&oldest);
-        }
-        if let Some(swept) = self.swept_through {
-            let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
-            // In the window of sweeps, or not folded yet: the next checkpoint must know of them.
-            self.pruned.retain(|_, pruned| pruned.published >= horizon.0);
-            let horizon = horizon.ms();
-            self.published.retain(|id, dated| *id >= oldest || dated.ms() >= horizon);
-            self.dead = self.dead.split_off(&oldest);
         }
     }
 }

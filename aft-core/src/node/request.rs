@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, RequestHash};
 use crate::format::request::{Claim, request_hash};
 use crate::node::background::Task;
+use crate::node::begin::expired;
 use crate::node::register::{Committed, Looked, commit_of};
 use crate::node::store::{Store, backoff, patiently};
 use crate::node::{Node, format_error};
@@ -148,7 +149,14 @@ impl Node {
             .encode()
             .map_err(|cause| Error::invalid("the claim cannot be encoded").with_source(cause))?;
         let mut last = StorageError::unavailable(path.clone());
+        let began = self.now();
         for wait in backoff(&self.rng, CLAIM_TRIES) {
+            // Whoever was frozen for so long may find the number free, because the key's claims were collected (HAZARDS 7).
+            let now = self.now();
+            let age = now.wall_ms.saturating_sub(fresh.start_ms()).max(now.elapsed_since(began));
+            if age > self.limits.lifetime_ms {
+                return Err(expired(fresh, self.limits.lifetime_ms));
+            }
             match store.create(&path, bytes.clone()).await {
                 Ok(()) => return Ok(fresh),
                 Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {

@@ -43,7 +43,8 @@ impl Transaction {
         self.scan(KeyRange::prefix(prefix))
     }
 
-    /// The keys of the range, sorted, without their values: the same read as [`scan`](Self::scan), and no request.
+    /// The keys of the range, sorted, without their values: the same read as [`scan`](Self::scan), and no requests but those of the
+    /// index.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -154,7 +154,7 @@ impl Transaction {
     }
 
     /// The value of `key` (1 to 4096 bytes); `None` where it is absent or deleted. Costs nothing where the value is cached, else
-    /// one request.
+    /// one request; for a key in the index up to two per sorted run, side by side, where its blocks are not cached.
     ///
     /// # Errors
     /// [`ErrorKind::Expired`], [`Unavailable`](ErrorKind::Unavailable), [`Corrupt`](ErrorKind::Corrupt),
@@ -169,7 +169,7 @@ impl Transaction {
         .boxed()
     }
 
-    /// The values of many keys, in the order of the keys, fetched side by side.
+    /// The values of many keys, in the order of the keys, fetched side by side. Keys in one block of the index share its request.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -79,7 +79,12 @@ impl Node {
     }
 
     /// Makes an object durable whose name is this writer's alone, so that whatever is there is ours and whole.
-    pub(crate) async fn create_own(&self, store: &Store, path: &str, bytes: Bytes) -> Result<(), StorageError> {
+    pub(crate) async fn create_own(
+        &self,
+        store: &Store,
+        path: &str,
+        bytes: Bytes,
+    ) -> Result<(), StorageError> {
         let mut last = StorageError::unavailable(path);
         for wait in backoff(&self.rng, UPLOAD_TRIES) {
             match store.create(path, bytes.clone()).await {

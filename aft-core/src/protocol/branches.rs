@@ -147,7 +147,8 @@ pub struct Lost(pub Version);
 
 /// The reads of a suspended transaction whose commits the view does not hold: their keys' rows are needed to go on.
 pub fn reads_beyond<'a>(state: &'a Suspended, view: &'a View) -> impl Iterator<Item = &'a Bytes> {
-    let beyond = |(key, version): &(&Bytes, &Version)| !version.is_absent() && in_view(view, key, **version).is_none();
+    let beyond =
+        |(key, version): &(&Bytes, &Version)| !version.is_absent() && in_view(view, key, **version).is_none();
     state.reads.iter().filter(beyond).map(|(key, _)| key)
 }
 
@@ -159,11 +160,7 @@ fn in_view<'a>(view: &'a View, key: &[u8], version: Version) -> Option<&'a Found
 ///
 /// # Errors
 /// [`Lost`], where neither has a version that was read.
-pub fn restore_reads(
-    state: &Suspended,
-    view: &View,
-    rows: &BTreeMap<Bytes, Found>,
-) -> Result<ReadSet, Lost> {
+pub fn restore_reads(state: &Suspended, view: &View, rows: &BTreeMap<Bytes, Found>) -> Result<ReadSet, Lost> {
     let mut reads = ReadSet::default();
     for (key, version) in &state.reads {
         let row = rows.get(key);

@@ -240,14 +240,21 @@ pub fn merge_plan(weights: &[u64]) -> usize {
     count
 }
 
-/// Below which version a tombstone may leave, in a merge of all runs (I9).
+/// Every commit that counts and whose transaction started before this is in the runs after a fold; in milliseconds.
 ///
-/// `sweep_from_ms` is what [`Limits::sweep_from_ms`](super::timeliness::Limits::sweep_from_ms) says of the newest sweep that the
-/// fold knows of: a commit that nobody has found yet started at or after it, and its version's clock is not below its start.
-/// `unfolded` are the versions of all commits that are known and not in the runs after this fold. So nothing that is older than such
-/// a tombstone can come after it; either bound alone lets an older commit bring the key back (`HAZARDS` 2).
+/// `before` is what the manifest before said. `sweep_from_ms` is what
+/// [`Limits::sweep_from_ms`](super::timeliness::Limits::sweep_from_ms) says of the newest sweep that the fold knows of: a commit that nobody
+/// has found yet started at or after it. `unfolded_ms` are the starts of all commits that are known and not in the runs after this
+/// fold, those that a feed object tells by their ids alone among them. Either bound alone lets an older commit come after it
+/// (`HAZARDS` 2).
 #[must_use]
-pub fn purge_bound(sweep_from_ms: u64, unfolded: impl IntoIterator<Item = Version>) -> Version {
-    let unfound = Version::new(Timestamp::from_ms(sweep_from_ms), TxnId::from_bytes([0; 16]));
-    unfolded.into_iter().fold(unfound, Version::min)
+pub fn settled_ms(before: u64, sweep_from_ms: u64, unfolded_ms: impl IntoIterator<Item = u64>) -> u64 {
+    before.max(unfolded_ms.into_iter().fold(sweep_from_ms, u64::min))
+}
+
+/// Below which version a tombstone may leave, in a merge of all runs (I9): nothing that it hides can come again, for a commit's
+/// clock is not below its start.
+#[must_use]
+pub fn purge_bound(settled_ms: u64) -> Version {
+    Version::new(Timestamp::from_ms(settled_ms), TxnId::from_bytes([0; 16]))
 }

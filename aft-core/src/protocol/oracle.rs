@@ -190,13 +190,9 @@ impl Reader {
     /// Reads a key by name.
     fn read(&mut self, ordinal: usize) -> Number {
         let expected = self.expected(ordinal);
-        let found = choose::read(
-            &key(ordinal),
-            &mut self.reads,
-            self.view.versions(KEYS[ordinal]),
-            self.view.base(),
-        )
-        .expect("a choice always exists");
+        let found =
+            choose::read(&key(ordinal), &mut self.reads, self.view.versions(KEYS[ordinal]), self.view.base())
+                .expect("a choice always exists");
         let read = self.number_of(ordinal, found.as_ref());
         assert_eq!(read, expected, "key {ordinal} after {:?}", self.model);
         self.model.insert(ordinal, read);
@@ -240,8 +236,8 @@ impl Reader {
                 expected_rows.push((ordinal, number));
             }
         }
-        let page =
-            choose::scan_view(range.clone(), limit, &mut self.reads, &self.view).expect("a choice always exists");
+        let page = choose::scan_view(range.clone(), limit, &mut self.reads, &self.view)
+            .expect("a choice always exists");
         let row = |(key, found): &(Bytes, Found)| (ordinal(key), self.number_of(ordinal(key), Some(found)));
         let rows: Vec<_> = page.rows.iter().map(row).collect();
         assert_eq!(rows, expected_rows, "{range:?} after {:?}", self.model);

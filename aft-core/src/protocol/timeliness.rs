@@ -54,7 +54,7 @@ pub struct Limits {
 }
 
 /// Slack for the rounding of the store's clock to whole seconds.
-const ROUNDING_MS: u64 = 1000;
+pub(super) const ROUNDING_MS: u64 = 1000;
 
 impl Limits {
     /// The limits in a store's settings.

@@ -237,7 +237,8 @@ pub struct View {
 }
 
 impl View {
-    /// Takes a commit in that no feed object is known to carry yet; see [`insert_published`](Self::insert_published).
+    /// For the tests against the definition, which know of no dates.
+    #[cfg(test)]
     pub fn insert(&mut self, commit: Arc<Commit>) -> bool {
         self.insert_published(commit, None)
     }

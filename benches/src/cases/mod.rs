@@ -1,6 +1,7 @@
 //! The operations that are measured, each on both sides.
 
 mod commit;
+mod index;
 mod open;
 mod read;
 mod throughput;
@@ -48,6 +49,9 @@ pub fn all(backend: &Backend) -> Vec<Case> {
     cases.extend(throughput::cases(backend));
     cases.extend(read::cases(backend));
     cases.extend(open::cases(backend));
+    if !backend.waits() {
+        cases.extend(index::cases());
+    }
     cases
 }
 

@@ -122,12 +122,8 @@ impl<'a> Page<'a> {
     fn packed(&mut self, count: usize) -> Result<Vec<u64>, FormatError> {
         let (block, minis, total) = (self.varint()?, self.varint()?, self.varint()?);
         let mut value = self.zigzag()?;
-        if total != count as u64
-            || block > MOST_DELTA_BLOCK
-            || minis == 0
-            || block % (8 * minis) != 0
-            || block == 0
-        {
+        let possible = (1..=MOST_DELTA_BLOCK).contains(&block) && (1..=block).contains(&minis);
+        if total != count as u64 || !possible || block % (8 * minis) != 0 {
             return Err(WRONG);
         }
         let sizes = usize::try_from(block / minis).and_then(|per| Ok((per, usize::try_from(minis)?)));
@@ -179,5 +175,59 @@ impl<'a> Bits<'a> {
         self.held >>= width;
         self.have -= width;
         u64::try_from(value).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_width() {
+        // 128 to a block, 4 miniblocks, 3 numbers from -1 on; differences of 1 and what two bits say more: 2 and 1.
+        let page = [0x80, 1, 4, 3, 1, 2, 2, 0, 0, 0, 0b0110, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Page::new(&page).deltas(3), Ok(vec![u64::MAX, 2, 4]));
+        assert_eq!(Page::new(&page).deltas_u32(3), Ok(vec![u32::MAX, 2, 4]));
+        for count in [0, 2, 4] {
+            Page::new(&page).deltas(count).unwrap_err();
+        }
+        for cut in 0..page.len() {
+            Page::new(&page[..cut]).deltas(3).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn huge_headers_overflow_nothing() {
+        let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        let numbers: [&[u8]; 5] =
+            [&[0], &[8], &[0x80, 1], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20], &huge];
+        for block in numbers {
+            for minis in numbers {
+                for total in numbers {
+                    let page = [block, minis, total, &huge, &huge, &[64; 8]].concat();
+                    for count in [0, 8, 128] {
+                        let _ = Page::new(&page).deltas(count);
+                        let _ = Page::new(&page).strings(count);
+                    }
+                }
+            }
+        }
+        for count in numbers {
+            let levels = [&[count.len() as u8 + 1, 0, 0, 0], count, &[1]].concat();
+            let _ = Page::new(&levels).levels(100);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..100), count in 0usize..300) {
+            let page = Page::new(&data);
+            let mut levels = page;
+            let lens = [levels.levels(count).map(|levels| levels.len()), page.deltas(count).map(|values| values.len())];
+            prop_assert!(lens.iter().all(|len| len.as_ref().is_ok_and(|len| *len == count) || len.is_err()));
+            let _ = (page.strings(count), page.plain_u64s(count), page.fixed::<16>(count));
+        }
     }
 }

@@ -182,10 +182,16 @@ fn a_manifest() -> Manifest {
 fn a_recent_file() -> Recent {
     let (Decision { verdict: Verdict::Commit(mut records), .. }, _) = group() else { unreachable!() };
     let name = |seq| FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq };
-    let commit =
-        |decided_by, keyed, home, record| RecentCommit { published: 1_756_000_000, decided_by, keyed, home, record };
+    let commit = |decided_by, keyed, home, record| RecentCommit {
+        published: 1_756_000_000,
+        decided_by,
+        keyed,
+        home,
+        record,
+    };
     let of_group = commit(txn(9), true, RecentHome::Decision { base: 200 }, records.swap_remove(0));
-    let alone = commit(txn(5), false, RecentHome::Feed { name: name(1), base: 77 }, plain(5, [inline("x", "y")]).0);
+    let alone =
+        commit(txn(5), false, RecentHome::Feed { name: name(1), base: 77 }, plain(5, [inline("x", "y")]).0);
     Recent {
         commits: vec![of_group, alone],
         seen: vec![name(1), name(2)],

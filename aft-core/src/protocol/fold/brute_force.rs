@@ -134,14 +134,18 @@ proptest! {
     }
 
     #[test]
-    fn the_purge_bound_is_the_least_of_both(from in 0u64..1 << 48, versions in prop::collection::vec((any::<u64>(), any::<[u8; 16]>()), 0..4), start in 0u64..1 << 48, late in 0u64..10) {
-        let versions: Vec<_> = versions.into_iter().map(|(clock, txn)| Version::new(Timestamp::from_bits(clock), TxnId::from_bytes(txn))).collect();
-        let bound = purge_bound(from, versions.iter().copied());
-        prop_assert!(versions.iter().all(|version| bound <= *version));
+    fn what_is_settled_is_the_least_of_both_and_never_goes_back(
+        before in 0u64..1 << 48, from in 0u64..1 << 48, starts in prop::collection::vec(0u64..1 << 48, 0..4),
+        start in 0u64..1 << 48, late in 0u64..10,
+    ) {
+        let settled = settled_ms(0, from, starts.iter().copied());
+        prop_assert!(starts.iter().all(|start| settled <= *start) && settled <= from);
+        prop_assert!(settled == from || starts.contains(&settled));
+        prop_assert_eq!(settled_ms(before, from, starts), before.max(settled));
         // Whatever starts in the window has a version that is not below the bound.
-        let txn = TxnId::window_start(from.max(start));
-        prop_assert!(bound <= Version::new(Timestamp::from_ms(from.max(start).saturating_add(late)), txn));
-        prop_assert!(bound.clock.ms() == from || versions.contains(&bound));
+        let start = from.max(start);
+        let version = Version::new(Timestamp::from_ms(start.saturating_add(late)), TxnId::window_start(start));
+        prop_assert!(purge_bound(settled) <= version);
     }
 }
 

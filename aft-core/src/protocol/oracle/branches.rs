@@ -222,7 +222,8 @@ impl Attempt {
         let knows_all = from.known.iter().all(|known| view.0.contains_key(known));
         reader.begun = if knows_all { from.begun.clone() } else { History::default() };
         reader.model = from.reads.clone();
-        reader.reads = restore_reads(&from.token, &reader.view, &BTreeMap::new()).expect("it knows what was read");
+        reader.reads =
+            restore_reads(&from.token, &reader.view, &BTreeMap::new()).expect("it knows what was read");
         reader.check();
         let mut own = WriteBuffer::new(number);
         for (key, SuspendedWrite { writer, value, inline }) in from.token.writes.clone() {

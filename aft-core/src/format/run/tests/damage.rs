@@ -1,7 +1,7 @@
 use super::*;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 
-/// A file of several blocks with every kind of row.
+/// A small file with every kind of row.
 fn sample() -> (Vec<Row>, RunFileContent) {
     let part = |n| Part { attempt: 9, n, offset: 3, len: 5, checksum: 8 };
     let stored = StoredValue { len: 10, checksum: 4, parts: vec![part(0), part(1)] };

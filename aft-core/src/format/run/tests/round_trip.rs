@@ -103,3 +103,14 @@ fn a_row_holds_on_to_its_block_and_a_block_to_nothing() {
     assert_eq!(again.weight(), tail.weight());
     assert_eq!(block.row(1), plain(2));
 }
+
+#[test]
+fn everything_may_move_between_threads() {
+    fn send<T: Send + 'static>() {}
+    fn sync<T: Sync>() {}
+    send::<RunWriter>();
+    send::<Tail>();
+    send::<Block>();
+    sync::<Tail>();
+    sync::<Block>();
+}

@@ -1,0 +1,79 @@
+//! `aft gc`.
+
+use std::collections::BTreeMap;
+
+use aft_core::{GarbageClass, GarbageKind};
+use comfy_table::CellAlignment;
+use serde_json::{Map, Value, json};
+
+use crate::args::Gc;
+use crate::failure::Failure;
+use crate::output::{Output, count, size, table, thousands, time};
+use crate::store::{self, Store};
+
+pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), Failure> {
+    let aft = if args.dry_run { store.open_to_read().await? } else { store.open_existing().await? };
+    let report = aft.collect_garbage(args.dry_run).await?;
+    let checkpoint = aft.store_info().checkpoint;
+    store::close(aft, output).await;
+    if output.is_json() {
+        return output.json(&json!({
+            "dry_run": report.dry_run, "now": report.now.map(time), "checkpoint": checkpoint,
+            "settled_checkpoint": report.settled_checkpoint, "objects": report.objects(),
+            "classes": document(&report.classes), "left_out": report.left_out,
+        }));
+    }
+    if report.classes.is_empty() {
+        output.lines(["there is nothing that could be garbage"])?;
+    } else {
+        output.lines([lines(&report.classes, if report.dry_run { "would go" } else { "gone" })])?;
+    }
+    let verb = if report.dry_run { "would be deleted" } else { "deleted" };
+    let objects = usize::try_from(report.objects()).unwrap_or(usize::MAX);
+    output.lines([format!("{} {verb}", count(objects, "object"))])?;
+    for left_out in &report.left_out {
+        output.note(format!("left out: {left_out}"));
+    }
+    if checkpoint == 0 {
+        output.note("hint: there is no checkpoint yet, and without one most things stay; make one with `aft checkpoint`");
+    } else if report.settled_checkpoint.is_none() {
+        output.note(
+            "hint: no checkpoint is older yet than any transaction that may be running, and until then most things stay",
+        );
+    }
+    Ok(())
+}
+
+/// What a class is called, in the words of its JSON name.
+pub(crate) fn name(kind: GarbageKind) -> String {
+    let name = serde_json::to_value(kind).ok();
+    name.as_ref().and_then(Value::as_str).unwrap_or("other").replace('_', " ")
+}
+
+/// The classes as a table, each with why it goes.
+fn lines(classes: &BTreeMap<GarbageKind, GarbageClass>, gone: &str) -> String {
+    let mut table = table(["garbage", gone, "bytes", "kept", "why"]);
+    for (kind, class) in classes {
+        let why = if class.objects > 0 { kind.why() } else { "" };
+        let bytes = if class.bytes > 0 { size(class.bytes) } else { String::new() };
+        table.add_row([name(*kind), thousands(class.objects), bytes, thousands(class.kept), why.to_owned()]);
+    }
+    for column in 1..4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// The classes for programs, by name.
+pub(crate) fn document(classes: &BTreeMap<GarbageKind, GarbageClass>) -> Map<String, Value> {
+    let class = |(kind, class): (&GarbageKind, &GarbageClass)| {
+        let name = serde_json::to_value(kind).ok()?.as_str()?.to_owned();
+        let document = json!({
+            "objects": class.objects, "bytes": class.bytes, "kept": class.kept, "why": kind.why(),
+        });
+        Some((name, document))
+    };
+    classes.iter().filter_map(class).collect()
+}

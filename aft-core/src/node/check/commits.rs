@@ -1,0 +1,325 @@
+//! What is not in the index yet: the feed, the decisions, the commits that they tell of; and the claims of request keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use parking_lot::Mutex;
+
+use super::index::Manifests;
+use super::suspects::{Suspect, SuspectKind};
+use super::{Check, shown};
+use crate::error::{Error, ErrorKind};
+use crate::format::envelope::checksum;
+use crate::format::feed::{Entry, Feed, Home};
+use crate::format::name::{FEED, FeedName, ObjectName};
+use crate::format::recent::Recent;
+use crate::format::record::Value;
+use crate::format::request::{Claim, request_hash};
+use crate::node::load::recent_commit;
+use crate::node::register::Looked;
+use crate::protocol::base::Base;
+use crate::protocol::timeliness::StoreTime;
+use crate::protocol::view::{self, Commit};
+use crate::storage::{Object, ObjectInfo};
+use crate::txn_id::TxnId;
+
+/// What the feed, the recent file and the decisions tell.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    /// The commits that were published, by transaction.
+    told: BTreeMap<TxnId, Arc<Commit>>,
+    /// When decisions were first published.
+    published: BTreeMap<TxnId, StoreTime>,
+    /// Feed objects that were read, damaged ones too.
+    feed: BTreeSet<FeedName>,
+    /// What each decision says.
+    decided: BTreeMap<TxnId, Register>,
+    /// Whether the newest checkpoint's own commits are not known.
+    pub(super) recent_is_damaged: bool,
+}
+
+/// What a decision says.
+#[derive(Debug)]
+enum Register {
+    Commits(Vec<Arc<Commit>>),
+    Dead,
+    /// Named as a problem already.
+    Damaged,
+}
+
+impl Commits {
+    pub(super) fn is_decided(&self, id: TxnId) -> bool {
+        self.decided.contains_key(&id)
+    }
+
+    /// When a decision was published, as far as is known.
+    pub(super) fn published(&self, decided_by: TxnId) -> Option<StoreTime> {
+        self.published.get(&decided_by).copied()
+    }
+
+    fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
+        let first = self.published.entry(decided_by).or_insert(dated);
+        *first = (*first).min(dated);
+    }
+
+    /// Takes in what a recent file tells.
+    pub(super) fn tell_recent(&mut self, recent: &Recent) {
+        for told in &recent.commits {
+            let (commit, published) = recent_commit(told);
+            self.note_published(commit.decided_by, published);
+            self.told.entry(commit.version.txn).or_insert(commit);
+        }
+        for pruned in &recent.pruned {
+            self.note_published(pruned.decided_by, StoreTime(pruned.published));
+        }
+    }
+
+    fn is_folded(&self, commit: &Commit, base: &Base) -> bool {
+        base.has_folded(commit.version, self.published(commit.decided_by))
+    }
+}
+
+impl Check<'_> {
+    /// Reads every feed object that counts.
+    pub(super) async fn feed(&self) -> Result<Commits, Error> {
+        let commits = Mutex::new(Commits::default());
+        let in_time = |(name, object): (ObjectName, ObjectInfo)| {
+            let ObjectName::Feed(name) = name else { return None };
+            let dated = StoreTime::of(object.last_modified);
+            self.node.limits.feed_in_time(name.time_ms, dated).then_some((name, dated, object))
+        };
+        let objects: Vec<_> = self.list(FEED).await?.into_iter().filter_map(in_time).collect();
+        let (commits_of, work) = (&commits, objects);
+        self.each(work, |(name, dated, object): (FeedName, StoreTime, ObjectInfo)| {
+            async move {
+                match self.get(&object.path, object.size).await? {
+                    Some(read) => self.feed_object(name, dated, &object.path, &read.bytes, commits_of),
+                    None => {
+                        let what = "a feed object that is not in the index yet".to_owned();
+                        self.suspect(Suspect {
+                            path: object.path,
+                            what,
+                            needed: SuspectKind::Feed { dated },
+                        });
+                    }
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .await?;
+        Ok(commits.into_inner())
+    }
+
+    fn feed_object(
+        &self,
+        name: FeedName,
+        dated: StoreTime,
+        path: &str,
+        bytes: &Bytes,
+        commits: &Mutex<Commits>,
+    ) {
+        let decoded = Feed::decode(bytes);
+        let mut commits = commits.lock();
+        commits.feed.insert(name);
+        let feed = match decoded {
+            Ok(feed) => feed,
+            Err(cause) => return self.damaged(path, format_args!("a feed object: {cause}")),
+        };
+        let limits = self.node.limits;
+        let latest = dated.ms().saturating_add(limits.skew_ms + limits.visibility_ms + 1000);
+        let mut wrong = None;
+        for entry in feed.entries {
+            match entry {
+                Entry::Pruned { decided_by, txn, values } => {
+                    commits.note_published(decided_by, dated);
+                    values.into_iter().for_each(|value| self.name_value(ObjectName::Value(txn, value)));
+                }
+                Entry::Commit { decided_by, home, record } => {
+                    let home = match home {
+                        Home::Decision { base } => view::Home::Decision { base },
+                        Home::Feed { base } => view::Home::Feed { name, base },
+                    };
+                    let commit = Arc::new(Commit::new(&record, decided_by, home));
+                    if record.clock.ms() > latest {
+                        wrong.get_or_insert_with(|| {
+                            format!("it carries a commit from the future, {}", record.txn)
+                        });
+                    }
+                    if matches!(home, view::Home::Feed { .. })
+                        && let Some(broken) = inline_damage(&commit, &commit.payload_in(bytes))
+                    {
+                        wrong.get_or_insert(broken);
+                    }
+                    commits.note_published(decided_by, dated);
+                    commits.told.insert(record.txn, commit);
+                }
+            }
+        }
+        match wrong {
+            Some(wrong) => self.damaged(path, format_args!("a feed object: {wrong}")),
+            None => self.count(|report| &mut report.feed_objects, 1),
+        }
+    }
+
+    /// Reads every decision.
+    pub(super) async fn decisions(&self, commits: &mut Commits) -> Result<(), Error> {
+        let decided = Mutex::new(BTreeMap::new());
+        let of = &decided;
+        for folder in self.node.shards.commit_folders() {
+            self.each(self.list(&folder).await?, |(name, object): (ObjectName, ObjectInfo)| {
+                async move {
+                    let ObjectName::Decision(id) = name else { return Ok(()) };
+                    // One that is gone was collected; whether it may have been is seen below.
+                    let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
+                    let register = self.register(&object.path, id, read)?;
+                    of.lock().insert(id, register);
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await?;
+        }
+        commits.decided = decided.into_inner();
+        Ok(())
+    }
+
+    /// What a decision says, its inline values verified.
+    fn register(&self, path: &str, id: TxnId, object: Object) -> Result<Register, Error> {
+        let decided = match self.node.judge(path, id, object) {
+            Ok(Looked::Committed { commits, .. }) => commits,
+            Ok(Looked::Dead { .. } | Looked::Forgotten | Looked::Empty) => {
+                self.count(|report| &mut report.decisions, 1);
+                return Ok(Register::Dead);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = cause.unwrap_or_else(|| error.to_string());
+                self.damaged(path, format_args!("the decision of {id}: {cause}"));
+                return Ok(Register::Damaged);
+            }
+            Err(error) => return Err(error),
+        };
+        for it in &decided {
+            let txn = it.commit.version.txn;
+            it.commit.value_objects().for_each(|value| self.name_value(ObjectName::Value(txn, value)));
+            if let Some(wrong) = inline_damage(&it.commit, &it.payload) {
+                self.damaged(path, format_args!("the decision of {id}: {wrong}"));
+                return Ok(Register::Damaged);
+            }
+        }
+        self.count(|report| &mut report.decisions, 1);
+        Ok(Register::Commits(decided.into_iter().map(|it| it.commit).collect()))
+    }
+
+    /// Verifies the commits that are not in the index: each has its decision, in time, and all its values.
+    pub(super) async fn unfolded(&self, manifests: &Manifests, commits: &Commits) -> Result<(), Error> {
+        let base = &manifests.base;
+        let mut unfolded: BTreeMap<TxnId, &Arc<Commit>> = BTreeMap::new();
+        for commit in commits.told.values().filter(|commit| !commits.is_folded(commit, base)) {
+            self.expect_decision(commit, commits);
+            if let view::Home::Feed { name, .. } = commit.home
+                && !commits.feed.contains(&name)
+            {
+                let what = format!("the feed object that holds the values of {}", commit.version.txn);
+                let needed = SuspectKind::Home { commit: Arc::clone(commit) };
+                self.suspect(Suspect { path: name.to_string(), what, needed });
+            }
+            unfolded.insert(commit.version.txn, commit);
+        }
+        for register in commits.decided.values() {
+            let Register::Commits(decided) = register else { continue };
+            let open = decided.iter().filter(|commit| !commits.is_folded(commit, base));
+            unfolded.extend(open.map(|commit| (commit.version.txn, commit)));
+        }
+        self.count(|report| &mut report.commits, unfolded.len() as u64);
+        let unfolded: Vec<_> = unfolded.into_values().cloned().collect();
+        for commit in &unfolded {
+            let txn = commit.version.txn;
+            commit.value_objects().for_each(|value| self.name_value(ObjectName::Value(txn, value)));
+        }
+        self.each(unfolded, |commit: Arc<Commit>| async move { self.values_of(&commit).await }.boxed()).await
+    }
+
+    /// A published commit has a decision that says so.
+    fn expect_decision(&self, commit: &Arc<Commit>, commits: &Commits) {
+        let path = self.path(ObjectName::Decision(commit.decided_by));
+        match commits.decided.get(&commit.decided_by) {
+            Some(Register::Commits(decided)) if decided.iter().any(|it| it.version == commit.version) => {}
+            Some(Register::Commits(_) | Register::Dead) => self.damaged(&path, disagreement(commit)),
+            Some(Register::Damaged) => {}
+            None => {
+                let what = format!("the decision of {}, which was published", commit.version.txn);
+                let needed = SuspectKind::Decision { commit: Arc::clone(commit) };
+                self.suspect(Suspect { path, what, needed });
+            }
+        }
+    }
+
+    /// A second look at the decision of a published commit; whether one is there.
+    pub(super) async fn look_again(&self, path: &str, commit: &Commit) -> Result<bool, Error> {
+        let Some(object) = self.get(path, 0).await? else { return Ok(false) };
+        match self.register(path, commit.decided_by, object)? {
+            Register::Commits(decided) if decided.iter().any(|it| it.version == commit.version) => {}
+            Register::Commits(_) | Register::Dead => self.damaged(path, disagreement(commit)),
+            Register::Damaged => {}
+        }
+        Ok(true)
+    }
+
+    /// Reads every claim of a request key.
+    pub(super) async fn claims(&self) -> Result<(), Error> {
+        for folder in self.node.shards.request_folders() {
+            self.each(self.list(&folder).await?, |(name, object): (ObjectName, ObjectInfo)| {
+                async move {
+                    let ObjectName::Request(hash, _) = name else { return Ok(()) };
+                    let path = &object.path;
+                    // One that is gone was collected.
+                    let Some(read) = self.get(path, object.size).await? else { return Ok(()) };
+                    match Claim::decode(&read.bytes) {
+                        Ok(claim) if request_hash(&claim.key) == hash => {
+                            self.count(|report| &mut report.claims, 1);
+                        }
+                        Ok(claim) => {
+                            let key = shown(&claim.key);
+                            self.damaged(
+                                path,
+                                format_args!("a claim: it is that of another request key, {key}"),
+                            );
+                        }
+                        Err(cause) => self.damaged(path, format_args!("a claim of a request key: {cause}")),
+                    }
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+fn disagreement(commit: &Commit) -> String {
+    let txn = commit.version.txn;
+    format!(
+        "the decision of {txn}: the feed tells of a commit, and it is an abort, another commit, or dated too late to count"
+    )
+}
+
+/// What is wrong with the inline values of a commit, if anything is.
+fn inline_damage(commit: &Commit, payload: &[Bytes]) -> Option<String> {
+    let inline = commit.writes.iter().filter_map(|write| match write.value {
+        Value::Inline { len, checksum, .. } => Some((&write.key, len, checksum)),
+        Value::Tombstone | Value::Stored(_) => None,
+    });
+    let mut payload = payload.iter();
+    for (key, len, expected) in inline {
+        let value = payload.next().map_or(&[][..], |value| &value[..]);
+        if value.len() as u64 != len || checksum(value) != expected {
+            return Some(format!("the value of the key {} in it is not what was written", shown(key)));
+        }
+    }
+    None
+}
