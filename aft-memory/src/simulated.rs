@@ -76,8 +76,9 @@ struct State {
     faults: Faults,
     /// Until when the store cannot be reached.
     outage: Option<Instant>,
-    /// Objects that the store dates by when their request was received, not by when they became visible.
-    dated: BTreeMap<String, SystemTime>,
+    /// Objects that the store dates by when their request was received, not by when they became visible: by path and that moment,
+    /// since a path may be used again once its object was deleted.
+    dated: BTreeMap<(String, SystemTime), SystemTime>,
     trace: Trace,
     injected: BTreeMap<&'static str, u64>,
 }
@@ -176,7 +177,7 @@ impl Network {
 
     /// What the store says is the date of an object.
     fn dated(&self, path: &str, applied: SystemTime) -> SystemTime {
-        self.state.lock().dated.get(path).copied().unwrap_or(applied)
+        self.state.lock().dated.get(&(path.to_owned(), applied)).copied().unwrap_or(applied)
     }
 
     /// Applies a create; the store may date it by the moment it was received.
@@ -187,7 +188,7 @@ impl Network {
         let most = state.faults.dated_early.min(sent.elapsed());
         if !most.is_zero() && state.rng.next_u32().is_multiple_of(2) {
             let early = most.mul_f64(f64::from(state.rng.next_u32()) / f64::from(u32::MAX));
-            state.dated.insert(path.to_owned(), applied - early);
+            state.dated.insert((path.to_owned(), applied), applied - early);
         }
         Ok(())
     }

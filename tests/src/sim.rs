@@ -5,6 +5,8 @@
 //! - A recorder writes down what clients saw; [`crate::checker`] decides whether aft's promises hold in it.
 //! - `workload` is what clients do, `chaos` what happens to them.
 
+mod archive;
+mod audit;
 mod chaos;
 mod cluster;
 mod notes;
@@ -13,6 +15,8 @@ pub(crate) mod recorded;
 pub(crate) mod recorder;
 mod requests;
 mod run;
+pub(crate) mod truth;
+mod upkeep;
 mod workload;
 
 pub use planted::FOUND_BY_SEEDS;

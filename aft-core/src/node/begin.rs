@@ -121,8 +121,9 @@ impl Node {
         self.learn_receipts(after).await
     }
 
-    /// Refuses an id from the future, and one too old to commit, unless it did commit.
-    pub(crate) async fn check_id(&self, id: TxnId) -> Result<(), Error> {
+    /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left
+    /// for it is to be told so.
+    pub(crate) async fn check_id(&self, id: TxnId) -> Result<bool, Error> {
         let now = self.now().wall_ms;
         if id.start_ms() > now.saturating_add(self.limits.skew_ms) {
             let ahead = id.start_ms() - now;
@@ -133,13 +134,13 @@ impl Node {
         }
         if now.saturating_sub(id.start_ms()) > self.limits.lifetime_ms {
             return match self.outcome(&self.store, id).await? {
-                Outcome::Committed { .. } => Ok(()),
+                Outcome::Committed { .. } => Ok(true),
                 Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => {
                     Err(expired(id, self.limits.lifetime_ms))
                 }
             };
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
@@ -160,8 +161,7 @@ impl Node {
     }
 
     async fn learn_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
-        let known = self.store_time();
-        let looked = self.look(&self.store, receipt.decided_by).await?;
+        let (looked, known) = self.look_surely(&self.store, receipt.decided_by).await?;
         if let Looked::Committed { commits, .. } = &looked {
             self.learn(commits.iter().map(|it| Arc::clone(&it.commit)));
             for it in commits {

@@ -110,17 +110,20 @@ impl Node {
             written: Written::default(),
             greatest: draft.base.greatest(),
         };
-        fold.add(&draft.fold).await?;
-        let manifest = self.write_files(number, &draft, &mut fold).await?;
+        let made = match fold.add(&draft.fold).await {
+            Ok(()) => self.write_files(number, &draft, &mut fold).await,
+            Err(error) => Err(error),
+        };
         let written = fold.written;
-        match self.land(&manifest, &written).await? {
-            Landed::Theirs => {
-                self.known.lock().look = true;
-                self.refresh().await?;
-                let number = self.view.read().base().number();
-                tracing::info!(number, "another node made the checkpoint");
-                Ok(CheckpointReport { number, ..CheckpointReport::default() })
+        let manifest = match made {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.delete_files(&written).await;
+                return self.overtaken(number, error).await;
             }
+        };
+        match self.land(&manifest, &written).await? {
+            Landed::Theirs => self.lost().await,
             Landed::Ours(made) if self.limits.manifest_void(StoreTime(manifest.begun), made) => {
                 let message = "the checkpoint took longer than the transaction lifetime and does not count; nothing was lost; try again";
                 Err(Error::new(ErrorKind::Unavailable, message))
@@ -133,6 +136,24 @@ impl Node {
                 Ok(report)
             }
         }
+    }
+
+    /// Another node made the checkpoint.
+    async fn lost(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
+        self.known.lock().look = true;
+        self.refresh().await?;
+        let number = self.view.read().base().number();
+        tracing::info!(number, "another node made the checkpoint");
+        Ok(CheckpointReport { number, ..CheckpointReport::default() })
+    }
+
+    /// What could not be read may have been folded and collected meanwhile: then another node made the checkpoint, and nothing is wrong.
+    async fn overtaken(self: &Arc<Self>, number: u64, error: Error) -> Result<CheckpointReport, Error> {
+        let gone = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable);
+        if gone && !self.list_manifests(number - 1).await?.is_empty() {
+            return self.lost().await;
+        }
+        Err(error)
     }
 
     /// The number after every manifest that is there. A newer one that counts is built on first.

@@ -31,11 +31,34 @@ pub enum Outcome {
 }
 
 impl Node {
-    /// Reads what became of a transaction: one get.
+    /// Reads what became of a transaction: one get; a list and a get more where it is old and has no decision.
     pub(crate) async fn outcome(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        let (looked, known) = self.look_surely(store, id).await?;
+        Ok(self.outcome_of(id, looked, known))
+    }
+
+    /// Reads the register of an id; with the store's time that was known before.
+    ///
+    /// Nobody says undecided of a commit that was folded and collected. Whoever folded it knew how late it was, and so does whoever
+    /// sees the date of that checkpoint. It is looked for where the register is empty and the node's own clock says that this may be why.
+    pub(crate) async fn look_surely(
+        &self,
+        store: &Store,
+        id: TxnId,
+    ) -> Result<(Looked, Option<StoreTime>), Error> {
         let known = self.store_time();
         let looked = self.look(store, id).await?;
-        Ok(self.outcome_of(id, looked, known))
+        let latest = StoreTime((self.now().wall_ms + self.limits.skew_ms) / 1000 + 1);
+        let unsure = matches!(looked, Looked::Empty)
+            && !self.is_forgotten(id, known)
+            && self.limits.is_forgotten(id.start_ms(), latest);
+        if !unsure {
+            return Ok((looked, known));
+        }
+        let number = self.view.read().base().number();
+        self.list_manifests(number.saturating_sub(1)).await?;
+        let known = self.store_time();
+        Ok((self.look(store, id).await?, known))
     }
 
     /// `known`: the store's time before the register was asked. What lands while the answer is on its way may still be in time.
@@ -58,8 +81,8 @@ impl Node {
     /// Decides that a transaction aborts, unless it is decided or forgotten already.
     pub(crate) async fn cancel(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
         self.check_writable()?;
-        let known = self.store_time();
-        let outcome = self.outcome(store, id).await?;
+        let (looked, known) = self.look_surely(store, id).await?;
+        let outcome = self.outcome_of(id, looked, known);
         if outcome != Outcome::Undecided {
             return Ok(outcome);
         }

@@ -27,7 +27,7 @@ use crate::version::Version;
 pub(crate) enum Looked {
     /// Nothing yet, or nothing any more.
     Empty,
-    /// An abort that was dated when the id was forgotten already: it says no more than that.
+    /// An abort, or a void commit, that was dated when the id was forgotten already: it says no more than that.
     Forgotten,
     /// An abort, or a commit that is void.
     Dead { attempt: u64, void: Option<Void> },
@@ -179,17 +179,16 @@ impl Node {
             let message = format!("the object {path:?} holds the decision of {stored}; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message).with_txn(id));
         }
-        let Verdict::Commit(records) = verdict else {
-            // An abort of an id that was forgotten by then says nothing: a commit may have been there, and been collected
-            // (HAZARDS 15).
-            let forgotten = self.limits.is_forgotten(id.start_ms(), last_modified);
-            return Ok(if forgotten { Looked::Forgotten } else { Looked::Dead { attempt, void: None } });
-        };
+        // What is dated when the id was forgotten already says nothing, an abort or a commit that is void: a commit may have been there,
+        // and been collected (HAZARDS 15). The void one may even be its ghost.
+        let forgotten = self.limits.is_forgotten(id.start_ms(), last_modified);
+        let dead = |void| if forgotten { Looked::Forgotten } else { Looked::Dead { attempt, void } };
+        let Verdict::Commit(records) = verdict else { return Ok(dead(None)) };
         let judge =
             |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
         // The object is one: were a member void and another not, a group would be torn.
         if let Some(void) = records.iter().find_map(|record| judge(record.version())) {
-            return Ok(Looked::Dead { attempt, void: Some(void) });
+            return Ok(dead(Some(void)));
         }
         let commits = records.into_iter().zip(bases).map(|(record, base)| {
             let commit = Arc::new(Commit::new(&record, id, Home::Decision { base }));

@@ -26,6 +26,9 @@ struct Arguments {
     /// Plants a bug, by its name in `aft_core::planted`.
     #[arg(long)]
     bug: Option<String>,
+    /// Lets nodes make checkpoints and collect garbage in every seed, and not only in every fifth.
+    #[arg(long)]
+    upkeep: bool,
     /// Prints all events of each failing seed, and not only those that concern the violation.
     #[arg(long)]
     trace: bool,
@@ -47,6 +50,7 @@ struct Total {
     nodes: u64,
     requests: u64,
     faults: BTreeMap<&'static str, u64>,
+    upkeep: BTreeMap<String, u64>,
 }
 
 impl Total {
@@ -74,6 +78,9 @@ impl Total {
         for (fault, times) in &report.faults {
             *self.faults.entry(fault).or_default() += times;
         }
+        for (what, times) in &report.upkeep {
+            *self.upkeep.entry(what.clone()).or_default() += times;
+        }
         if !report.violations.is_empty() {
             self.failed.push(report.seed);
         }
@@ -90,6 +97,7 @@ impl Total {
             nodes,
             requests,
             faults,
+            upkeep,
             failed,
         } = self;
         println!(
@@ -103,6 +111,10 @@ impl Total {
         for (fault, times) in faults {
             println!("{times:>10}  {fault}");
         }
+        println!("checkpoints and garbage:");
+        for (what, times) in upkeep {
+            println!("{times:>10}  {what}");
+        }
         println!("{} passed, {} failed", runs - failed.len() as u64, failed.len());
         if !failed.is_empty() {
             println!("failed seeds: {failed:?}");
@@ -115,7 +127,10 @@ fn show(report: &Report, arguments: &Arguments) {
     for violation in report.violations.iter().take(12) {
         println!("  {violation}");
     }
-    let bug = arguments.bug.as_ref().map_or(String::new(), |bug| format!(" --bug {bug}"));
+    let mut bug = arguments.bug.as_ref().map_or(String::new(), |bug| format!(" --bug {bug}"));
+    if arguments.upkeep {
+        bug += " --upkeep";
+    }
     println!(
         "replay: cargo run --release -p aft-tests --bin simulate -- --seeds 1 --seed {}{bug} --trace",
         report.seed
@@ -139,7 +154,7 @@ fn main() -> ExitCode {
             }
         },
     };
-    let options = Options { bug, ..Options::default() };
+    let options = Options { bug, upkeep: arguments.upkeep.then_some(true), ..Options::default() };
     let total = parking_lot::Mutex::new(Total::default());
     let next = std::sync::atomic::AtomicU64::new(arguments.seed);
     let end = arguments.seed + arguments.seeds;

@@ -13,6 +13,7 @@ use super::scenario::Scenario;
 use crate::checker::{Expectations, FinalRead, Visibility, check};
 use crate::history::{self, History, Op, Status};
 use crate::sim::recorder::{How, Recorder};
+use crate::sim::truth::Truth;
 
 /// Longer than any id can stay undecided and then commit.
 const LONG: Duration = Duration::from_secs(120);
@@ -60,9 +61,10 @@ pub(crate) async fn audit(theatre: &Theatre, scenario: &Scenario, alive: &[Actor
     }
     one_outcome(recorder, &theatre.told.lock());
     let outcomes = outcomes.into_iter().map(|(id, outcome)| (id.as_u128(), outcome)).collect();
-    let (history, mut violations) = recorder.history(&outcomes);
+    let truth = Truth::of_outcomes(outcomes);
+    let (history, mut violations) = recorder.history(&truth);
     let behaviour = behaviour(&history, transactions, &told);
-    violations.extend(judge(history, scenario, &outcomes));
+    violations.extend(judge(history, scenario, &truth.outcomes));
     Verdict { violations, behaviour }
 }
 

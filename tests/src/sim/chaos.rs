@@ -19,6 +19,8 @@ pub(crate) struct Chaos {
     network: SimulatedStorage,
     /// The allowed clock skew.
     skew_ms: u64,
+    /// The worst weather.
+    worst: Faults,
     /// Whether nodes die.
     deadly: bool,
     /// What was done, by kind.
@@ -33,10 +35,11 @@ impl Chaos {
         cluster: Arc<Cluster>,
         network: SimulatedStorage,
         skew_ms: u64,
+        worst: Faults,
         deadly: bool,
     ) -> Self {
         let (rng, done, doomed) = (StdRng::seed_from_u64(seed), BTreeMap::new(), Vec::new());
-        Self { rng, cluster, network, skew_ms, deadly, done, doomed }
+        Self { rng, cluster, network, skew_ms, worst, deadly, done, doomed }
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -85,7 +88,7 @@ impl Chaos {
                 }
                 _ => {
                     self.count("weather");
-                    let faults = [Faults::none(), Faults::mild(), heavy()];
+                    let faults = [Faults::none(), Faults::mild(), self.worst.clone()];
                     let which = usize::try_from(self.draw(3)).unwrap_or(0);
                     self.network.set_faults(faults[which].clone());
                 }

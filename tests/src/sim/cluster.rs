@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::sim::recorder::Client;
+use crate::sim::upkeep::{keep, maintenance};
 use crate::sim::workload::{Shared, work};
 use crate::world::NodeClock;
 
@@ -117,6 +118,28 @@ impl Cluster {
         self.machines.lock().iter().filter_map(|it| it.aft.lock().clone()).collect()
     }
 
+    /// The nodes that are open now, as the auditor uses them.
+    pub(crate) fn survivors(&self) -> Vec<Client> {
+        let machines = self.machines.lock();
+        let alive = machines.iter().filter(|it| !it.process.is_crashed());
+        let survivor = |machine: &Machine| {
+            let (aft, process) = (machine.aft.lock().clone()?, machine.process.clone());
+            let network = self.network.reached_by(&process);
+            let (node, session) = (process.name().to_owned(), format!("auditor/{}", process.name()));
+            Some(Client { node, session, aft, process, network })
+        };
+        alive.filter_map(survivor).collect()
+    }
+
+    /// Ends every node but one.
+    pub(crate) fn end_all_but(&self, survivor: Option<&Client>) {
+        for at in 0..self.machines() {
+            if survivor.is_none_or(|survivor| survivor.process.name() != self.process(at).name()) {
+                self.crash(at);
+            }
+        }
+    }
+
     /// Publishes what every open node has not published yet.
     pub(crate) async fn publish_all(&self) {
         for aft in self.open_nodes() {
@@ -177,6 +200,12 @@ impl Cluster {
             let client = Client { node: name.clone(), session, aft, process, network };
             clients.spawn(work(client, Arc::clone(&self.shared), seed.wrapping_add(1 + n as u64)));
         }
+        if self.shared.upkeep {
+            let session = format!("{name}/upkeep");
+            let network = self.network.reached_by(&process);
+            let client = Client { node: name.clone(), session, aft, process, network };
+            clients.spawn(keep(client, Arc::clone(&self.shared), seed));
+        }
         while let Some(ended) = clients.join_next().await {
             if let Err(error) = ended
                 && error.is_panic()
@@ -193,7 +222,10 @@ impl Cluster {
             if process.is_crashed() {
                 return None;
             }
+            let maintenance =
+                (self.shared.upkeep && rng.next_u32().is_multiple_of(3)).then(maintenance);
             let config = Config {
+                maintenance,
                 cache_bytes: if rng.next_u32() % 2 == 0 { 0 } else { 8 << 20 },
                 background: rng.next_u32() % 3 != 0,
                 verify_every_commit: rng.next_u32() % 8 == 0,

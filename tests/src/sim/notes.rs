@@ -18,6 +18,8 @@ pub(crate) struct Notes {
     name: String,
     /// Its own writes, and whether they are deletes.
     own: BTreeMap<String, (Value, bool)>,
+    /// When it first found a key absent, by the run's time.
+    pub(crate) absent_ms: BTreeMap<String, u64>,
     writes: u64,
     pub(crate) client: Client,
     pub(crate) recorder: Arc<Recorder>,
@@ -31,7 +33,7 @@ impl Drop for Notes {
         self.client
             .network
             .note(&format!("{} attempt {} of {id} ends {ended:?}", entry.session, entry.attempt));
-        self.recorder.finish(entry);
+        self.recorder.finish(entry, std::mem::take(&mut self.absent_ms));
     }
 }
 
@@ -45,7 +47,7 @@ impl Notes {
         entry.began_ms = recorder.now_ms();
         let name = format!("{:x}.{attempt}", id.as_u128() & 0xffff_ffff);
         let (client, recorder) = (client.clone(), Arc::clone(recorder));
-        Self { entry, name, own: BTreeMap::new(), writes: 0, client, recorder }
+        Self { entry, name, own: BTreeMap::new(), absent_ms: BTreeMap::new(), writes: 0, client, recorder }
     }
 
     /// Takes over what was done before the transaction was suspended.
@@ -53,6 +55,7 @@ impl Notes {
         self.entry.ops.clone_from(&parcel.ops);
         self.entry.began_ms = parcel.began_ms;
         self.entry.after.clone_from(&parcel.after);
+        self.absent_ms.clone_from(&parcel.absent_ms);
         for op in &parcel.ops {
             if let Op::Write { key, value } = op {
                 self.own.insert(key.to_string(), (Arc::clone(value), value.starts_with('x')));
@@ -76,6 +79,10 @@ impl Notes {
                 (value.map(value_name), Some(read))
             }
         };
+        if value.is_none() {
+            let now = self.recorder.now_ms();
+            self.absent_ms.entry(key.to_owned()).or_insert(now);
+        }
         self.entry.read(key, value, read);
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Parcel {
     pub(crate) ops: Vec<Op>,
     pub(crate) began_ms: u64,
     pub(crate) after: Vec<u128>,
+    /// When it first found a key absent, by the run's time.
+    pub(crate) absent_ms: BTreeMap<String, u64>,
     pub(crate) request: Option<String>,
 }
 
@@ -38,7 +40,12 @@ impl Parcel {
         let reads = all().filter(|op| matches!(op, Op::Read { version: Some(_), .. }));
         let writes = all().filter(|op| matches!(op, Op::Write { .. }));
         let ops = reads.chain(writes).cloned().collect();
-        Some(Self { token, ops, began_ms: self.began_ms.min(other.began_ms), ..self })
+        let mut absent_ms = other.absent_ms;
+        for (key, at_ms) in self.absent_ms {
+            let first = absent_ms.entry(key).or_insert(at_ms);
+            *first = at_ms.min(*first);
+        }
+        Some(Self { token, ops, began_ms: self.began_ms.min(other.began_ms), absent_ms, ..self })
     }
 }
 
@@ -153,7 +160,8 @@ impl Recorded {
             Ok(token) => {
                 let entry = &self.notes.entry;
                 let (ops, after) = (entry.ops.clone(), entry.after.clone());
-                Some(Parcel { token, ops, began_ms: entry.began_ms, after, request: self.request.clone() })
+                let (began_ms, absent_ms) = (entry.began_ms, self.notes.absent_ms.clone());
+                Some(Parcel { token, ops, began_ms, after, absent_ms, request: self.request.clone() })
             }
             Err(error) => {
                 self.notes.recorder.explain(&self.notes.client, &error, "suspend");

@@ -12,6 +12,7 @@ use crate::history::{self, History, Key, Op, Status, Value};
 use crate::sim::notes::Notes;
 use crate::sim::recorded::{Parcel, Recorded};
 use crate::sim::run::id_text;
+use crate::sim::truth::Truth;
 
 /// What every client of a run writes into.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub(crate) struct Recorder {
 #[derive(Debug, Default)]
 struct State {
     history: History,
+    /// Of each attempt, when it first found a key absent.
+    absent_ms: BTreeMap<u64, BTreeMap<String, u64>>,
+    /// What nodes said of ids in the end, and when.
+    said: Vec<(TxnId, Outcome, u64)>,
     /// Errors that no fault explains.
     problems: Vec<String>,
     /// Receipts of acknowledged commits, for others to begin after.
@@ -131,49 +136,81 @@ impl Recorder {
         explained
     }
 
-    pub(crate) fn finish(&self, entry: history::Transaction) {
-        self.state.lock().history.transactions.push(entry);
+    pub(crate) fn finish(&self, entry: history::Transaction, absent_ms: BTreeMap<String, u64>) {
+        let mut state = self.state.lock();
+        state.absent_ms.insert(entry.attempt, absent_ms);
+        state.history.transactions.push(entry);
+    }
+
+    /// What a node said of an id, to be compared with the truth.
+    pub(crate) fn said(&self, id: TxnId, outcome: Outcome) {
+        let now_ms = self.now_ms();
+        self.state.lock().said.push((id, outcome, now_ms));
+    }
+
+    /// What nodes said of ids in the end.
+    pub(crate) fn outcomes(&self) -> BTreeMap<u128, Outcome> {
+        self.state.lock().said.iter().map(|(id, outcome, _)| (id.as_u128(), outcome.clone())).collect()
     }
 
     /// The history, with what could only be known in the end: which attempt of an id won, and so which delete a read found.
-    /// `outcomes` are the final outcomes of all ids that were ever used for writing.
-    pub(crate) fn history(&self, outcomes: &BTreeMap<u128, Outcome>) -> (History, Vec<String>) {
+    pub(crate) fn history(&self, truth: &Truth) -> (History, Vec<String>) {
         let state = self.state.lock();
         let (mut history, mut problems) = (state.history.clone(), state.problems.clone());
-        for (request, ids) in &state.requests {
-            let committed =
-                ids.iter().filter(|id| matches!(outcomes.get(id), Some(Outcome::Committed { .. })));
-            let committed: Vec<_> = committed.map(|id| id_text(*id)).collect();
-            if committed.len() > 1 {
-                problems.push(format!("the request {request} was committed more than once: {committed:?}"));
-            }
-        }
-        drop(state);
+        problems.extend(state.contradictions(truth));
         for entry in &mut history.transactions {
-            if let Some(Outcome::Committed { receipt, result }) = outcomes.get(&entry.id) {
+            if let Some(Outcome::Committed { receipt, result }) = truth.outcomes.get(&entry.id) {
                 let won = result.as_deref() == Some(entry.attempt.to_string().as_bytes());
                 if won && entry.status == Status::Unknown {
                     entry.version = Some(version(receipt.version()));
                 }
             }
-            if let Some(problem) = contradiction(entry, outcomes.get(&entry.id)) {
+            if let Some(problem) = contradiction(entry, truth.outcomes.get(&entry.id)) {
                 problems.push(problem);
             }
         }
-        let deletes = winning_deletes(&history, outcomes);
+        let deletes = Deletes::of(&history, truth);
         for entry in &mut history.transactions {
+            let absent_ms = &state.absent_ms[&entry.attempt];
             for op in &mut entry.ops {
-                let Op::Read { key, value: value @ None, version: Some(version) } = op else { continue };
-                if *version == history::Version::ABSENT {
-                    continue;
-                }
-                *value = deletes.get(&(version.1, Arc::clone(key))).cloned();
-                if value.is_none() {
-                    problems.push(format!("{} read a delete of {key} that nobody made", entry.session));
+                let Op::Read { key, value: value @ None, version: read } = op else { continue };
+                let Some(at) = *read else { continue };
+                match deletes.read(key, at, absent_ms.get(&**key).copied().unwrap_or(0)) {
+                    Ok((named, known)) => (*value, *read) = (named, known),
+                    Err(()) => {
+                        problems.push(format!("{} read a delete of {key} that nobody made", entry.session));
+                    }
                 }
             }
         }
         (history, problems)
+    }
+}
+
+impl State {
+    /// What nodes said of ids that is not true, and requests that ran twice.
+    fn contradictions(&self, truth: &Truth) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (request, ids) in &self.requests {
+            let outcomes = ids.iter().filter_map(|id| Some((id, truth.outcomes.get(id)?)));
+            let committed: Vec<_> =
+                outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Committed { .. })).collect();
+            let twice = committed.iter().enumerate().any(|(n, (_, first))| {
+                committed[n + 1..].iter().any(|(_, second)| !truth.may_repeat(first, second))
+            });
+            if twice {
+                let ids: Vec<_> = committed.into_iter().map(|(id, _)| id_text(*id)).collect();
+                problems.push(format!("the request {request} was committed more than once: {ids:?}"));
+            }
+        }
+        for (id, said, at_ms) in &self.said {
+            let requested = self.requests.values().any(|ids| ids.contains(&id.as_u128()));
+            if !truth.allows(*id, requested, said, *at_ms) {
+                let known = truth.outcomes.get(&id.as_u128());
+                problems.push(format!("in the end {id} was said to be {said:?}, and is {known:?}"));
+            }
+        }
+        problems
     }
 }
 
@@ -194,21 +231,55 @@ fn contradiction(entry: &history::Transaction, outcome: Option<&Outcome>) -> Opt
     contradicts.then(|| format!("{told}, but the register says {outcome:?}"))
 }
 
-/// For each committed id and key, the name of the delete that its winning attempt made.
-fn winning_deletes(history: &History, outcomes: &BTreeMap<u128, Outcome>) -> BTreeMap<(u128, Key), Value> {
-    let mut deletes = BTreeMap::new();
-    for entry in &history.transactions {
-        let Some(Outcome::Committed { result, .. }) = outcomes.get(&entry.id) else { continue };
-        if result.as_deref() != Some(entry.attempt.to_string().as_bytes()) {
-            continue;
-        }
-        for op in &entry.ops {
-            if let Op::Write { key, value } = op {
-                deletes.insert((entry.id, Arc::clone(key)), Arc::clone(value));
+/// The deletes that took effect: of each key by version, each with its name.
+struct Deletes<'a> {
+    of: BTreeMap<Key, BTreeMap<history::Version, Value>>,
+    truth: &'a Truth,
+}
+
+impl<'a> Deletes<'a> {
+    fn of(history: &History, truth: &'a Truth) -> Self {
+        let mut of: BTreeMap<Key, BTreeMap<_, _>> = BTreeMap::new();
+        for entry in &history.transactions {
+            let Some(Outcome::Committed { receipt, result }) = truth.outcomes.get(&entry.id) else { continue };
+            if result.as_deref() != Some(entry.attempt.to_string().as_bytes()) {
+                continue;
+            }
+            // Of the writes of one key the last stays.
+            let mut last = BTreeMap::new();
+            for op in &entry.ops {
+                if let Op::Write { key, value } = op {
+                    last.insert(key, value);
+                }
+            }
+            for (key, value) in last {
+                if value.starts_with('x') {
+                    of.entry(Arc::clone(key)).or_default().insert(version(receipt.version()), Arc::clone(value));
+                }
             }
         }
+        Self { of, truth }
     }
-    deletes
+
+    /// What a read that found nothing at version `at` found at `at_ms`: the name of a delete, and its version where it was read.
+    ///
+    /// A delete that every running transaction knew may have left the index. A read in its place finds nothing at all, or nothing
+    /// at the version below which it must not read; it stands for the newest such delete. Younger ones are read by version.
+    fn read(
+        &self,
+        key: &Key,
+        at: history::Version,
+        at_ms: u64,
+    ) -> Result<(Option<Value>, Option<history::Version>), ()> {
+        let none = BTreeMap::new();
+        let of = self.of.get(key).unwrap_or(&none);
+        let mut folded = of.iter().rev().filter(|(version, _)| self.truth.may_be_folded(version.1, at_ms));
+        match folded.find(|(version, _)| **version > at) {
+            Some((_, name)) => Ok((Some(Arc::clone(name)), None)),
+            None if at == history::Version::ABSENT => Ok((None, Some(at))),
+            None => of.get(&at).map(|name| (Some(Arc::clone(name)), Some(at))).ok_or(()),
+        }
+    }
 }
 
 /// The version as the checker knows it.

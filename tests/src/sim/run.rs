@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aft_core::planted::{Planted, plant};
-use aft_core::{Begin, Config, Outcome};
+use aft_core::{Clock, Config};
 use aft_memory::{Counts, Event, Faults, MemoryStorage, SimulatedStorage};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep};
 
-use crate::checker::{Expectations, FinalRead, Summary, Visibility, check};
-use crate::history::{History, Op};
+use crate::checker::{Expectations, Summary, Visibility, check};
+use crate::history::History;
+use crate::sim::archive::Archive;
+use crate::sim::audit::{Audit, final_reads};
 use crate::sim::chaos::{Chaos, heavy};
 use crate::sim::cluster::Cluster;
-use crate::sim::recorder::{Client, How, Recorder};
+use crate::sim::recorder::Recorder;
+use crate::sim::truth::{Truth, Windows, unix_ms};
+use crate::sim::upkeep::{heavy_but_shorter, leftovers, shorter_windows};
 use crate::sim::workload::Shared;
 use crate::world::NodeClock;
 
@@ -24,8 +28,10 @@ use crate::world::NodeClock;
 pub struct Options {
     /// A bug to plant.
     pub bug: Option<Planted>,
-    /// How long clients work amid trouble, of virtual time; default 2 minutes.
+    /// How long clients work amid trouble, of virtual time; default 2 minutes, and 5 with upkeep.
     pub trouble: Option<Duration>,
+    /// Whether nodes make checkpoints and collect garbage; by default in every fifth seed.
+    pub upkeep: Option<bool>,
 }
 
 /// What a run found.
@@ -43,6 +49,8 @@ pub struct Report {
     pub summary: Option<Summary>,
     /// Faults of the network, and trouble of the nodes, by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What makers of checkpoints and collectors of garbage did, by kind.
+    pub upkeep: BTreeMap<String, u64>,
     /// Nodes that ran.
     pub nodes: u64,
     /// Requests to the store.
@@ -99,7 +107,7 @@ const CALM: Duration = Duration::from_secs(75);
 /// How soon after its ack a commit must be visible on every node, its own dead or not, where every node is called every 3 s: the last
 /// sweep is at most a sweep interval old when a call notices; a node that swept in this epoch waits for the next one, another
 /// interval; and then there is the sweep itself, and the reader's staleness.
-const VISIBLE_MS: u64 = 40_000;
+pub(crate) const VISIBLE_MS: u64 = 40_000;
 
 /// Runs one seed on a runtime of its own.
 ///
@@ -120,28 +128,65 @@ pub fn run(seed: u64, options: &Options) -> Report {
     report
 }
 
+/// What a seed is about.
+struct Plan {
+    /// In every fourth seed no node dies and none sweeps: the feed alone must make everything visible.
+    feed_alone: bool,
+    /// In every fifth seed nodes make checkpoints and collect garbage, under windows so short that there is some.
+    upkeep: bool,
+    trouble: Duration,
+    worst: Faults,
+    config: Config,
+}
+
+impl Plan {
+    fn new(seed: u64, options: &Options) -> Self {
+        let upkeep = options.upkeep.unwrap_or(seed % 5 == 4);
+        let feed_alone = seed % 4 == 3 && !upkeep;
+        let mut config = config();
+        if feed_alone {
+            config.sweep_interval = Duration::from_secs(24 * 3600);
+        }
+        let (mut worst, mut trouble) = (heavy(), Duration::from_secs(120));
+        if upkeep {
+            (config, worst, trouble) = (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
+        }
+        Self { feed_alone, upkeep, trouble: options.trouble.unwrap_or(trouble), worst, config }
+    }
+}
+
 async fn simulate(seed: u64, options: &Options) -> Report {
     let mut rng = StdRng::seed_from_u64(seed);
     let start = Instant::now();
-    let memory = MemoryStorage::with_clock(Arc::new(NodeClock::new(start)));
-    let weather = [Faults::none(), Faults::mild(), heavy()][seed as usize % 3].clone();
-    let network = SimulatedStorage::new(Arc::new(memory), rng.next_u64(), weather);
+    let plan = Plan::new(seed, options);
+    if plan.upkeep {
+        // Epochs begin at fixed times, and a run anywhere in one.
+        sleep(Duration::from_secs(seed.wrapping_mul(37) % 600)).await;
+    }
+    let clock = Arc::new(NodeClock::new(start));
+    let epoch_ms = unix_ms(clock.now());
+    let archive = Archive::new(MemoryStorage::with_clock(clock));
+    let weather = [Faults::none(), Faults::mild(), plan.worst.clone()][seed as usize % 3].clone();
+    let network = SimulatedStorage::new(Arc::new(archive.clone()), rng.next_u64(), weather);
     let recorder = Recorder::new(network.clone());
     // Every other seed has requests and tokens too.
-    let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2));
+    let lifetime_ms = u64::try_from(plan.config.transaction_lifetime.as_millis()).unwrap_or_default();
+    let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), plan.upkeep, lifetime_ms);
     let machines = 2 + rng.next_u32() as usize % 3;
-    let mut config = config();
-    // In every fourth seed no node dies and none sweeps: the feed alone must make everything visible.
-    let feed_alone = seed % 4 == 3;
-    if feed_alone {
-        config.sweep_interval = Duration::from_secs(24 * 3600);
-    }
-    let skew_ms = u64::try_from(config.max_clock_skew.as_millis()).unwrap_or_default();
-    let cluster = Cluster::new(network.clone(), shared.clone(), start, config, rng.next_u64(), machines);
-    let mut chaos = Chaos::new(rng.next_u64(), Arc::clone(&cluster), network.clone(), skew_ms, !feed_alone);
+    let windows = Windows::of(&plan.config);
+    let skew_ms = u64::try_from(plan.config.max_clock_skew.as_millis()).unwrap_or_default();
+    let cluster = Cluster::new(network.clone(), shared.clone(), start, plan.config, rng.next_u64(), machines);
+    let mut chaos = Chaos::new(
+        rng.next_u64(),
+        Arc::clone(&cluster),
+        network.clone(),
+        skew_ms,
+        plan.worst,
+        !plan.feed_alone,
+    );
     chaos.set_clocks();
     (0..machines).for_each(|at| cluster.start(at));
-    let mut faults = chaos.rage(options.trouble.unwrap_or(Duration::from_secs(120))).await;
+    let mut faults = chaos.rage(plan.trouble).await;
     chaos.heal();
     let faults_stopped_ms = recorder.now_ms();
     network.note("trouble ends");
@@ -151,26 +196,39 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         () = sleep(CALM) => {}
     }
     cluster.stop();
-    if feed_alone {
+    if plan.feed_alone {
         cluster.publish_all().await;
     }
     let mut problems = cluster.panics().await;
-    let (final_reads, outcomes) = audit(&cluster, &shared, feed_alone).await;
-    let (history, more) = recorder.history(&outcomes);
+    let audit = Audit { cluster: &cluster, shared: &shared, feed_alone: plan.feed_alone };
+    let nodes = audit.read().await;
+    let (mut events, read_ms) = (network.events(), recorder.now_ms());
+    let mut truth = Truth::of_outcomes(recorder.outcomes());
+    if plan.upkeep {
+        let reads = audit.settle(&nodes).await;
+        truth = Truth::read(&archive, &network, &recorder, epoch_ms, windows).await;
+        leftovers(&archive, &reads, &truth, &shared).await;
+        events.extend(network.events().into_iter().filter(|event| event.what.starts_with("PROBLEM")));
+    }
+    let (history, more) = recorder.history(&truth);
     problems.extend(more);
-    let final_reads = resolve(final_reads, &history);
     let visibility = Some(Visibility { bound_ms: VISIBLE_MS, faults_stopped_ms });
-    let expectations = Expectations { final_reads, visibility, ..Expectations::default() };
-    let mut involved = BTreeSet::new();
-    let summary = match check(&history, &expectations) {
-        Ok(summary) => Some(summary),
-        Err(violations) => {
-            problems.extend(violations.iter().map(ToString::to_string));
-            let ids = violations.iter().flat_map(|violation| &violation.transactions).map(|it| it.id);
-            involved.extend(ids);
-            None
-        }
+    let expect = |history: &History, from_ms| Expectations {
+        final_reads: final_reads(history, from_ms),
+        visibility,
+        ..Expectations::default()
     };
+    let (mut summary, mut involved) = (None, BTreeSet::new());
+    if plan.upkeep {
+        // What was read before everything was overwritten, as if the run had ended there.
+        let until = history.transactions.iter().filter(|it| it.began_ms < read_ms).cloned().collect();
+        let until = History { transactions: until };
+        (_, involved) = judge(&until, &expect(&until, 0), &mut problems);
+    }
+    if involved.is_empty() {
+        let from_ms = if plan.upkeep { read_ms } else { 0 };
+        (summary, involved) = judge(&history, &expect(&history, from_ms), &mut problems);
+    }
     for (what, times) in network.injected() {
         *faults.entry(what).or_default() += times;
     }
@@ -182,86 +240,23 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         involved,
         summary,
         faults,
+        upkeep: shared.upkept.lock().clone(),
         requests: network.counts(),
         trace_hash: network.trace_hash(),
-        events: network.events(),
+        events,
     }
 }
 
-/// Reads everything on two fresh nodes, and asks what became of every id.
-async fn audit(
-    cluster: &Cluster,
-    shared: &Shared,
-    feed_alone: bool,
-) -> (Vec<FinalRead>, BTreeMap<u128, Outcome>) {
-    let (mut reads, mut outcomes) = (Vec::new(), BTreeMap::new());
-    let Some(first) = cluster.auditor("auditor").await else { return (reads, outcomes) };
-    // Anyone who works with the store is enough for the last commits of dead nodes to be found.
-    for _ in 0..VISIBLE_MS / 2_000 {
-        sleep(Duration::from_secs(2)).await;
-        if let Err(error) = first.aft.begin().await {
-            shared.recorder.problem(format!("the auditor could not begin: {error}"));
+fn judge(
+    history: &History,
+    expectations: &Expectations,
+    problems: &mut Vec<String>,
+) -> (Option<Summary>, BTreeSet<u128>) {
+    match check(history, expectations) {
+        Ok(summary) => (Some(summary), BTreeSet::new()),
+        Err(violations) => {
+            problems.extend(violations.iter().map(ToString::to_string));
+            (None, violations.iter().flat_map(|it| &it.transactions).map(|it| it.id).collect())
         }
     }
-    reads.extend(read_all(&first, shared).await);
-    for id in shared.recorder.ids() {
-        match first.aft.outcome(id).await {
-            Ok(outcome) => drop(outcomes.insert(id.as_u128(), outcome)),
-            Err(error) => shared.recorder.problem(format!("the outcome of {id}: {error}")),
-        }
-    }
-    // A sweep changes what is published, never what is committed.
-    match first.aft.sweep().await {
-        // Where nobody sweeps, commits whose client never learned of them are published by nobody.
-        Ok(report) if report.published > 0 && !feed_alone => {
-            shared
-                .recorder
-                .problem(format!("{} commits were not yet published long after", report.published));
-        }
-        Ok(_) => {}
-        Err(error) => shared.recorder.problem(format!("the last sweep: {error}")),
-    }
-    if let Some(second) = cluster.auditor("auditor2").await {
-        reads.extend(read_all(&second, shared).await);
-    }
-    (reads, outcomes)
-}
-
-async fn read_all(client: &Client, shared: &Shared) -> Vec<FinalRead> {
-    let Some(mut tx) = shared.recorder.begin(client, Begin::new(), &How::default()).await else {
-        shared.recorder.problem(format!("{} could not begin", client.node));
-        return Vec::new();
-    };
-    if tx.scan("", &shared.universe, None).await.is_none() {
-        shared.recorder.problem(format!("{} could not scan", client.node));
-    }
-    let reads = tx.reads().filter_map(|op| match op {
-        Op::Read { key, value, version } => Some(FinalRead {
-            node: client.node.clone(),
-            key: key.clone(),
-            value: value.clone(),
-            version: *version,
-        }),
-        Op::Write { .. } => None,
-    });
-    let reads = reads.collect();
-    tx.commit().await;
-    reads
-}
-
-/// Final reads of deletes, with the names that the history found for them.
-fn resolve(reads: Vec<FinalRead>, history: &History) -> Vec<FinalRead> {
-    let mut named = BTreeMap::new();
-    for entry in history.transactions.iter().filter(|entry| entry.session.starts_with("auditor")) {
-        for op in &entry.ops {
-            if let Op::Read { key, value, .. } = op {
-                named.insert((entry.node.clone(), key.clone()), value.clone());
-            }
-        }
-    }
-    let name = |read: FinalRead| {
-        let value = named.get(&(read.node.clone(), read.key.clone())).cloned().flatten();
-        FinalRead { value, ..read }
-    };
-    reads.into_iter().map(name).collect()
 }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::history::Status;
 use crate::sim::recorded::{Parcel, Recorded};
 use crate::sim::recorder::{Client, How, Recorder};
+use crate::sim::upkeep::Done;
 
 /// Files of the directory that is imported and exported.
 const FILES: usize = 8;
@@ -42,10 +43,16 @@ pub(crate) struct Shared {
     pub(crate) parcels: Mutex<Vec<Parcel>>,
     /// The running number of the next request.
     pub(crate) next_request: AtomicU64,
+    /// How long a transaction may live.
+    lifetime_ms: u64,
+    /// Whether nodes make checkpoints and collect garbage.
+    pub(crate) upkeep: bool,
+    /// What they did.
+    pub(crate) upkept: Mutex<Done>,
 }
 
 impl Shared {
-    pub(crate) fn new(recorder: Arc<Recorder>, requests: bool) -> Arc<Self> {
+    pub(crate) fn new(recorder: Arc<Recorder>, requests: bool, upkeep: bool, lifetime_ms: u64) -> Arc<Self> {
         let (ids, parcels) = (Mutex::default(), Mutex::default());
         Arc::new(Self {
             recorder,
@@ -54,6 +61,9 @@ impl Shared {
             requests,
             parcels,
             next_request: AtomicU64::new(0),
+            lifetime_ms,
+            upkeep,
+            upkept: Mutex::default(),
         })
     }
 }
@@ -78,6 +88,7 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
             60..72 => actor.transfer().await,
             72..80 => actor.import().await,
             80..92 => actor.export().await,
+            _ if actor.shared.upkeep && actor.draw(2) == 0 => actor.vigil().await,
             _ => actor.long_runner().await,
         }
     }
@@ -281,7 +292,7 @@ impl Actor {
             if !tx.read(&[key]).await {
                 return tx.abort().await;
             }
-            let pause = self.draw(13_000);
+            let pause = self.draw(self.shared.lifetime_ms * 13 / 45);
             sleep(Duration::from_millis(pause)).await;
         }
         if self.draw(2) == 0 {
@@ -290,5 +301,27 @@ impl Actor {
             tx.delete(&other);
         }
         tx.commit().await;
+    }
+
+    /// Reads one side of an account, the directory or a few keys, and the other side when its lifetime is almost over: everything
+    /// that it may read must still be there.
+    async fn vigil(&mut self) {
+        let Some(mut tx) = self.begin().await else { return };
+        let account = self.draw(ACCOUNTS as u64);
+        let (first, rest) = match self.draw(3) {
+            0 => (vec![format!("bank/{account}/balance")], vec![format!("bank/{account}/log")]),
+            1 => (vec!["dir/0".to_owned()], (1..FILES).map(|n| format!("dir/{n}")).collect()),
+            _ => (vec![self.key()], vec![self.key(), self.key(), self.key()]),
+        };
+        if !tx.read(&first).await {
+            return tx.abort().await;
+        }
+        let spare = self.draw(3_000);
+        sleep(Duration::from_millis(self.shared.lifetime_ms.saturating_sub(500 + spare))).await;
+        let go_on = match self.draw(2) {
+            0 => tx.read(&rest).await,
+            _ => tx.scan("", &self.shared.universe, None).await.is_some(),
+        };
+        if go_on { drop(tx.commit().await) } else { tx.abort().await }
     }
 }

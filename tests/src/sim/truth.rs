@@ -1,0 +1,160 @@
+//! What really happened, from the archive: which transactions committed, and when each was published.
+//!
+//! Nodes forget outcomes, and the index forgets deletions. The auditor does not, so that it can tell a deletion that has left the index
+//! from a key that was never written, and forgotten from denied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aft_core::{Aft, Config, Outcome, Storage, TxnId};
+use aft_memory::SimulatedStorage;
+use futures::TryStreamExt;
+
+use crate::sim::archive::Archive;
+use crate::sim::recorder::Recorder;
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// The outcome of each id under which anything was to be written, as its first decision says.
+    pub(crate) outcomes: BTreeMap<u128, Outcome>,
+    /// When each commit was published: the date of the first feed object in time that carries it, in seconds since 1970.
+    published: BTreeMap<u128, u64>,
+    /// Milliseconds since 1970 when the run's own time began.
+    epoch_ms: u64,
+    windows: Windows,
+}
+
+/// What a store's settings say about forgetting, in milliseconds.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Windows {
+    /// What is folded at a moment was published longer ago.
+    horizon_ms: u64,
+    /// An id without a decision is undecided for so long.
+    forgotten_ms: u64,
+    /// How long requests are remembered.
+    retention_ms: u64,
+    publish_ms: u64,
+}
+
+impl Windows {
+    /// As docs/design.md has them.
+    pub(crate) fn of(config: &Config) -> Self {
+        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let skew_ms = ms(config.max_clock_skew);
+        let decided_ms =
+            ms(config.transaction_lifetime) + ms(config.commit_deadline) + ms(config.visibility_delay);
+        Self {
+            horizon_ms: decided_ms + ms(config.max_staleness) + 2 * skew_ms + 1000,
+            forgotten_ms: decided_ms + skew_ms + 1000,
+            retention_ms: ms(config.outcome_retention),
+            publish_ms: ms(config.publish_deadline),
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Truth {
+    /// Of a store from which nothing was deleted.
+    pub(crate) fn of_outcomes(outcomes: BTreeMap<u128, Outcome>) -> Self {
+        Self { outcomes, ..Self::default() }
+    }
+
+    /// Opens the archive, and reads what became of these ids and when they were published.
+    pub(crate) async fn read(
+        archive: &Archive,
+        network: &SimulatedStorage,
+        recorder: &Recorder,
+        epoch_ms: u64,
+        windows: Windows,
+    ) -> Self {
+        archive.open();
+        let mut truth = Self { epoch_ms, windows, ..Self::default() };
+        let storage = network.reached_by(&network.process("archivist"));
+        let ids = recorder.ids();
+        match Aft::builder(Arc::new(storage.clone())).read_only().rng_seed(0).open().await {
+            Ok(aft) => {
+                for id in &ids {
+                    match aft.outcome(*id).await {
+                        Ok(outcome) => drop(truth.outcomes.insert(id.as_u128(), outcome)),
+                        Err(error) => recorder.problem(format!("the archive says of {id}: {error}")),
+                    }
+                }
+            }
+            Err(error) => recorder.problem(format!("the archive cannot be opened: {error}")),
+        }
+        let ids: BTreeSet<[u8; 16]> = ids.iter().map(|id| id.as_u128().to_be_bytes()).collect();
+        let feed: Vec<_> = storage.list("feed/", None).try_collect().await.unwrap_or_default();
+        for object in feed {
+            let (Ok(read), Some(name_ms)) = (archive.get(&object.path).await, feed_time_ms(&object.path)) else {
+                recorder.problem(format!("the archive has lost {}", object.path));
+                continue;
+            };
+            let dated = unix_ms(object.last_modified) / 1000;
+            if dated * 1000 > name_ms + windows.publish_ms {
+                continue;
+            }
+            for window in read.bytes.windows(16).filter(|window| ids.contains(*window)) {
+                let id = u128::from_be_bytes(window.try_into().unwrap_or_default());
+                let first = truth.published.entry(id).or_insert(dated);
+                *first = dated.min(*first);
+            }
+        }
+        truth
+    }
+
+    /// Whether a checkpoint that was there at `at_ms` of the run can have folded this commit.
+    pub(crate) fn may_be_folded(&self, id: u128, at_ms: u64) -> bool {
+        let horizon = (self.epoch_ms + at_ms).saturating_sub(self.windows.horizon_ms) / 1000;
+        self.published.get(&id).is_some_and(|published| *published < horizon)
+    }
+
+    /// Whether the bytes of an object hold the id of a commit.
+    pub(crate) fn names_a_commit(&self, bytes: &[u8]) -> bool {
+        bytes.windows(16).any(|window| {
+            let id = u128::from_be_bytes(window.try_into().unwrap_or_default());
+            matches!(self.outcomes.get(&id), Some(Outcome::Committed { .. }))
+        })
+    }
+
+    /// Whether what a node said of an id at `at_ms` of the run is true, or was forgotten by then as it may be. `requested`: a request key
+    /// led to it.
+    pub(crate) fn allows(&self, id: TxnId, requested: bool, said: &Outcome, at_ms: u64) -> bool {
+        match (self.outcomes.get(&id.as_u128()), said) {
+            (Some(truth), said) if truth == said => true,
+            (truth, Outcome::Forgotten) => {
+                let kept_ms = match truth {
+                    Some(Outcome::Committed { .. }) if requested => self.windows.retention_ms,
+                    _ => self.windows.forgotten_ms,
+                };
+                self.epoch_ms + at_ms > id.start_ms() + kept_ms
+            }
+            (None | Some(Outcome::Undecided | Outcome::Forgotten), Outcome::Undecided) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a request that committed under two ids was a new one the second time: the first was remembered for as long as promised.
+    pub(crate) fn may_repeat(&self, first: &Outcome, second: &Outcome) -> bool {
+        let (Outcome::Committed { receipt: first, .. }, Outcome::Committed { receipt: second, .. }) =
+            (first, second)
+        else {
+            return true;
+        };
+        let (earlier, later) =
+            if first.version() < second.version() { (first, second) } else { (second, first) };
+        self.windows.retention_ms > 0
+            && later.txn_id().start_ms() > earlier.version().clock_ms() + self.windows.retention_ms
+    }
+}
+
+/// When a feed object says that it was made.
+fn feed_time_ms(path: &str) -> Option<u64> {
+    u64::from_str_radix(path.strip_prefix("feed/")?.split('-').next()?, 16).ok()
+}
+
