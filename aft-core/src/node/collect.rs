@@ -19,6 +19,7 @@ use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, Obj
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
 use crate::protocol::collect::{garbage_may_go, manifest_may_go};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{ObjectInfo, StorageError};
@@ -346,7 +347,14 @@ impl Collection<'_> {
         let files: BTreeMap<_, _> = files.map(|file| (file.id, file)).collect();
         let mut named = vec![false; candidates.len()];
         for file in files.into_values() {
-            let tail = self.node.tail(&self.node.store, file).await?;
+            let tail = match self.node.tail(&self.node.store, file).await {
+                Ok(tail) => tail,
+                // Another collector was here: the older manifests that named it are gone, and nobody reads through it any more.
+                Err(error) if error.kind() == ErrorKind::VersionUnavailable && !names(&base, file.id) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             for ((_, txn, value), named) in candidates.iter().zip(&mut named) {
                 *named |= tail.may_name(*txn, *value);
             }
@@ -434,4 +442,8 @@ impl Collection<'_> {
 fn is_unreferenced(node: &Node, object: &ObjectInfo, now: StoreTime) -> bool {
     planted(Planted::CollectFilesEarly)
         || node.limits.unreferenced_file_may_go(StoreTime::of(object.last_modified), now)
+}
+
+fn names(base: &Base, file: FileId) -> bool {
+    base.manifest().is_some_and(|manifest| manifest.files().any(|named| named.id == file))
 }

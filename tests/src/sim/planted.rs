@@ -30,5 +30,5 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 26] = [
     (Planted::TakeOverUnfenced, 240, 60),
     (Planted::UploadBeforeClaim, 0, 40),
     (Planted::ResumeSameAttempt, 0, 40),
-    (Planted::ForgetTokenReads, 180, 40),
+    (Planted::ForgetTokenReads, 40, 40),
 ];

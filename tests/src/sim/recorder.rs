@@ -241,7 +241,9 @@ impl<'a> Deletes<'a> {
     fn of(history: &History, truth: &'a Truth) -> Self {
         let mut of: BTreeMap<Key, BTreeMap<_, _>> = BTreeMap::new();
         for entry in &history.transactions {
-            let Some(Outcome::Committed { receipt, result }) = truth.outcomes.get(&entry.id) else { continue };
+            let Some(Outcome::Committed { receipt, result }) = truth.outcomes.get(&entry.id) else {
+                continue;
+            };
             if result.as_deref() != Some(entry.attempt.to_string().as_bytes()) {
                 continue;
             }
@@ -254,7 +256,9 @@ impl<'a> Deletes<'a> {
             }
             for (key, value) in last {
                 if value.starts_with('x') {
-                    of.entry(Arc::clone(key)).or_default().insert(version(receipt.version()), Arc::clone(value));
+                    of.entry(Arc::clone(key))
+                        .or_default()
+                        .insert(version(receipt.version()), Arc::clone(value));
                 }
             }
         }

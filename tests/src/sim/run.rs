@@ -149,7 +149,8 @@ impl Plan {
         }
         let (mut worst, mut trouble) = (heavy(), Duration::from_secs(120));
         if upkeep {
-            (config, worst, trouble) = (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
+            (config, worst, trouble) =
+                (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
         }
         Self { feed_alone, upkeep, trouble: options.trouble.unwrap_or(trouble), worst, config }
     }
@@ -190,15 +191,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     chaos.heal();
     let faults_stopped_ms = recorder.now_ms();
     network.note("trouble ends");
-    tokio::select! {
-        biased;
-        () = cluster.call_all() => {}
-        () = sleep(CALM) => {}
-    }
-    cluster.stop();
-    if plan.feed_alone {
-        cluster.publish_all().await;
-    }
+    calm(&cluster, plan.feed_alone).await;
     let mut problems = cluster.panics().await;
     let audit = Audit { cluster: &cluster, shared: &shared, feed_alone: plan.feed_alone };
     let nodes = audit.read().await;
@@ -212,23 +205,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     }
     let (history, more) = recorder.history(&truth);
     problems.extend(more);
-    let visibility = Some(Visibility { bound_ms: VISIBLE_MS, faults_stopped_ms });
-    let expect = |history: &History, from_ms| Expectations {
-        final_reads: final_reads(history, from_ms),
-        visibility,
-        ..Expectations::default()
-    };
-    let (mut summary, mut involved) = (None, BTreeSet::new());
-    if plan.upkeep {
-        // What was read before everything was overwritten, as if the run had ended there.
-        let until = history.transactions.iter().filter(|it| it.began_ms < read_ms).cloned().collect();
-        let until = History { transactions: until };
-        (_, involved) = judge(&until, &expect(&until, 0), &mut problems);
-    }
-    if involved.is_empty() {
-        let from_ms = if plan.upkeep { read_ms } else { 0 };
-        (summary, involved) = judge(&history, &expect(&history, from_ms), &mut problems);
-    }
+    let (summary, involved) =
+        judge_all(&history, plan.upkeep.then_some(read_ms), faults_stopped_ms, &mut problems);
     for (what, times) in network.injected() {
         *faults.entry(what).or_default() += times;
     }
@@ -245,6 +223,43 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         trace_hash: network.trace_hash(),
         events,
     }
+}
+
+/// Goes on without trouble, and stops.
+async fn calm(cluster: &Cluster, feed_alone: bool) {
+    tokio::select! {
+        biased;
+        () = cluster.call_all() => {}
+        () = sleep(CALM) => {}
+    }
+    cluster.stop();
+    if feed_alone {
+        cluster.publish_all().await;
+    }
+}
+
+/// Judges a run; one that was settled at the end also as if it had ended at `read_ms`, before everything was overwritten.
+fn judge_all(
+    history: &History,
+    read_ms: Option<u64>,
+    faults_stopped_ms: u64,
+    problems: &mut Vec<String>,
+) -> (Option<Summary>, BTreeSet<u128>) {
+    let visibility = Some(Visibility { bound_ms: VISIBLE_MS, faults_stopped_ms });
+    let expect = |history: &History, from_ms| Expectations {
+        final_reads: final_reads(history, from_ms),
+        visibility,
+        ..Expectations::default()
+    };
+    if let Some(read_ms) = read_ms {
+        let until = history.transactions.iter().filter(|it| it.began_ms < read_ms).cloned().collect();
+        let until = History { transactions: until };
+        let (_, involved) = judge(&until, &expect(&until, 0), problems);
+        if !involved.is_empty() {
+            return (None, involved);
+        }
+    }
+    judge(history, &expect(history, read_ms.unwrap_or(0)), problems)
 }
 
 fn judge(

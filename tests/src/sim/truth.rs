@@ -91,7 +91,8 @@ impl Truth {
         let ids: BTreeSet<[u8; 16]> = ids.iter().map(|id| id.as_u128().to_be_bytes()).collect();
         let feed: Vec<_> = storage.list("feed/", None).try_collect().await.unwrap_or_default();
         for object in feed {
-            let (Ok(read), Some(name_ms)) = (archive.get(&object.path).await, feed_time_ms(&object.path)) else {
+            let (Ok(read), Some(name_ms)) = (archive.get(&object.path).await, feed_time_ms(&object.path))
+            else {
                 recorder.problem(format!("the archive has lost {}", object.path));
                 continue;
             };
@@ -157,4 +158,3 @@ impl Truth {
 fn feed_time_ms(path: &str) -> Option<u64> {
     u64::from_str_radix(path.strip_prefix("feed/")?.split('-').next()?, 16).ok()
 }
-

@@ -62,7 +62,9 @@ pub(crate) async fn keep(client: Client, shared: Arc<Shared>, seed: u64) {
             return;
         }
         match rng.next_u64() % 5 {
-            0 | 1 => drop(checkpoint(&client, &shared).await),
+            0 | 1 => {
+                checkpoint(&client, &shared).await;
+            }
             2 => drop(collect(&client, &shared).await),
             3 => drop(tokio::join!(checkpoint(&client, &shared), collect(&client, &shared))),
             _ => {

@@ -322,6 +322,10 @@ impl Actor {
             0 => tx.read(&rest).await,
             _ => tx.scan("", &self.shared.universe, None).await.is_some(),
         };
-        if go_on { drop(tx.commit().await) } else { tx.abort().await }
+        if go_on {
+            tx.commit().await;
+        } else {
+            tx.abort().await;
+        }
     }
 }
