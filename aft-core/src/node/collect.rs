@@ -344,9 +344,19 @@ impl Collection<'_> {
         let stay = manifests.all.range(manifests.settled.unwrap_or(0)..).map(|(_, manifest)| manifest);
         let files = stay.chain(base.manifest()).flat_map(Manifest::files);
         let files: BTreeMap<_, _> = files.map(|file| (file.id, file)).collect();
+        let newest: BTreeSet<_> = base.manifest().into_iter().flat_map(Manifest::files).map(|it| it.id).collect();
         let mut named = vec![false; candidates.len()];
         for file in files.into_values() {
-            let tail = self.node.tail(&self.node.store, file).await?;
+            let tail = match self.node.tail(&self.node.store, file).await {
+                Ok(tail) => tail,
+                // Its manifest was listed, and went meanwhile.
+                Err(error) if is_gone(&error) && !newest.contains(&file.id) => {
+                    self.report.class(GarbageKind::OrphanValues).kept += candidates.len() as u64;
+                    self.report.left_out.push("orphan values: another collection is at work".into());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
             for ((_, txn, value), named) in candidates.iter().zip(&mut named) {
                 *named |= tail.may_name(*txn, *value);
             }
@@ -428,6 +438,10 @@ impl Collection<'_> {
             .try_for_each(|()| async { Ok(()) })
             .await
     }
+}
+
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::VersionUnavailable && !planted(Planted::NeverOvertaken)
 }
 
 /// Whether a file that no manifest names cannot be one of a checkpoint under way either.

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use crate::format::name::{FeedName, ObjectName, ValueName};
 use crate::format::record::{CommitRecord, StoredValue, Value, Write};
 use crate::format::row::{Row, RowValue};
+use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::key_range::KeyRange;
 use crate::protocol::timeliness::StoreTime;
@@ -247,7 +248,7 @@ impl View {
     /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
     pub fn insert_published(&mut self, commit: Arc<Commit>, published: Option<StoreTime>) -> bool {
         let version = commit.version;
-        if self.base.has_folded(version, published) {
+        if self.base.has_folded(version, published) && !planted(Planted::KeepFoldedCommits) {
             self.remove(version);
             return false;
         }
