@@ -111,26 +111,11 @@ impl Manifest {
 }
 
 impl SortedRun {
-    /// Rows, tombstones included.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.sum(|file| file.rows)
-    }
-
-    /// Bytes of its files.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.sum(|file| file.bytes)
-    }
-
     /// What it weighs where runs are chosen to be merged: its files, and the values that it refers to.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        self.sum(|file| file.bytes.saturating_add(file.stored_bytes))
-    }
-
-    fn sum(&self, of: impl Fn(&RunFile) -> u64) -> u64 {
-        self.files.iter().map(of).fold(0, u64::saturating_add)
+        let weights = self.files.iter().map(|file| file.bytes.saturating_add(file.stored_bytes));
+        weights.fold(0, u64::saturating_add)
     }
 
     /// The one file that may have a row of this key.

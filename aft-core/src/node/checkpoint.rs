@@ -219,7 +219,8 @@ impl Node {
             settled_ms = begun.ms();
         }
         recent.published.retain(|(id, dated)| {
-            *dated != u64::MAX && (*dated >= horizon.0 || id.start_ms() >= sweep_from_ms)
+            let unsettled = id.start_ms() >= settled_ms.min(sweep_from_ms);
+            *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
         });
         recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
         recent.pruned = young_pruned;
@@ -238,7 +239,8 @@ impl Node {
         let recent = FileRef { id, bytes: bytes.len() as u64, entries: draft.recent.commits.len() as u64 };
         self.create_file(&self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
         // Their ids are forgotten by now, unless a request key leads to them.
-        let folded = draft.fold.iter().filter(|commit| !commit.keyed).map(|commit| commit.decided_by);
+        let folded = draft.fold.iter().filter(|commit| !commit.keyed);
+        let folded = folded.map(|commit| commit.decided_by);
         fold.garbage.decisions.extend(folded);
         fold.garbage.decisions.extend(draft.pruned.iter().map(|it| it.decided_by));
         for pruned in &draft.pruned {

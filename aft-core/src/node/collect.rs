@@ -19,7 +19,6 @@ use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, Obj
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
-use crate::protocol::base::Base;
 use crate::protocol::collect::{garbage_may_go, manifest_may_go};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{ObjectInfo, StorageError};
@@ -345,13 +344,17 @@ impl Collection<'_> {
         let stay = manifests.all.range(manifests.settled.unwrap_or(0)..).map(|(_, manifest)| manifest);
         let files = stay.chain(base.manifest()).flat_map(Manifest::files);
         let files: BTreeMap<_, _> = files.map(|file| (file.id, file)).collect();
+        let newest: BTreeSet<_> =
+            base.manifest().into_iter().flat_map(Manifest::files).map(|it| it.id).collect();
         let mut named = vec![false; candidates.len()];
         for file in files.into_values() {
             let tail = match self.node.tail(&self.node.store, file).await {
                 Ok(tail) => tail,
-                // Another collector was here: the older manifests that named it are gone, and nobody reads through it any more.
-                Err(error) if error.kind() == ErrorKind::VersionUnavailable && !names(&base, file.id) => {
-                    continue;
+                // Its manifest was listed, and went meanwhile.
+                Err(error) if is_gone(&error) && !newest.contains(&file.id) => {
+                    self.report.class(GarbageKind::OrphanValues).kept += candidates.len() as u64;
+                    self.report.left_out.push("orphan values: another collection is at work".into());
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
             };
@@ -438,12 +441,12 @@ impl Collection<'_> {
     }
 }
 
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::VersionUnavailable
+}
+
 /// Whether a file that no manifest names cannot be one of a checkpoint under way either.
 fn is_unreferenced(node: &Node, object: &ObjectInfo, now: StoreTime) -> bool {
     planted(Planted::CollectFilesEarly)
         || node.limits.unreferenced_file_may_go(StoreTime::of(object.last_modified), now)
-}
-
-fn names(base: &Base, file: FileId) -> bool {
-    base.manifest().is_some_and(|manifest| manifest.files().any(|named| named.id == file))
 }

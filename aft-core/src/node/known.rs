@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::name::{FeedName, Job, ValueName};
 use crate::format::recent::PrunedCommit;
+use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::txn_id::TxnId;
@@ -39,8 +40,8 @@ pub(crate) struct Known {
     pub(crate) reload: bool,
     /// Whether the next refresh must look for a newer checkpoint.
     pub(crate) look: bool,
-    /// For which sweep and horizon what can be forgotten was.
-    forgot: Option<(StoreTime, StoreTime)>,
+    /// For which sweep and checkpoint what can be forgotten was.
+    forgot: Option<(StoreTime, u64)>,
     /// Index files found damaged or missing.
     pub(crate) distrusted: BTreeSet<String>,
 }
@@ -92,25 +93,34 @@ impl Known {
         *first = (*first).min(dated);
     }
 
+    /// When a commit was published that a feed object of this date carries: an earlier one may have carried it before, and been folded and
+    /// collected since.
+    pub(crate) fn first_published(&self, decided_by: TxnId, dated: StoreTime) -> StoreTime {
+        self.published.get(&decided_by).map_or(dated, |first| dated.min(*first))
+    }
+
     pub(crate) fn note_pruned(&mut self, pruned: PrunedCommit) {
         let known = self.pruned.entry(pruned.decided_by).or_insert_with(|| pruned.clone());
         known.published = known.published.min(pruned.published);
     }
 
     /// Drops what no refresh and no sweep can ask for any more.
-    pub(crate) fn forget_old(&mut self, limits: &Limits, horizon: StoreTime) {
+    pub(crate) fn forget_old(&mut self, limits: &Limits, base: &Base) {
+        let (horizon, settled_ms) = (base.horizon(), base.settled_ms());
         if let Some(basis) = self.basis {
             let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
             self.seen = self.seen.split_off(&oldest);
             self.own = self.own.split_off(&oldest);
         }
         // Only where one of the two moved on: there may be many.
-        if let Some(swept) = self.swept_through.filter(|swept| self.forgot != Some((*swept, horizon))) {
-            self.forgot = Some((swept, horizon));
+        if let Some(swept) = self.swept_through.filter(|swept| self.forgot != Some((*swept, base.number()))) {
+            self.forgot = Some((swept, base.number()));
             let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
-            // In the window of sweeps, or not folded yet: the next checkpoint must know of them.
+            // In the window of sweeps, or not folded yet: the next checkpoint must know of them. Or not settled: were they published
+            // again, only the first date would tell that they are folded.
+            let settled = oldest.min(TxnId::window_start(settled_ms));
             let folded = |(id, dated): (&TxnId, &StoreTime)| (*dated < horizon).then_some(*id);
-            let folded: Vec<_> = self.published.range(..oldest).filter_map(folded).collect();
+            let folded: Vec<_> = self.published.range(..settled).filter_map(folded).collect();
             folded.iter().for_each(|id| {
                 self.published.remove(id);
             });

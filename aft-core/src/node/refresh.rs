@@ -103,7 +103,7 @@ impl Node {
             if !complete && !planted(Planted::TrustOldFeed) {
                 continue;
             }
-            let horizon = self.view.read().base().horizon();
+            let base = Arc::clone(self.view.read().base());
             let mut known = self.known.lock();
             known.basis = known.basis.max(newest);
             known.began = Some(began);
@@ -111,7 +111,7 @@ impl Node {
             if plan.look || plan.whole {
                 (known.looked, known.look) = (Some(began), false);
             }
-            known.forget_old(&self.limits, horizon);
+            known.forget_old(&self.limits, &base);
             drop(known);
             add(&self.counters.refreshes, 1);
             Node::sweep_beside(&self);
@@ -351,7 +351,11 @@ impl Node {
     }
 
     fn take_in(&self, object: FeedObject) {
-        let commits = object.commits.iter().map(|commit| (Arc::clone(commit), Some(object.last_modified)));
+        let commits: Vec<_> = {
+            let known = self.known.lock();
+            let first = |commit: &Commit| known.first_published(commit.decided_by, object.last_modified);
+            object.commits.iter().map(|commit| (Arc::clone(commit), Some(first(commit)))).collect()
+        };
         self.learn_published(commits);
         self.note_feed_object(&object);
     }
@@ -370,9 +374,19 @@ impl Node {
     /// Builds on another manifest, with everything that it did not fold, in one step.
     fn take_in_whole(&self, base: Arc<Base>, recent: Option<Recent>, objects: Vec<FeedObject>) {
         let told = recent.iter().flat_map(|recent| &recent.commits).map(recent_commit);
-        let fed = objects.iter().flat_map(|object| {
-            object.commits.iter().map(|commit| (Arc::clone(commit), object.last_modified))
-        });
+        let fed: Vec<_> = {
+            let mut known = self.known.lock();
+            let published = recent.iter().flat_map(|recent| &recent.published);
+            published.for_each(|(id, dated)| known.note_published(*id, StoreTime(*dated)));
+            let fed = objects.iter().flat_map(|object| {
+                object.commits.iter().map(|commit| (Arc::clone(commit), object.last_modified))
+            });
+            fed.map(|(commit, dated)| {
+                let first = known.first_published(commit.decided_by, dated);
+                (commit, first)
+            })
+            .collect()
+        };
         let mut greatest = base.greatest().clock;
         {
             let mut view = self.view.write();
@@ -387,7 +401,6 @@ impl Node {
         let mut known = self.known.lock();
         if let Some(recent) = recent {
             known.seen.extend(recent.seen);
-            recent.published.into_iter().for_each(|(id, dated)| known.note_published(id, StoreTime(dated)));
             known.dead.extend(recent.dead);
             recent.pruned.into_iter().for_each(|pruned| known.note_pruned(pruned));
         }

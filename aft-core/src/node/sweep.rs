@@ -50,7 +50,11 @@ impl Node {
         let mut report = SweepReport { listed: candidates.len() as u64, ..SweepReport::default() };
         let unpublished: Vec<_> = {
             let known = self.known.lock();
-            let settled = |id: &TxnId| known.published.contains_key(id) || known.dead.contains(id);
+            // A sweep that ended meanwhile has seen to what is older, and this node has forgotten it.
+            let oldest = known.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+            let oldest = TxnId::window_start(oldest);
+            let settled =
+                |id: &TxnId| *id < oldest || known.published.contains_key(id) || known.dead.contains(id);
             candidates.into_iter().filter(|id| !settled(id)).collect()
         };
         let looked: Vec<_> = futures::stream::iter(unpublished)

@@ -35,6 +35,12 @@ impl Base {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.horizon))
     }
 
+    /// Every commit whose transaction started before this (milliseconds since 1970) is in the runs.
+    #[must_use]
+    pub fn settled_ms(&self) -> u64 {
+        self.0.as_ref().map_or(0, |manifest| manifest.settled_ms)
+    }
+
     /// The greatest version in the runs.
     #[must_use]
     pub fn greatest(&self) -> Version {

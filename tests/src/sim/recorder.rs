@@ -175,7 +175,10 @@ impl Recorder {
             for op in &mut entry.ops {
                 let Op::Read { key, value: value @ None, version: read } = op else { continue };
                 let Some(at) = *read else { continue };
-                match deletes.read(key, at, absent_ms.get(&**key).copied().unwrap_or(0)) {
+                // What it chose it chose within its lifetime, however late the answer came.
+                let chosen_ms =
+                    truth.latest_ms(entry.began_ms).min(absent_ms.get(&**key).copied().unwrap_or(0));
+                match deletes.read(key, at, chosen_ms) {
                     Ok((named, known)) => (*value, *read) = (named, known),
                     Err(()) => {
                         problems.push(format!("{} read a delete of {key} that nobody made", entry.session));

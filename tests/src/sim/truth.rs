@@ -36,6 +36,7 @@ pub(crate) struct Windows {
     /// How long requests are remembered.
     retention_ms: u64,
     publish_ms: u64,
+    lifetime_ms: u64,
 }
 
 impl Windows {
@@ -46,10 +47,11 @@ impl Windows {
         let decided_ms =
             ms(config.transaction_lifetime) + ms(config.commit_deadline) + ms(config.visibility_delay);
         Self {
-            horizon_ms: decided_ms + ms(config.max_staleness) + 2 * skew_ms + 1000,
+            horizon_ms: decided_ms + ms(config.max_staleness) + 3 * skew_ms + 1000,
             forgotten_ms: decided_ms + skew_ms + 1000,
             retention_ms: ms(config.outcome_retention),
             publish_ms: ms(config.publish_deadline),
+            lifetime_ms: ms(config.transaction_lifetime),
         }
     }
 }
@@ -107,6 +109,11 @@ impl Truth {
             }
         }
         truth
+    }
+
+    /// When a transaction that began at `began_ms` of the run can have read at the latest; with a second for its begin.
+    pub(crate) fn latest_ms(&self, began_ms: u64) -> u64 {
+        began_ms + self.windows.lifetime_ms + 1000
     }
 
     /// Whether a checkpoint that was there at `at_ms` of the run can have folded this commit.

