@@ -99,12 +99,34 @@ pub enum Planted {
     NoAgeCheckAfterIndex,
     /// A checkpoint claims that everything is folded that began before now.
     SettleTooMuch,
-    /// A view takes in commits that are long settled.
-    SettledComesBack,
     /// "Already exists" is taken for another maker's manifest, without reading back.
     TrustManifestConflict,
     /// What a checkpoint found to be garbage is collected while others are still read through.
     CollectGarbageEarly,
+    /// A commit that a feed object carries was published then, although an earlier one carried it.
+    TrustLaterCopy,
+    /// A checkpoint folds by when commits were made, not by when they were published.
+    FoldByCommitTime,
+    /// A checkpoint folds what running transactions may not know.
+    HorizonWithoutLifetime,
+    /// A checkpoint claims that everything before its sweep's window is folded, whatever it left out.
+    SettleWithoutUnfolded,
+    /// The decision that a request key leads to is garbage once its commit is folded.
+    CollectKeyedDecisions,
+    /// A manifest counts however late it landed.
+    VoidManifestCounts,
+    /// A view takes in commits that are long settled.
+    SettledComesBack,
+    /// A void commit says that its id aborted, although the id was forgotten when it landed.
+    VoidGhostDenies,
+    /// An id without a decision is undecided, although a checkpoint tells that it is late.
+    BelieveEmptyRegister,
+    /// A maker of a checkpoint takes what another has collected for lost.
+    NeverOvertaken,
+    /// A claim is built on although it was collected meanwhile.
+    TrustOldClaims,
+    /// A token of a commit that is long folded needs the versions that were read.
+    OldTokensNeedReads,
     /// Feed objects are collected as soon as any checkpoint was made after them.
     CollectFeedEarly,
     /// Files that no manifest names are collected however young they are.
@@ -131,7 +153,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 55] = [
+        pub const ALL: [Self; 66] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -178,9 +200,20 @@ mod active {
             Self::ReceiptsNeedDecisions,
             Self::NoAgeCheckAfterIndex,
             Self::SettleTooMuch,
-            Self::SettledComesBack,
             Self::TrustManifestConflict,
             Self::CollectGarbageEarly,
+            Self::TrustLaterCopy,
+            Self::FoldByCommitTime,
+            Self::HorizonWithoutLifetime,
+            Self::SettleWithoutUnfolded,
+            Self::CollectKeyedDecisions,
+            Self::VoidManifestCounts,
+            Self::SettledComesBack,
+            Self::VoidGhostDenies,
+            Self::BelieveEmptyRegister,
+            Self::NeverOvertaken,
+            Self::TrustOldClaims,
+            Self::OldTokensNeedReads,
             Self::CollectFeedEarly,
             Self::CollectFilesEarly,
             Self::CollectYoungValues,

@@ -150,7 +150,7 @@ impl Node {
     /// What could not be read may have been folded and collected meanwhile: then another node made the checkpoint, and nothing is wrong.
     async fn overtaken(self: &Arc<Self>, number: u64, error: Error) -> Result<CheckpointReport, Error> {
         let gone = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable);
-        if gone && !self.list_manifests(number - 1).await?.is_empty() {
+        if gone && !planted(Planted::NeverOvertaken) && !self.list_manifests(number - 1).await?.is_empty() {
             return self.lost().await;
         }
         Err(error)
@@ -206,8 +206,10 @@ impl Node {
             (Arc::clone(view.base()), commits)
         };
         let horizon = self.limits.horizon(begun).max(base.horizon());
-        let (fold, young): (Vec<_>, Vec<_>) =
-            commits.into_iter().partition(|(_, published)| *published < horizon);
+        let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
+            let by_clock = planted(Planted::FoldByCommitTime);
+            if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
+        });
         let (pruned, young_pruned): (Vec<_>, Vec<_>) =
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
@@ -217,6 +219,8 @@ impl Node {
         let mut settled_ms = settled_ms(before, sweep_from_ms, open.map(TxnId::start_ms));
         if planted(Planted::SettleTooMuch) {
             settled_ms = begun.ms();
+        } else if planted(Planted::SettleWithoutUnfolded) {
+            settled_ms = before.max(sweep_from_ms);
         }
         recent.published.retain(|(id, dated)| {
             let unsettled = id.start_ms() >= settled_ms.min(sweep_from_ms);
@@ -239,7 +243,8 @@ impl Node {
         let recent = FileRef { id, bytes: bytes.len() as u64, entries: draft.recent.commits.len() as u64 };
         self.create_file(&self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
         // Their ids are forgotten by now, unless a request key leads to them.
-        let folded = draft.fold.iter().filter(|commit| !commit.keyed);
+        let folded =
+            draft.fold.iter().filter(|commit| !commit.keyed || planted(Planted::CollectKeyedDecisions));
         let folded = folded.map(|commit| commit.decided_by);
         fold.garbage.decisions.extend(folded);
         fold.garbage.decisions.extend(draft.pruned.iter().map(|it| it.decided_by));

@@ -442,7 +442,7 @@ impl Collection<'_> {
 }
 
 fn is_gone(error: &Error) -> bool {
-    error.kind() == ErrorKind::VersionUnavailable
+    error.kind() == ErrorKind::VersionUnavailable && !planted(Planted::NeverOvertaken)
 }
 
 /// Whether a file that no manifest names cannot be one of a checkpoint under way either.

@@ -188,7 +188,12 @@ impl Node {
             |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
         // The object is one: were a member void and another not, a group would be torn.
         if let Some(void) = records.iter().find_map(|record| judge(record.version())) {
-            return Ok(dead(Some(void)));
+            let void = Some(void);
+            return Ok(if planted(Planted::VoidGhostDenies) {
+                Looked::Dead { attempt, void }
+            } else {
+                dead(void)
+            });
         }
         let commits = records.into_iter().zip(bases).map(|(record, base)| {
             let commit = Arc::new(Commit::new(&record, id, Home::Decision { base }));

@@ -95,6 +95,7 @@ impl Node {
                 Some(newest) => newest,
                 None => *newest.insert(self.newest_claim(store, hash).await?.max(number)),
             };
+            let below = (number, holder);
             if known > number {
                 number = known;
                 holder = self.read_claim(store, key, hash, number).await?.ok_or_else(collected)?;
@@ -102,10 +103,28 @@ impl Node {
                 number += 1;
                 holder = self.create_claim(store, key, hash, number, fresh).await?;
             }
+            self.check_still_there(store, key, hash, below).await?;
         }
         let message =
             "others keep giving up transactions of this request key; nothing was committed; try again later";
         Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Refuses to build on a claim that was collected meanwhile: its number may be another attempt's by now, who may commit (HAZARDS 7).
+    /// The oldest goes first; so where this one is still there, the claim after it is what it seemed to be when it was read or made.
+    async fn check_still_there(
+        &self,
+        store: &Store,
+        key: &Bytes,
+        hash: RequestHash,
+        (number, holder): (u32, TxnId),
+    ) -> Result<(), Error> {
+        if planted(Planted::TrustOldClaims)
+            || self.read_claim(store, key, hash, number).await? == Some(holder)
+        {
+            return Ok(());
+        }
+        Err(collected())
     }
 
     /// What the holder of a claim means for the request; `None` where it can never commit.

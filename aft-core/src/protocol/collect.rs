@@ -15,6 +15,7 @@
 //! A manifest that still exists is therefore whole. Void manifests count for nobody and are deleted like older ones, by number:
 //! a number must stay taken until a newer manifest has settled.
 
+use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::{Limits, ROUNDING_MS, StoreTime};
 
 /// A manifest may go once a newer one has settled: whoever begins reads the newest, and whoever is running began with the settled
@@ -52,7 +53,7 @@ impl Limits {
     pub fn horizon(&self, now: StoreTime) -> StoreTime {
         let window = self.staleness_ms
             + self.deadline_ms
-            + self.lifetime_ms
+            + if planted(Planted::HorizonWithoutLifetime) { 0 } else { self.lifetime_ms }
             + self.visibility_ms
             + 3 * self.skew_ms
             + ROUNDING_MS;
@@ -63,7 +64,7 @@ impl Limits {
     /// the first of its new files. Whoever deletes files must not wait for a maker that was frozen.
     #[must_use]
     pub fn manifest_void(&self, begun: StoreTime, date: StoreTime) -> bool {
-        date.ms() > begun.ms().saturating_add(self.lifetime_ms)
+        date.ms() > begun.ms().saturating_add(self.lifetime_ms) && !planted(Planted::VoidManifestCounts)
     }
 
     /// Whether every running transaction began on a node that had seen this manifest, dated `date`, or a newer one. (It must not be
