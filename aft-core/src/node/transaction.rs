@@ -314,11 +314,15 @@ impl Transaction {
         self.buffer = WriteBuffer::new(attempt);
     }
 
-    /// How old the transaction is, by the greater of what all clocks say.
+    /// How old the transaction is, by the greater of what all clocks say, the store's among them: a node whose own clock is wrong must not
+    /// go on with a transaction from elsewhere through a checkpoint that folded what it needs.
     pub(crate) fn age_ms(&self) -> u64 {
         let now = self.node.now();
-        let wall = now.wall_ms.saturating_sub(self.id.start_ms());
-        wall.max(self.age_ms.saturating_add(now.elapsed_since(self.began)))
+        let start_ms = self.id.start_ms();
+        let store = self.node.store_time().map_or(0, |known| known.ms());
+        let by_store = store.saturating_sub(start_ms.saturating_add(self.node.limits.skew_ms));
+        let wall = now.wall_ms.saturating_sub(start_ms);
+        wall.max(by_store).max(self.age_ms.saturating_add(now.elapsed_since(self.began)))
     }
 
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
