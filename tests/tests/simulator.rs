@@ -1,6 +1,6 @@
 //! The simulator, in the short: seeds, planted bugs, determinism. `simulate` runs as many seeds as you like.
 
-use aft_tests::sim::{FOUND_BY_SEEDS, Options, Report, run};
+use aft_tests::sim::{FOUND_BY_SEEDS, FOUND_WITH_UPKEEP, Options, Report, run};
 
 fn show(report: &Report) -> String {
     format!("seed {}: {:#?}", report.seed, report.violations.iter().take(3).collect::<Vec<_>>())
@@ -62,10 +62,12 @@ fn a_seed_run_twice_is_the_same_execution() {
 #[test]
 fn every_planted_bug_of_the_list_is_found() {
     let mut missed = Vec::new();
-    for (bug, from, seeds) in FOUND_BY_SEEDS {
-        let options = Options { bug: Some(bug), ..Options::default() };
-        if failing(from..from + seeds, &options).is_empty() {
-            missed.push(bug);
+    let anywhere = FOUND_BY_SEEDS.iter().map(|found| (found, None));
+    let with_upkeep = FOUND_WITH_UPKEEP.iter().map(|found| (found, Some(true)));
+    for ((bug, from, seeds), upkeep) in anywhere.chain(with_upkeep) {
+        let options = Options { bug: Some(*bug), upkeep, ..Options::default() };
+        if failing(*from..from + seeds, &options).is_empty() {
+            missed.push(*bug);
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");

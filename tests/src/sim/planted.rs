@@ -28,3 +28,21 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 22] = [
     (Planted::UploadBeforeClaim, 0, 40),
     (Planted::ResumeSameAttempt, 0, 40),
 ];
+
+/// As [`FOUND_BY_SEEDS`], where nodes make checkpoints and collect garbage in every seed
+/// ([`Options::upkeep`](super::Options::upkeep)).
+pub const FOUND_WITH_UPKEEP: [(Planted, u64, u64); 13] = [
+    (Planted::FoldByCommitTime, 0, 40),
+    (Planted::HorizonWithoutLifetime, 0, 40),
+    (Planted::SettleWithoutUnfolded, 0, 40),
+    (Planted::SettleTooMuch, 0, 40),
+    (Planted::SettledComesBack, 0, 40),
+    (Planted::CollectKeyedDecisions, 0, 40),
+    (Planted::NeverOvertaken, 0, 60),
+    (Planted::KeepOlderVersion, 0, 40),
+    (Planted::TrustManifestConflict, 0, 40),
+    (Planted::CollectFeedEarly, 0, 40),
+    (Planted::CollectFilesEarly, 0, 40),
+    (Planted::CollectYoungValues, 0, 40),
+    (Planted::OrphansWithoutIndex, 0, 40),
+];

@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod clocks;
+mod collected;
 mod dates;
 mod expiry;
 mod feed;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use aft_core::planted::Planted;
 use aft_core::{Aft, Transaction};
 use aft_memory::{Fault, Gate, Operation};
-use aft_tests::sim::FOUND_BY_SEEDS;
+use aft_tests::sim::{FOUND_BY_SEEDS, FOUND_WITH_UPKEEP};
 use aft_tests::{NodeClock, World, holds_unless, put};
 use tokio::time::sleep;
 
@@ -56,6 +57,24 @@ cases! {
     }
     garbage::h07_an_old_claim_stays_as_long_as_the_one_that_committed {
         CollectClaimsSingly: "one request is one transaction",
+    }
+    collected::h07_a_claim_is_not_built_on_one_that_was_collected {
+        TrustOldClaims: "one attempt of a request commits",
+    }
+    collected::h15_the_ghost_of_a_collected_decision_denies_nothing {
+        VoidGhostDenies: "what was collected is forgotten",
+    }
+    collected::h15_a_collected_commit_is_not_undecided {
+        BelieveEmptyRegister: "a commit is not undecided",
+    }
+    collected::h20_a_copy_of_a_folded_commit_does_not_come_back {
+        TrustLaterCopy: "what is folded stays folded",
+    }
+    collected::a_manifest_that_lands_too_late_counts_for_nobody {
+        VoidManifestCounts: "which a checkpoint names, is gone",
+    }
+    collected::a_late_retry_of_a_token_learns_the_outcome {
+        OldTokensNeedReads: "a late retry learns the outcome",
     }
     checkpoints::a_node_that_slept_past_the_feed_misses_nothing {
         TrustOldFeed: "what was folded while it slept is seen",
@@ -215,7 +234,8 @@ const FOUND_BY_MODELS: [Planted; 3] =
 
 #[test]
 fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
-    let by_seeds = |bug| FOUND_BY_SEEDS.iter().any(|(found, ..)| *found == bug);
+    let seeds = || FOUND_BY_SEEDS.iter().chain(&FOUND_WITH_UPKEEP);
+    let by_seeds = |bug| seeds().any(|(found, ..)| *found == bug);
     for bug in Planted::ALL {
         let found = FOUND_BY_CASES.contains(&bug) || FOUND_BY_MODELS.contains(&bug) || by_seeds(bug);
         assert!(found, "nothing finds {bug:?}");
