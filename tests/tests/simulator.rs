@@ -40,6 +40,9 @@ fn no_seed_finds_a_violation() {
 fn seeds_that_found_bugs_find_them_no_more() {
     for (seed, story) in [
         (223, "a replay was acknowledged, and nobody published the commit"),
+        (359, "a later copy of a folded commit was taken for new, and its decision looked for in vain"),
+        (394, "a token was read on through a later checkpoint, where the clock was wrong"),
+        (514, "a later copy of a folded commit was taken for new, and its decision looked for in vain"),
         (975, "a clock was wrong only while a decision was sent, and the void decision was acknowledged"),
         (1383, "a replay was acknowledged, and nobody published the commit"),
         (14787, "nobody called a node without a background task: a wrong premise of the simulator's"),

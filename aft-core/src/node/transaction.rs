@@ -20,6 +20,7 @@ use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
+use crate::planted::{Planted, planted};
 use crate::protocol::choose::Unsatisfiable;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::read_set::ReadSet;
@@ -319,7 +320,8 @@ impl Transaction {
     pub(crate) fn age_ms(&self) -> u64 {
         let now = self.node.now();
         let start_ms = self.id.start_ms();
-        let store = self.node.store_time().map_or(0, |known| known.ms());
+        let store =
+            self.node.store_time().filter(|_| !planted(Planted::AgeByOwnClock)).map_or(0, |known| known.ms());
         let by_store = store.saturating_sub(start_ms.saturating_add(self.node.limits.skew_ms));
         let wall = now.wall_ms.saturating_sub(start_ms);
         wall.max(by_store).max(self.age_ms.saturating_add(now.elapsed_since(self.began)))

@@ -220,6 +220,9 @@ cases! {
     requests::a_commit_that_run_knows_of_is_not_denied {
         BelieveFailure: "nobody may be told that nothing was committed",
     }
+    tokens::h12_a_token_is_as_old_as_the_store_says {
+        AgeByOwnClock: "having read k at 1, it cannot read l at 2",
+    }
     tokens::a_token_resumed_twice_commits_once {
         ResumeSameAttempt: "one of them commits",
     }
