@@ -17,6 +17,7 @@ mod known;
 mod load;
 mod maintenance;
 mod open;
+mod orphans;
 mod outcome;
 mod publish;
 mod read;
