@@ -20,7 +20,6 @@ use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
-use crate::planted::{Planted, planted};
 use crate::protocol::choose::Unsatisfiable;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::read_set::ReadSet;
@@ -315,16 +314,9 @@ impl Transaction {
         self.buffer = WriteBuffer::new(attempt);
     }
 
-    /// How old the transaction is, by the greater of what all clocks say, the store's among them: a node whose own clock is wrong must not
-    /// go on with a transaction from elsewhere through a checkpoint that folded what it needs.
+    /// How old the transaction is, by the greatest of what all clocks say.
     pub(crate) fn age_ms(&self) -> u64 {
-        let now = self.node.now();
-        let start_ms = self.id.start_ms();
-        let store =
-            self.node.store_time().filter(|_| !planted(Planted::AgeByOwnClock)).map_or(0, |known| known.ms());
-        let by_store = store.saturating_sub(start_ms.saturating_add(self.node.limits.skew_ms));
-        let wall = now.wall_ms.saturating_sub(start_ms);
-        wall.max(by_store).max(self.age_ms.saturating_add(now.elapsed_since(self.began)))
+        self.node.age_ms(self.id).max(self.age_ms.saturating_add(self.node.now().elapsed_since(self.began)))
     }
 
     pub(crate) fn check_alive(&self) -> Result<(), Error> {

@@ -76,6 +76,9 @@ cases! {
     collected::a_late_retry_of_a_token_learns_the_outcome {
         OldTokensNeedReads: "a late retry learns the outcome",
     }
+    checkpoints::a_node_frozen_while_it_opens_looks_again {
+        NeverOvertaken: "a newer checkpoint is there",
+    }
     checkpoints::a_node_that_slept_past_the_feed_misses_nothing {
         TrustOldFeed: "what was folded while it slept is seen",
     }
