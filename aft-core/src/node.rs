@@ -29,6 +29,7 @@ mod scan;
 mod single_flight;
 mod stats;
 mod store;
+mod stream;
 mod sweep;
 mod transaction;
 mod travel;
@@ -51,6 +52,7 @@ pub use outcome::Outcome;
 pub use run::Run;
 pub use scan::ScanPages;
 pub use stats::{Cost, Stats};
+pub use stream::ValueStream;
 pub use sweep::SweepReport;
 pub use transaction::Transaction;
 

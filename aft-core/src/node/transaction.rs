@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::config::{MAX_KEY_BYTES, MAX_RESULT_BYTES};
+use crate::config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
+use crate::format::record::StoredValue;
 use crate::node::Node;
 use crate::node::begin::{Begin, expired};
 use crate::node::commit::Commit;
@@ -272,24 +273,14 @@ impl Transaction {
 
     fn buffer_write(&mut self, key: Bytes, value: Option<Bytes>, object: Option<u32>) -> Result<(), Error> {
         self.node.check_writable()?;
-        let (id, config) = (self.id, &self.node.config);
-        let admit = |sizes: Sizes| {
-            let message = if sizes.held > config.max_transaction_bytes {
-                format!(
-                    "the transaction would hold {} bytes; max_transaction_bytes is {}",
-                    sizes.held, config.max_transaction_bytes
-                )
-            } else if sizes.meta > config.max_record_bytes {
-                format!(
-                    "the transaction writes too many keys for one record; max_record_bytes is {}",
-                    config.max_record_bytes
-                )
-            } else {
-                return Ok(());
-            };
-            Err(Error::invalid(message).with_txn(id))
-        };
+        let admit = admission(self.id, &self.node.config);
         self.buffer.put(key, value, object, admit)
+    }
+
+    /// Buffers a write whose value is durable already.
+    pub(crate) fn buffer_stored(&mut self, key: Bytes, value: StoredValue) -> Result<(), Error> {
+        let admit = admission(self.id, &self.node.config);
+        self.buffer.put_stored(key, value, admit)
     }
 
     pub(crate) fn next_object(&mut self) -> u32 {
@@ -344,4 +335,21 @@ pub(crate) fn checked_key(key: &[u8]) -> Result<Bytes, Error> {
         return Err(Error::invalid(format!("a key of {} bytes; keys have 1 to {MAX_KEY_BYTES}", key.len())));
     }
     Ok(Bytes::copy_from_slice(key))
+}
+
+/// Refuses a write set that is too large.
+fn admission(id: TxnId, config: &Config) -> impl FnOnce(Sizes) -> Result<(), Error> {
+    let (held, record) = (config.max_transaction_bytes, config.max_record_bytes);
+    move |sizes| {
+        let message = if sizes.held > held {
+            format!("the transaction would hold {} bytes; max_transaction_bytes is {held}", sizes.held)
+        } else if sizes.meta > record {
+            format!(
+                "the transaction writes too many keys, or parts of streams, for one record; max_record_bytes is {record}"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(message).with_txn(id))
+    }
 }
