@@ -51,6 +51,17 @@ fn seeds_that_found_bugs_find_them_no_more() {
         let report = run(seed, &Options::default());
         assert!(report.violations.is_empty(), "{story}: {}", show(&report));
     }
+    for (seed, story) in [
+        (11280, "the clock of a node was behind, and it looked for what an old token had read"),
+        (11983, "a node was frozen while it opened, and took what was collected meanwhile for damage"),
+        (
+            14642,
+            "a node stood still for a minute without notice, and missed a version where its transaction had expired",
+        ),
+    ] {
+        let report = run(seed, &Options { upkeep: Some(true), ..Options::default() });
+        assert!(report.violations.is_empty(), "{story}: {}", show(&report));
+    }
 }
 
 #[test]

@@ -323,8 +323,12 @@ impl Transaction {
         Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
     }
 
-    /// The error, with this transaction's id.
+    /// The error, with this transaction's id. What is gone for one that has turned out to be too old (its node stood still, and the store's
+    /// time told) is no version that is missing.
     pub(crate) fn named(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::VersionUnavailable && self.age_ms() > self.node.limits.lifetime_ms {
+            return expired(self.id, self.node.limits.lifetime_ms).with_source(error);
+        }
         if error.txn_id().is_some() { error } else { error.with_txn(self.id) }
     }
 }
