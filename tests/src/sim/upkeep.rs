@@ -118,7 +118,7 @@ async fn overwrite(client: &Client, shared: &Shared) {
         return shared.recorder.problem(format!("in the calm {} could not begin", client.node));
     };
     for (n, key) in shared.universe.iter().enumerate() {
-        if n % 3 == 0 { tx.delete(key) } else { tx.put_or_stream(key, 4_000).await }
+        if n % 3 == 0 { tx.delete(key) } else { tx.put(key, 4_000) }
     }
     if tx.commit().await != Status::Committed {
         shared.recorder.problem(format!("in the calm {} could not commit", client.node));
