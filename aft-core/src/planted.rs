@@ -127,6 +127,8 @@ pub enum Planted {
     TrustOldClaims,
     /// A token of a commit that is long folded needs the versions that were read.
     OldTokensNeedReads,
+    /// A stream is taken for stored while its last parts are on their way.
+    StreamBeforeUpload,
     /// A transaction from elsewhere is as old as this node's clock says.
     AgeByOwnClock,
     /// Feed objects are collected as soon as any checkpoint was made after them.
@@ -155,7 +157,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 67] = [
+        pub const ALL: [Self; 68] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -216,6 +218,7 @@ mod active {
             Self::NeverOvertaken,
             Self::TrustOldClaims,
             Self::OldTokensNeedReads,
+            Self::StreamBeforeUpload,
             Self::AgeByOwnClock,
             Self::CollectFeedEarly,
             Self::CollectFilesEarly,

@@ -16,6 +16,7 @@ mod pruning;
 mod reads;
 mod register;
 mod requests;
+mod streams;
 mod sweep;
 mod tokens;
 
@@ -222,6 +223,9 @@ cases! {
     }
     requests::a_commit_that_run_knows_of_is_not_denied {
         BelieveFailure: "nobody may be told that nothing was committed",
+    }
+    streams::a_stream_is_durable_before_its_commit {
+        StreamBeforeUpload: "the key is read",
     }
     tokens::h12_a_token_is_as_old_as_the_store_says {
         AgeByOwnClock: "having read k at 1, it cannot read l at 2",
