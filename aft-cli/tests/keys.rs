@@ -230,3 +230,27 @@ fn help_documents_the_exit_codes() {
     assert!(place.aft(&["import", "--help"]).ok().text().contains("ymbolic links"));
     assert!(place.aft(&["--version"]).ok().text().starts_with("aft "));
 }
+
+/// A value of three parts: as a file, a pipe, and a file of a tree.
+#[test]
+fn a_large_value_goes_in_and_out_in_parts() {
+    let place = Place::new();
+    let large: Vec<u8> = (0..20_000_000_u32).map(|n| (n / 77) as u8).collect();
+    std::fs::write(place.path("large"), &large).unwrap();
+    let put: serde_json::Value = place.json(&["put", "file", "--file", "large"]);
+    assert_eq!(put["size"], 20_000_000);
+    let objects =
+        || common::read_tree(&place.store().join("values")).values().filter(|it| !it.is_empty()).count();
+    assert_eq!(objects(), 3);
+    assert!(place.aft(&["get", "file"]).ok().stdout == large);
+    place.aft_with(&["put", "pipe"], &large).ok();
+    assert!(place.aft(&["get", "pipe"]).ok().stdout == large);
+    assert_eq!(place.json(&["get", "file"])["size"], 20_000_000);
+
+    let tree = place.tree("tree", &[(b"large", &large), (b"small", b"1"), (b"medium", &large[..100_000])]);
+    place.aft(&["import", tree.to_str().unwrap(), "--prefix", "t"]).ok();
+    let out = place.path("out");
+    place.aft(&["export", "--prefix", "t", out.to_str().unwrap()]).ok();
+    assert!(common::read_tree(&out) == common::read_tree(&tree));
+    assert_eq!(objects(), 3 + 3 + 4);
+}
