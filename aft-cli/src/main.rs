@@ -16,8 +16,10 @@ mod log;
 mod logging;
 mod ls;
 mod output;
+mod probe;
 mod progress;
 mod put;
+mod requests;
 mod status;
 mod store;
 mod sweep;
@@ -57,6 +59,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let store = common.store.as_deref().map(|flag| Store::find(Some(flag))).transpose()?;
         return demo::run(args, store, &output).await;
     }
+    if let Command::Probe(args) = command {
+        return probe::run(args, common.store.as_deref(), &output).await;
+    }
     let store = Store::find(common.store.as_deref())?;
     match command {
         Command::Put(args) => put::run(args, &store, &output).await,
@@ -73,6 +78,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
         Command::Gc(args) => gc::run(args, &store, &output).await,
         Command::Check(_) => check::run(&store, &output).await,
-        Command::Demo(_) => Ok(()),
+        Command::Demo(_) | Command::Probe(_) => Ok(()),
     }
 }
