@@ -64,13 +64,16 @@ impl Probe {
         let Self { connections, clock, plan, report } = self;
         race::run(connections, plan, &mut report.races, || progress.advance(1)).await?;
         for group in checks::GROUPS {
-            report.findings.push(checks::run(group, connections, plan).await?);
+            let checked = checks::run(group, connections, plan).await;
+            let checked = unless_unsafe(checked, group.name, report)?;
+            report.findings.extend(checked);
             progress.advance(1);
         }
         let compared = clocks::run(connections, &**clock, plan).await;
-        report.clock = answered(compared, report)?.flatten();
+        report.clock = unless_unsafe(answered(compared, report), "clock", report)?.flatten().flatten();
         let measured = latency::run(connections, &**clock, plan).await;
-        report.latencies = answered(measured, report)?.unwrap_or_default();
+        let measured = unless_unsafe(answered(measured, report), "latency", report)?.flatten();
+        report.latencies = measured.unwrap_or_default();
         Ok(())
     }
 
@@ -130,6 +133,23 @@ fn answered<T>(result: Result<T, Trouble>, report: &mut Report) -> Result<Option
         }) => {
             let detail = format!("{doing}: {cause}");
             report.findings.push(Finding { name: "read after write", outcome: Outcome::Broken, detail });
+            Ok(None)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// A failure to ask ends the probe, unless the store is known to be unsafe: then it is noted, and the rest is asked.
+fn unless_unsafe<T>(
+    result: Result<T, Trouble>,
+    name: &'static str,
+    report: &mut Report,
+) -> Result<Option<T>, Trouble> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Trouble { doing, cause }) if !report.reasons().is_empty() => {
+            let detail = Failure::storage(doing, cause).line();
+            report.findings.push(Finding { name, outcome: Outcome::Failed, detail });
             Ok(None)
         }
         Err(trouble) => Err(trouble),
@@ -217,7 +237,7 @@ fn conclude(probe: &Probe, end: End, left_by: Option<StorageError>, output: &Out
     }
     let ended = ended(end, plan);
     if !reasons.is_empty() {
-        let failure = Failure::new(Exit::Unsafe, format!("{} is unsafe for aft", report.url)).items(reasons);
+        let failure = Failure::new(Exit::Unsafe, format!("{} is unsafe for aft", report.url));
         return Err(match ended {
             Ok(()) => failure,
             Err(early) => failure.items([format!("and the probe did not get further: {}", early.line())]),

@@ -61,6 +61,7 @@ pub(crate) async fn run(group: &Group, connections: &Connections, plan: &Plan) -
     };
     for check in group.checks {
         if let Some(broken) = one(check, connections, options.clone()).await? {
+            let broken = broken.replace(&plan.prefix, "…/");
             let outcome = if group.harmless { Outcome::Differs } else { Outcome::Broken };
             return Ok(Finding { name: group.name, outcome, detail: broken });
         }

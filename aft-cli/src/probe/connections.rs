@@ -26,12 +26,21 @@ pub(crate) struct Connections {
 struct Traffic {
     next: AtomicUsize,
     counters: Counters,
-    /// Every path that a create was sent for, with how many of its creates have not been answered for certain.
-    created: Mutex<BTreeMap<String, usize>>,
+    /// Every path that a create was sent for.
+    created: Mutex<BTreeMap<String, Creates>>,
+}
+
+/// The creates of one path.
+#[derive(Debug, Clone, Copy, Default)]
+struct Creates {
+    /// Whether there was an object for sure, once.
+    made: bool,
+    /// How many have not been answered for certain.
+    open: usize,
 }
 
 impl Traffic {
-    fn created(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+    fn created(&self) -> MutexGuard<'_, BTreeMap<String, Creates>> {
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,15 +67,16 @@ impl Connections {
         self.traffic.counters.snapshot()
     }
 
-    /// Every path that a create was ever sent for.
+    /// Every path that was ever created, or may have been.
     pub(crate) fn created(&self) -> Vec<String> {
-        self.traffic.created().keys().cloned().collect()
+        let created = self.traffic.created();
+        created.iter().filter(|(_, it)| it.made || it.open > 0).map(|(path, _)| path.clone()).collect()
     }
 
     /// The paths of creates that nobody knows the end of: they may still make an object.
     pub(crate) fn unanswered(&self) -> Vec<String> {
         let created = self.traffic.created();
-        created.iter().filter(|(_, open)| **open > 0).map(|(path, _)| path.clone()).collect()
+        created.iter().filter(|(_, it)| it.open > 0).map(|(path, _)| path.clone()).collect()
     }
 
     fn store(&self) -> &dyn Storage {
@@ -92,12 +102,13 @@ impl Storage for Connections {
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
         self.traffic.counters.write();
         // Noted before it is sent: a create that is given up half-way may have happened.
-        *self.traffic.created().entry(path.to_owned()).or_default() += 1;
+        self.traffic.created().entry(path.to_owned()).or_default().open += 1;
         let answer = self.store().create(path, bytes).await;
         if !matches!(answer, Err(StorageError::Unknown { .. }))
-            && let Some(open) = self.traffic.created().get_mut(path)
+            && let Some(creates) = self.traffic.created().get_mut(path)
         {
-            *open -= 1;
+            creates.open -= 1;
+            creates.made |= matches!(answer, Ok(()) | Err(StorageError::AlreadyExists { .. }));
         }
         answer
     }

@@ -23,10 +23,10 @@ pub(crate) struct Latency {
     pub(crate) count: usize,
     /// How many requests failed, and were not measured.
     pub(crate) failed: usize,
-    /// Half of them took at most this, in milliseconds.
-    pub(crate) median_ms: f64,
+    /// Half of them took at most this, in milliseconds; none where none was measured.
+    pub(crate) median_ms: Option<f64>,
     /// All but one in a hundred took at most this, in milliseconds.
-    pub(crate) p99_ms: f64,
+    pub(crate) p99_ms: Option<f64>,
 }
 
 /// Collects what one operation took.
@@ -59,7 +59,7 @@ impl<'a> Samples<'a> {
 
     fn done(mut self) -> Latency {
         self.took.sort_unstable();
-        let ms = |percent| percentile(&self.took, percent).as_secs_f64() * 1000.0;
+        let ms = |percent| percentile(&self.took, percent).map(|took| took.as_secs_f64() * 1000.0);
         Latency {
             operation: self.operation,
             count: self.took.len(),
@@ -71,9 +71,9 @@ impl<'a> Samples<'a> {
 }
 
 /// The smallest of the sorted values that at least `percent` of them do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
+    sorted.get(rank - 1).copied()
 }
 
 /// Measures every operation.
@@ -124,8 +124,8 @@ mod tests {
     fn percentiles_are_of_what_was_measured() {
         let ms = |all: &[u64]| all.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>();
         let hundred = ms(&(1..=100).collect::<Vec<_>>());
-        assert_eq!([50, 99].map(|percent| percentile(&hundred, percent).as_millis()), [50, 99]);
-        assert_eq!([50, 99].map(|percent| percentile(&ms(&[3, 5, 9]), percent).as_millis()), [5, 9]);
-        assert_eq!(percentile(&[], 50), Duration::ZERO);
+        assert_eq!([50, 99].map(|percent| percentile(&hundred, percent).unwrap().as_millis()), [50, 99]);
+        assert_eq!([50, 99].map(|percent| percentile(&ms(&[3, 5, 9]), percent).unwrap().as_millis()), [5, 9]);
+        assert_eq!(percentile(&[], 50), None);
     }
 }

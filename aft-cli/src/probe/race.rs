@@ -185,17 +185,25 @@ async fn race(
             (racer, one(&connection, &path, racer, &won).await)
         });
     }
-    let (mut answers, mut open) = (Vec::with_capacity(racers), None);
+    let (mut answers, mut open, mut failed) = (Vec::with_capacity(racers), None, None);
+    // All of them, also after a failure: a create that is given up half-way may still land.
     while let Some(answer) = tasks.join_next().await {
         let lost = |error: tokio::task::JoinError| {
             Trouble::new("racing for an object", StorageError::unknown(path).with_source(error))
         };
         let (racer, answer) = answer.map_err(lost)?;
-        let (answer, error) = answer.map_err(|cause| Trouble::new("racing for an object", cause))?;
-        answers.push((racer, answer));
-        open = open.or(error);
+        match answer {
+            Ok((answer, error)) => {
+                answers.push((racer, answer));
+                open = open.or(error);
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok((answers, open))
+    match failed {
+        Some(cause) => Err(Trouble::new("racing for an object", cause)),
+        None => Ok((answers, open)),
+    }
 }
 
 /// One racer: creates, and reads back where it lost.

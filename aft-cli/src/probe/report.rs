@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Broken,
     /// The store does it otherwise, and aft does not depend on it.
     Differs,
+    /// The store could not be asked.
+    Failed,
 }
 
 /// One line of the report.
@@ -129,10 +131,11 @@ impl Report {
                 Outcome::Held => "ok",
                 Outcome::Broken => "BROKEN",
                 Outcome::Differs => "differs",
+                Outcome::Failed => "error",
             };
             let detail = match finding.outcome {
                 Outcome::Differs => format!("aft does not need it: {}", finding.detail),
-                Outcome::Held | Outcome::Broken => finding.detail.clone(),
+                Outcome::Held | Outcome::Broken | Outcome::Failed => finding.detail.clone(),
             };
             table.add_row([finding.name, shown, &detail]);
         }
@@ -148,13 +151,14 @@ impl Report {
     }
 
     fn latency_table(&self) -> String {
+        let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
         let mut table = table(["latency", "count", "median ms", "p99 ms", "failed"]);
         for latency in &self.latencies {
             table.add_row([
                 latency.operation.to_owned(),
                 thousands(latency.count as u64),
-                format!("{:.2}", latency.median_ms),
-                format!("{:.2}", latency.p99_ms),
+                ms(latency.median_ms),
+                ms(latency.p99_ms),
                 latency.failed.to_string(),
             ]);
         }
