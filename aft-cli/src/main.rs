@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod checkpoint;
+mod cost;
 mod del;
 mod demo;
 mod exit;

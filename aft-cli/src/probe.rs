@@ -27,6 +27,8 @@ use connections::Connections;
 use plan::{Plan, Trouble};
 use report::{Finding, Outcome, Report};
 
+/// How many objects that could not be removed are named one by one.
+const NAMED: usize = 20;
 /// How long removing what was made may take.
 const CLEANUP: Duration = Duration::from_secs(120);
 
@@ -213,49 +215,60 @@ async fn interrupted() {
 
 /// Says what was found, and how it ended.
 fn conclude(probe: &Probe, end: End, left_by: Option<StorageError>, output: &Output) -> Result<(), Failure> {
-    let Probe { report, plan, connections, .. } = probe;
-    let unanswered = connections.unanswered();
-    if !unanswered.is_empty() {
-        output.note(format!(
-            "warning: {} never answered for certain, and may still make objects below {}",
-            count(unanswered.len(), "create"),
-            plan.prefix
-        ));
-    }
-    if !report.left_over.is_empty() {
-        output.note(format!("warning: not removed, below {}:", report.url));
-        report.left_over.iter().for_each(|path| output.note(format!("  {path}")));
-    }
-    let reasons = report.reasons();
+    let Probe { report, plan, .. } = probe;
+    let is_unsafe = !report.reasons().is_empty();
     let complete = matches!(end, End::Complete);
-    if complete || !reasons.is_empty() {
+    if complete || is_unsafe {
         if output.is_json() {
-            output.json(&report.document(complete))?
+            output.json(&report.document(complete))?;
         } else {
-            output.lines([report.text()])?
+            output.lines([report.text()])?;
         }
     }
-    let ended = ended(end, plan);
-    if !reasons.is_empty() {
-        let failure = Failure::new(Exit::Unsafe, format!("{} is unsafe for aft", report.url));
-        return Err(match ended {
-            Ok(()) => failure,
-            Err(early) => failure.items([format!("and the probe did not get further: {}", early.line())]),
-        });
-    }
-    ended?;
-    match (report.left_over.is_empty(), left_by) {
-        (true, _) => Ok(()),
-        (false, cause) => {
-            let message =
-                format!("{} of the probe could not be removed", count(report.left_over.len(), "object"));
-            let failure = Failure::new(Exit::Error, message).items(&report.left_over);
-            Err(match cause {
+    let ended = match (ended(end, plan), is_unsafe) {
+        (ended, false) => ended,
+        (Ok(()), true) => Err(unsafe_store(report)),
+        (Err(early), true) => {
+            Err(unsafe_store(report).items([format!("the probe did not get further: {}", early.line())]))
+        }
+    };
+    let remains = remains(probe);
+    match ended {
+        Err(failure) => Err(failure.items(remains)),
+        Ok(()) if report.left_over.is_empty() => {
+            remains.into_iter().for_each(|line| output.note(format!("warning: {line}")));
+            Ok(())
+        }
+        Ok(()) => {
+            let failure =
+                Failure::new(Exit::Error, "the probe could not remove all that it wrote").items(remains);
+            Err(match left_by {
                 Some(cause) => failure.because(cause),
                 None => failure,
             })
         }
     }
+}
+
+fn unsafe_store(report: &Report) -> Failure {
+    Failure::new(Exit::Unsafe, format!("{} is unsafe for aft", report.url))
+}
+
+/// What the probe may leave behind, line by line.
+fn remains(probe: &Probe) -> Vec<String> {
+    let (unanswered, prefix) = (probe.connections.unanswered(), &probe.plan.prefix);
+    let mut lines = Vec::new();
+    if !unanswered.is_empty() {
+        let creates = count(unanswered.len(), "create");
+        lines
+            .push(format!("{creates} never answered for certain, and may still make objects below {prefix}"));
+    }
+    let left = &probe.report.left_over;
+    lines.extend(left.iter().take(NAMED).map(|path| format!("not removed: {path}")));
+    if left.len() > NAMED {
+        lines.push(format!("not removed: {} more, all below {prefix}", left.len() - NAMED));
+    }
+    lines
 }
 
 /// The error of a probe that ended early.

@@ -39,7 +39,7 @@ fn files_are_safe_and_nothing_stays() {
         "one winner in 10 of 10 races of 8, on 3 connections",
         "median ms",
         "safe: ",
-        "no proof",
+        "evidence",
     ] {
         assert!(table.text().contains(part), "{part} in {}", table.text());
     }

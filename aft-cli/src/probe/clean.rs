@@ -43,8 +43,10 @@ pub(crate) async fn run(connections: &Connections, plan: &Plan, distrust: bool) 
     match patiently(|| connections.list(&plan.prefix, None).try_collect::<Vec<_>>()).await {
         Ok(listed) => suspects.extend(listed.into_iter().map(|info| info.path)),
         Err(error) => {
+            // A store that cannot be asked will not say more about one object.
             left.cause.get_or_insert(error);
-            suspects.extend(created.iter().cloned());
+            left.paths = created;
+            return left;
         }
     }
     if distrust || left.cause.is_some() {

@@ -1,0 +1,4 @@
+//! `aft cost`
+mod lab;
+mod meter;
+mod prices;
