@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Check(Check),
     Demo(Demo),
     Probe(Probe),
+    Cost(Cost),
 }
 
 /// Write one key
@@ -282,6 +283,50 @@ pub(crate) struct Probe {
     /// How long all of it may take, removing what was written not counted
     #[arg(long, default_value = "10m", value_name = "DURATION")]
     pub(crate) timeout: humantime::Duration,
+}
+
+/// Price a month of a store, from requests that are counted and not estimated
+///
+/// Does each thing that happens in a month once, on a store in memory, with aft's default settings: a commit, its publication,
+/// what the other nodes read of it, refreshes, sweeps, checkpoints, collections, reads and starts. Counts the requests, and tells
+/// what so many of them cost at each store, beside writing the same keys one by one. No store is opened and nothing is written.
+///
+/// One process that commits publishes once a second at most. Reads are those that no cache answers: the others cost nothing.
+#[derive(Debug, Args)]
+pub(crate) struct Cost {
+    /// Transactions that write, in a month
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub(crate) commits: u64,
+    /// Keys that each of them writes
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) keys: u64,
+    /// Bytes of each value
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=16_777_216))]
+    pub(crate) bytes: u64,
+    /// Reads of one key that no cache answers, in a month
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub(crate) reads: u64,
+    /// Processes that use the store all month
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) nodes: u64,
+    /// Starts of processes, in a month
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub(crate) opens: u64,
+    /// GB that are stored
+    #[arg(long, default_value_t = 0.0, value_name = "GB", value_parser = gigabytes)]
+    pub(crate) stored_gb: f64,
+    /// What is read leaves the store's region for the internet
+    #[arg(long)]
+    pub(crate) internet: bool,
+    /// Another price list, of the form of aft-cli/prices.json
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prices: Option<PathBuf>,
+}
+
+/// Takes an amount of data.
+fn gigabytes(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "not an amount of data".to_owned())
 }
 
 /// Takes a number between these, both included.
