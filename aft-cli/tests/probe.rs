@@ -5,7 +5,12 @@
 //! `AFT_TEST_UNSAFE_S3_SECRET_ACCESS_KEY` where they differ. Those tests are ignored unless asked for:
 //! `cargo test -p aft-cli --test probe -- --ignored`.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 
 mod common;
 
