@@ -67,14 +67,14 @@ impl Probe {
         race::run(connections, plan, &mut report.races, || progress.advance(1)).await?;
         for group in checks::GROUPS {
             let checked = checks::run(group, connections, plan).await;
-            let checked = unless_unsafe(checked, group.name, report)?;
+            let checked = unless_unsafe(checked, group.name, plan, report)?;
             report.findings.extend(checked);
             progress.advance(1);
         }
         let compared = clocks::run(connections, &**clock, plan).await;
-        report.clock = unless_unsafe(answered(compared, report), "clock", report)?.flatten().flatten();
+        report.clock = unless_unsafe(answered(compared, report), "clock", plan, report)?.flatten().flatten();
         let measured = latency::run(connections, &**clock, plan).await;
-        let measured = unless_unsafe(answered(measured, report), "latency", report)?.flatten();
+        let measured = unless_unsafe(answered(measured, report), "latency", plan, report)?.flatten();
         report.latencies = measured.unwrap_or_default();
         Ok(())
     }
@@ -145,12 +145,13 @@ fn answered<T>(result: Result<T, Trouble>, report: &mut Report) -> Result<Option
 fn unless_unsafe<T>(
     result: Result<T, Trouble>,
     name: &'static str,
+    plan: &Plan,
     report: &mut Report,
 ) -> Result<Option<T>, Trouble> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(Trouble { doing, cause }) if !report.reasons().is_empty() => {
-            let detail = Failure::storage(doing, cause).line();
+            let detail = Failure::storage(doing, cause).line().replace(&plan.prefix, "…/");
             report.findings.push(Finding { name, outcome: Outcome::Failed, detail });
             Ok(None)
         }

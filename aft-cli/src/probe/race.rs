@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aft_core::{Storage, StorageError};
 use bytes::Bytes;
@@ -238,6 +239,7 @@ async fn one(
 /// What a bystander sees of `path` until the race is over.
 async fn watch(connections: &Connections, path: &str, over: &AtomicBool) -> Vec<Bytes> {
     let mut seen: Vec<Bytes> = Vec::new();
+    let mut wait = Duration::from_millis(1);
     while !over.load(Ordering::Acquire) {
         // What it cannot read it does not see: errors are the racers' to report.
         if let Ok(object) = connections.get(path).await
@@ -245,7 +247,9 @@ async fn watch(connections: &Connections, path: &str, over: &AtomicBool) -> Vec<
         {
             seen.push(object.bytes);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(wait).await;
+        // Often in the first moments, which matter, and seldom in a race that takes seconds.
+        wait = (wait * 2).min(Duration::from_millis(50));
     }
     seen
 }
