@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aft_core::KeyRange;
+use futures::TryStreamExt;
 use serde_json::json;
 
 use crate::args::Export;
@@ -42,17 +43,20 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
     let progress = Progress::new(output.is_json(), "exporting", keys.len() as u64);
     let mut bytes = 0;
     for (keys, paths) in keys.chunks(BATCH).zip(paths.chunks(BATCH)) {
-        let values = tx.get_many(keys).await?;
+        let values = tx.get_streams(keys).await?;
         for ((key, path), value) in keys.iter().zip(paths).zip(values) {
-            let value = value.ok_or_else(|| {
+            let mut value = value.ok_or_else(|| {
                 let key = crate::key::Key::from_bytes(&**key);
                 Failure::new(
                     Exit::Error,
                     format!("the key {key} was scanned and is not there; this is a bug"),
                 )
             })?;
-            staging.write(path, &value)?;
-            bytes += value.len() as u64;
+            bytes += value.len();
+            let mut file = staging.create(path)?;
+            while let Some(part) = value.try_next().await? {
+                file.write(&part)?;
+            }
         }
         progress.advance(keys.len() as u64);
     }

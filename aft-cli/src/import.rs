@@ -1,19 +1,26 @@
 //! `aft import`.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use aft_core::{Aft, Begin, Commit, KeyRange};
+use aft_core::{Aft, Begin, Commit, KeyRange, Transaction};
 use serde_json::json;
 
 use crate::args::Import;
+use crate::chunks::chunks;
 use crate::failure::Failure;
 use crate::key::{Key, Prefix};
 use crate::output::{Output, count, size};
 use crate::progress::Progress;
 use crate::store::{self, Committed, Store};
 use crate::tree::walk::{Walk, changed, walk};
+
+/// Files up to this size are held in memory until they are uploaded.
+const SMALL_FILE: u64 = 1 << 20;
+/// As long as they come to no more than this.
+const HELD_BYTES: u64 = 128 << 20;
 
 /// What was imported.
 struct Imported {
@@ -93,14 +100,10 @@ async fn import(
     }
     let mut tx = aft.begin_with(begin).await?;
     let progress = Progress::new(output.is_json(), "importing", found.files.len() as u64);
-    let mut bytes = 0;
+    let (mut bytes, mut held) = (0, 0);
     for file in &found.files {
         let path = dir.join(&file.relative);
-        let value =
-            fs::read(&path).map_err(|cause| Failure::io(format!("cannot read {}", path.display()), cause))?;
-        bytes += value.len() as u64;
-        let put = tx.put(prefix.join(file.name()), value);
-        put.map_err(|error| Failure::from(error).within(format!("cannot import {}", path.display())))?;
+        bytes += put_file(&mut tx, prefix.join(file.name()), &path, &mut held).await?;
         progress.advance(1);
     }
     still(dir, found)?;
@@ -116,6 +119,24 @@ async fn import(
     }
     let commit = tx.commit().await?;
     Ok(Imported { commit, bytes, deleted })
+}
+
+/// Puts a file, and returns its length. Small files go up beside each other, and are held until they are there; large ones, and all
+/// where much is held already, go up one by one, in parts.
+async fn put_file(tx: &mut Transaction, key: Key, path: &Path, held: &mut u64) -> Result<u64, Failure> {
+    let cannot = |cause| Failure::io(format!("cannot read {}", path.display()), cause);
+    let within = |error| Failure::from(error).within(format!("cannot import {}", path.display()));
+    let file = File::open(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.len() > SMALL_FILE || *held > HELD_BYTES {
+        return tx.put_stream(key, chunks(file)).await.map_err(within);
+    }
+    // Not by its length, which may have changed; then the import is refused at its end.
+    let mut value = Vec::new();
+    file.take(SMALL_FILE).read_to_end(&mut value).map_err(cannot)?;
+    let len = value.len() as u64;
+    *held += len;
+    tx.put(key, value).map_err(within)?;
+    Ok(len)
 }
 
 /// Refuses a directory that changed while it was read: what was read may be no state it was ever in.

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod checkpoint;
+mod chunks;
 mod cost;
 mod del;
 mod demo;

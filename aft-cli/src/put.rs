@@ -5,58 +5,36 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 
-use aft_core::Config;
-use bytes::Bytes;
 use serde_json::json;
 
 use crate::args::Put;
+use crate::chunks::chunks;
 use crate::failure::Failure;
-use crate::output::{Output, size};
+use crate::output::Output;
 use crate::store::{self, Committed, Store};
 
 pub(crate) async fn run(args: Put, store: &Store, output: &Output) -> Result<(), Failure> {
     let Put { key, value, file } = args;
     // Before the store is opened: a value that cannot be had makes no store.
-    let value: Bytes = match (value, file) {
-        (Some(value), _) if value != OsStr::new("-") => value.into_vec().into(),
-        (_, Some(path)) => {
-            let failed = |cause| Failure::io(format!("cannot read {}", path.display()), cause);
-            read(File::open(&path).map_err(failed)?, &failed)?
+    let (source, name): (Box<dyn Read + Send>, String) = match (value, file) {
+        (Some(value), _) if value != OsStr::new("-") => {
+            (Box::new(io::Cursor::new(value.into_vec())), "VALUE".into())
         }
-        _ => read(io::stdin().lock(), &|cause| Failure::io("cannot read stdin", cause))?,
+        (_, Some(path)) => {
+            let file = File::open(&path)
+                .map_err(|cause| Failure::io(format!("cannot read {}", path.display()), cause))?;
+            (Box::new(file), path.display().to_string())
+        }
+        _ => (Box::new(io::stdin()), "stdin".into()),
     };
     let aft = store.open_to_write().await?;
     let mut tx = aft.begin().await?;
-    let length = value.len();
-    tx.put(&key, value)?;
+    let put = tx.put_stream(&key, chunks(source)).await;
+    let length = put.map_err(|error| Failure::from(error).within(format!("cannot store {name}")))?;
     let commit = tx.commit().await?;
     store::close(aft, output).await;
     if !output.is_json() {
         return Ok(());
     }
     output.json(&json!({ "key": key, "size": length, "commit": Committed::from(&commit) }))
-}
-
-/// All of `from`, but not more than a value may have.
-fn read(from: impl Read, failed: &dyn Fn(io::Error) -> Failure) -> Result<Bytes, Failure> {
-    let limit = Config::default().max_value_bytes;
-    let mut bytes = Vec::new();
-    from.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        let limit = size(limit);
-        return Err(Failure::usage(format!("the value is larger than {limit}, the most a value may have")));
-    }
-    Ok(bytes.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exit::Exit;
-
-    #[test]
-    fn a_value_without_end_is_refused() {
-        let failure = read(io::repeat(0).take(300 << 20), &|cause| Failure::io("no", cause)).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Usage);
-    }
 }

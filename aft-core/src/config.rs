@@ -66,8 +66,15 @@ pub struct Config {
     /// The largest commit record; the largest inline values of a bigger one move to objects of their own. Bounds how
     /// many keys one transaction can write. Default 4 MiB, at least 64 KiB.
     pub max_record_bytes: u64,
-    /// The largest value that can be put. Default 256 MiB.
+    /// The largest value that can be put or read in one piece; larger ones are [streams](crate::Transaction::put_stream).
+    /// Default 256 MiB.
     pub max_value_bytes: u64,
+    /// The largest value that can be put as a stream; it must go up within
+    /// [`transaction_lifetime`](Self::transaction_lifetime). Default 16 GiB.
+    pub max_stream_bytes: u64,
+    /// The size of the value objects that a stream is cut into. A stream holds about five of them in memory, and each adds up to 48
+    /// bytes to the commit record. Default 8 MiB.
+    pub stream_part_bytes: u64,
     /// The most that one transaction can hold in memory: keys and values of its write set. Default 1 GiB.
     pub max_transaction_bytes: u64,
     /// Memory of the cache, which holds values, and tails and blocks of the index, decoded; zero turns it off, and then each
@@ -132,6 +139,8 @@ impl Default for Config {
             inline_value_bytes: 8 << 10,
             max_record_bytes: 4 << 20,
             max_value_bytes: 256 << 20,
+            max_stream_bytes: 16 << 30,
+            stream_part_bytes: 8 << 20,
             max_transaction_bytes: 1 << 30,
             cache_bytes: 64 << 20,
             request_timeout: secs(30),
@@ -161,6 +170,8 @@ impl Config {
         check("inline_value_bytes", self.inline_value_bytes, 0, 1 << 20, "bytes")?;
         check("max_record_bytes", self.max_record_bytes, 64 << 10, 64 << 20, "bytes")?;
         check("max_value_bytes", self.max_value_bytes, 1, 5 << 30, "bytes")?;
+        check("max_stream_bytes", self.max_stream_bytes, 1, 1 << 50, "bytes")?;
+        check("stream_part_bytes", self.stream_part_bytes, 1, 1 << 30, "bytes")?;
         check("max_transaction_bytes", self.max_transaction_bytes, 1, 1 << 40, "bytes")?;
         check("cache_bytes", self.cache_bytes, 0, 1 << 40, "bytes")?;
         check("request_timeout", ms(self.request_timeout), 1, HOUR_MS, "ms")?;

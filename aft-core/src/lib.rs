@@ -145,7 +145,7 @@ pub use error::{Error, ErrorKind};
 pub use node::{
     Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport, Commit, CommitInfo,
     CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, Outcome, Run, ScanPages, Stats, StoreInfo,
-    SweepReport, Transaction,
+    SweepReport, Transaction, ValueStream,
 };
 pub use path::check_path;
 pub use protocol::key_range::KeyRange;

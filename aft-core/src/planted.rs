@@ -127,6 +127,8 @@ pub enum Planted {
     TrustOldClaims,
     /// A token of a commit that is long folded needs the versions that were read.
     OldTokensNeedReads,
+    /// A transaction from elsewhere is as old as this node's clock says.
+    AgeByOwnClock,
     /// Feed objects are collected as soon as any checkpoint was made after them.
     CollectFeedEarly,
     /// Files that no manifest names are collected however young they are.
@@ -153,7 +155,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 66] = [
+        pub const ALL: [Self; 67] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -214,6 +216,7 @@ mod active {
             Self::NeverOvertaken,
             Self::TrustOldClaims,
             Self::OldTokensNeedReads,
+            Self::AgeByOwnClock,
             Self::CollectFeedEarly,
             Self::CollectFilesEarly,
             Self::CollectYoungValues,

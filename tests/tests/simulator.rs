@@ -40,12 +40,26 @@ fn no_seed_finds_a_violation() {
 fn seeds_that_found_bugs_find_them_no_more() {
     for (seed, story) in [
         (223, "a replay was acknowledged, and nobody published the commit"),
+        (359, "a later copy of a folded commit was taken for new, and its decision looked for in vain"),
+        (394, "a token was read on through a later checkpoint, where the clock was wrong"),
+        (514, "a later copy of a folded commit was taken for new, and its decision looked for in vain"),
         (975, "a clock was wrong only while a decision was sent, and the void decision was acknowledged"),
         (1383, "a replay was acknowledged, and nobody published the commit"),
         (14787, "nobody called a node without a background task: a wrong premise of the simulator's"),
         (2715, "a replay of an expired id was acknowledged, and nobody published the commit"),
     ] {
         let report = run(seed, &Options::default());
+        assert!(report.violations.is_empty(), "{story}: {}", show(&report));
+    }
+    for (seed, story) in [
+        (11280, "the clock of a node was behind, and it looked for what an old token had read"),
+        (11983, "a node was frozen while it opened, and took what was collected meanwhile for damage"),
+        (
+            14642,
+            "a node stood still for a minute without notice, and missed a version where its transaction had expired",
+        ),
+    ] {
+        let report = run(seed, &Options { upkeep: Some(true), ..Options::default() });
         assert!(report.violations.is_empty(), "{story}: {}", show(&report));
     }
 }

@@ -99,6 +99,19 @@ pub(crate) struct Staging {
     published: bool,
 }
 
+/// A file of the tree that is being written.
+pub(crate) struct Staged<'a> {
+    staging: &'a Staging,
+    relative: &'a Path,
+    file: File,
+}
+
+impl Staged<'_> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_all(bytes).map_err(|cause| self.staging.cannot_write(self.relative, cause))
+    }
+}
+
 impl Staging {
     /// An empty tree beside `target`. Cleans what dead exports left there.
     pub(crate) fn new(target: Target) -> Result<Self, Failure> {
@@ -122,24 +135,24 @@ impl Staging {
         }
     }
 
-    /// Writes one file of the tree. `relative` was planned by [`layout`](super::layout).
-    pub(crate) fn write(&self, relative: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    /// Makes one file of the tree. `relative` was planned by [`layout`](super::layout).
+    pub(crate) fn create<'a>(&'a self, relative: &'a Path) -> Result<Staged<'a>, Failure> {
         let path = self.path.join(relative);
         let create = || OpenOptions::new().write(true).create_new(true).open(&path);
-        let write = || {
-            let mut file = create().or_else(|cause| match (cause.kind(), path.parent()) {
-                (io::ErrorKind::NotFound, Some(folder)) => {
-                    fs::create_dir_all(folder)?;
-                    create()
-                }
-                _ => Err(cause),
-            })?;
-            file.write_all(bytes)
-        };
-        write().map_err(|cause| {
-            let advice = format!("nothing was changed in {}", self.target.path.display());
-            Failure::io(format!("cannot write {}", relative.display()), cause).advice(advice)
-        })
+        let file = create().or_else(|cause| match (cause.kind(), path.parent()) {
+            (io::ErrorKind::NotFound, Some(folder)) => {
+                fs::create_dir_all(folder)?;
+                create()
+            }
+            _ => Err(cause),
+        });
+        let file = file.map_err(|cause| self.cannot_write(relative, cause))?;
+        Ok(Staged { staging: self, relative, file })
+    }
+
+    fn cannot_write(&self, relative: &Path, cause: io::Error) -> Failure {
+        let advice = format!("nothing was changed in {}", self.target.path.display());
+        Failure::io(format!("cannot write {}", relative.display()), cause).advice(advice)
     }
 
     /// Syncs the tree and puts it in the place of the target.
@@ -264,7 +277,7 @@ mod tests {
     fn stage(target: &Path, files: &[(&str, &str)]) -> Staging {
         let staging = Staging::new(Target::new(target, &[]).unwrap()).unwrap();
         for (name, content) in files {
-            staging.write(Path::new(name), content.as_bytes()).unwrap();
+            staging.create(Path::new(name)).unwrap().write(content.as_bytes()).unwrap();
         }
         staging
     }

@@ -79,6 +79,20 @@ pub enum FormatError {
     Malformed(&'static str),
 }
 
+/// A [`checksum`] of what comes piece by piece.
+#[derive(Default)]
+pub(crate) struct Checksum(xxhash_rust::xxh3::Xxh3Default);
+
+impl Checksum {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
 /// The checksum of a value or of a part of one.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u64 {

@@ -121,6 +121,14 @@ impl Node {
         self.learn_receipts(after).await
     }
 
+    /// How old a transaction is, by the greater of what this node's clock and the store's say: a node whose own clock is wrong must not
+    /// go on with a transaction from elsewhere through a checkpoint that folded what it needs.
+    pub(crate) fn age_ms(&self, id: TxnId) -> u64 {
+        let known = self.store_time().filter(|_| !planted(Planted::AgeByOwnClock));
+        let by_store = known.map_or(0, |known| known.ms().saturating_sub(self.limits.skew_ms));
+        self.now().wall_ms.max(by_store).saturating_sub(id.start_ms())
+    }
+
     /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left
     /// for it is to be told so.
     pub(crate) async fn check_id(&self, id: TxnId) -> Result<bool, Error> {
@@ -132,7 +140,7 @@ impl Node {
             );
             return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
         }
-        if now.saturating_sub(id.start_ms()) > self.limits.lifetime_ms {
+        if self.age_ms(id) > self.limits.lifetime_ms {
             return match self.outcome(&self.store, id).await? {
                 Outcome::Committed { .. } => Ok(true),
                 Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
+use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT};
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -110,7 +110,7 @@ impl GarbageReport {
         self.classes.values().map(|class| class.objects).sum()
     }
 
-    fn class(&mut self, kind: GarbageKind) -> &mut GarbageClass {
+    pub(super) fn class(&mut self, kind: GarbageKind) -> &mut GarbageClass {
         self.classes.entry(kind).or_default()
     }
 }
@@ -127,12 +127,12 @@ pub(super) struct Collection<'a> {
 }
 
 /// The manifests that are there and count, by number.
-struct Manifests {
-    all: BTreeMap<u64, Manifest>,
+pub(super) struct Manifests {
+    pub(super) all: BTreeMap<u64, Manifest>,
     /// The objects of all manifests, void ones too.
     listed: Vec<(u64, ObjectInfo)>,
     /// The newest that is older than any running transaction.
-    settled: Option<u64>,
+    pub(super) settled: Option<u64>,
 }
 
 impl Node {
@@ -314,65 +314,6 @@ impl Collection<'_> {
         Ok(kept)
     }
 
-    /// Values whose transaction has no decision and can never commit, and which no row names of any manifest that stays: those of older
-    /// ones that are superseded go with the garbage of the manifest that lost them, and until then the older ones are whole.
-    async fn orphans(&mut self, manifests: &Manifests, decided: &BTreeSet<TxnId>) -> Result<(), Error> {
-        let mut candidates: Vec<(ObjectInfo, TxnId, ValueName)> = Vec::new();
-        for folder in self.node.shards.value_folders() {
-            for object in self.list(&folder, |_| true).await? {
-                if let Some(ObjectName::Value(txn, value)) = ObjectName::parse(&object.path, self.node.shards)
-                {
-                    let old = planted(Planted::CollectYoungValues)
-                        || self.node.limits.orphan_value_may_go(txn.start_ms(), self.now);
-                    if old && !decided.contains(&txn) {
-                        candidates.push((object, txn, value));
-                        continue;
-                    }
-                }
-                self.report.class(GarbageKind::OrphanValues).kept += 1;
-            }
-        }
-        if candidates.is_empty() {
-            return Ok(());
-        }
-        // Only now: a decision that was collected before it was missed above had been folded into this or an older manifest.
-        if !planted(Planted::OrphansByOldIndex) {
-            self.node.known.lock().look = true;
-            self.node.refresh().await?;
-        }
-        let base = Arc::clone(self.node.view.read().base());
-        let stay = manifests.all.range(manifests.settled.unwrap_or(0)..).map(|(_, manifest)| manifest);
-        let files = stay.chain(base.manifest()).flat_map(Manifest::files);
-        let files: BTreeMap<_, _> = files.map(|file| (file.id, file)).collect();
-        let newest: BTreeSet<_> =
-            base.manifest().into_iter().flat_map(Manifest::files).map(|it| it.id).collect();
-        let mut named = vec![false; candidates.len()];
-        for file in files.into_values() {
-            let tail = match self.node.tail(&self.node.store, file).await {
-                Ok(tail) => tail,
-                // Its manifest was listed, and went meanwhile.
-                Err(error) if is_gone(&error) && !newest.contains(&file.id) => {
-                    self.report.class(GarbageKind::OrphanValues).kept += candidates.len() as u64;
-                    self.report.left_out.push("orphan values: another collection is at work".into());
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            };
-            for ((_, txn, value), named) in candidates.iter().zip(&mut named) {
-                *named |= tail.may_name(*txn, *value);
-            }
-        }
-        let mut orphans = Vec::new();
-        for ((object, ..), named) in candidates.into_iter().zip(named) {
-            if named && !planted(Planted::OrphansWithoutIndex) {
-                self.report.class(GarbageKind::OrphanValues).kept += 1;
-            } else {
-                orphans.push(object);
-            }
-        }
-        self.delete(GarbageKind::OrphanValues, orphans).await
-    }
-
     async fn epochs(&mut self) -> Result<(), Error> {
         let (limits, now) = (self.node.limits, self.now);
         let over = |object: &ObjectInfo| limits.epoch_may_go(StoreTime::of(object.last_modified), now);
@@ -439,10 +380,6 @@ impl Collection<'_> {
             .try_for_each(|()| async { Ok(()) })
             .await
     }
-}
-
-fn is_gone(error: &Error) -> bool {
-    error.kind() == ErrorKind::VersionUnavailable && !planted(Planted::NeverOvertaken)
 }
 
 /// Whether a file that no manifest names cannot be one of a checkpoint under way either.

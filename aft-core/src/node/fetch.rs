@@ -48,6 +48,7 @@ impl Node {
                 self.cache.get(value_id(found), len, &self.counters, load).await
             }
             Place::Stored(stored) => {
+                self.check_one_piece(stored).map_err(|error| of_key(error, found.key()))?;
                 let load = self.load_stored(store, found.version().txn, stored);
                 self.cache.get(value_id(found), stored.len, &self.counters, load).await
             }
@@ -89,6 +90,7 @@ impl Node {
             RowValue::Inline(value) => Ok(Bytes::copy_from_slice(value)),
             RowValue::Tombstone => Ok(Bytes::new()),
             RowValue::Stored(stored) => {
+                self.check_one_piece(stored).map_err(|error| of_key(error, &row.key))?;
                 let load = self.load_stored(store, row.version.txn, stored);
                 let id = (row.version.txn, row.ordinal);
                 self.cache.get(id, stored.len, &self.counters, load).await
@@ -105,7 +107,10 @@ impl Node {
         match answer {
             Answer::Absent => Ok(None),
             Answer::Held(value) => Ok(Some(value)),
-            Answer::OwnStored(txn, stored) => self.load_stored(store, txn, &stored).await.map(Some),
+            Answer::OwnStored(txn, stored) => {
+                self.check_one_piece(&stored)?;
+                self.load_stored(store, txn, &stored).await.map(Some)
+            }
             Answer::Found(found) => self.value(store, &found).await,
         }
     }
@@ -136,17 +141,33 @@ impl Node {
         verified(&path, bytes, len, expected)
     }
 
-    async fn load_stored(&self, store: &Store, txn: TxnId, stored: &StoredValue) -> Result<Bytes, Error> {
+    /// Refuses to hold a value in memory that came as a stream.
+    fn check_one_piece(&self, stored: &StoredValue) -> Result<(), Error> {
+        let most = self.config.max_value_bytes;
+        if stored.len <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the value has {} bytes, and max_value_bytes is {most}; read it with get_stream or get_range",
+            stored.len
+        );
+        Err(Error::invalid(message))
+    }
+
+    async fn load_stored(
+        self: &Arc<Self>,
+        store: &Store,
+        txn: TxnId,
+        stored: &StoredValue,
+    ) -> Result<Bytes, Error> {
         if let [part] = stored.parts[..] {
             return self.load_part(store, txn, part).await;
         }
-        let parts: Vec<Bytes> = futures::stream::iter(stored.parts.iter().copied())
-            .map(|part| self.load_part(store, txn, part).boxed())
-            .buffered(self.config.parallel_requests)
-            .try_collect()
-            .await?;
-        let mut value = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-        parts.iter().for_each(|part| value.extend_from_slice(part));
+        let mut value = BytesMut::with_capacity(usize::try_from(stored.len).unwrap_or(0));
+        let mut parts = self.stream_stored(store, txn, stored, self.config.parallel_requests);
+        while let Some(part) = parts.try_next().await? {
+            value.extend_from_slice(&part);
+        }
         Ok(value.freeze())
     }
 
@@ -164,6 +185,10 @@ impl Node {
         };
         verified(&path, read, part.len, part.checksum)
     }
+}
+
+fn of_key(error: Error, key: &[u8]) -> Error {
+    error.wrapped(format!("the key {:?} cannot be read in one piece", key.escape_ascii().to_string()))
 }
 
 /// What names a value in the cache.

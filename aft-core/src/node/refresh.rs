@@ -94,8 +94,8 @@ impl Node {
             }
             // A refresh that took as long as the feed is kept may have missed what was collected meanwhile.
             let complete = if plan.whole {
-                self.refresh_whole(plan).await?;
-                self.now().elapsed_since(began) <= self.limits.feed_kept_ms()
+                self.refresh_whole(plan).await?
+                    && self.now().elapsed_since(began) <= self.limits.feed_kept_ms()
             } else {
                 self.refresh_feed(plan).await?;
                 !self.slept(self.now())
@@ -163,17 +163,29 @@ impl Node {
         Ok(())
     }
 
-    /// Everything anew: a manifest, what it says is recent, and the feed since then. Nothing of it is seen before all of it is there.
-    async fn refresh_whole(&self, plan: Plan) -> Result<(), Error> {
+    /// Everything anew: a manifest, what it says is recent, and the feed since then. Nothing of it is seen before all of it is there;
+    /// `false` where what was listed has been collected meanwhile.
+    async fn refresh_whole(&self, plan: Plan) -> Result<bool, Error> {
         let numbers = self.list_manifests(0).await?;
         // Only what a manifest folded is ever collected; and what the newest folded, this node has.
         if plan.goes_on && numbers.first().copied().unwrap_or(0) == self.view.read().base().number() {
-            return self.refresh_feed(Plan { look: false, ..plan }).await;
+            self.refresh_feed(Plan { look: false, ..plan }).await?;
+            return Ok(true);
         }
         let mut damage = None;
         let mut from = 0;
         let (found, recent, listed) = loop {
-            let Some(found) = self.newest_manifest(&numbers[from..]).await? else {
+            let found = match self.newest_manifest(&numbers[from..]).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    damage.get_or_insert(error);
+                    None
+                }
+                found => found?,
+            };
+            let Some(found) = found else {
+                if self.is_overtaken(&numbers).await? {
+                    return Ok(false);
+                }
                 if let Some(error) = damage {
                     return Err(error);
                 }
@@ -204,7 +216,7 @@ impl Node {
         {
             // Older than the newest: still whole, if it is still there now.
             if !planted(Planted::TrustOldManifest) && self.manifest(found.base.number()).await?.is_none() {
-                return Err(instead_of);
+                return if self.is_overtaken(&numbers).await? { Ok(false) } else { Err(instead_of) };
             }
             tracing::error!(
                 error = &instead_of as &dyn std::error::Error,
@@ -214,7 +226,15 @@ impl Node {
         }
         let base = found.map_or_else(Arc::default, |found| found.base);
         self.take_in_whole(base, recent, objects.into_inner());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether there is a newer manifest than these by now: then those may be gone, with what they need, and nothing is wrong.
+    async fn is_overtaken(&self, numbers: &[u64]) -> Result<bool, Error> {
+        let Some(newest) = numbers.first().filter(|_| !planted(Planted::NeverOvertaken)) else {
+            return Ok(false);
+        };
+        Ok(!self.list_manifests(*newest).await?.is_empty())
     }
 
     async fn list_feed(&self, cursor: Option<u64>) -> Result<Vec<ObjectInfo>, Error> {

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::config::{MAX_KEY_BYTES, MAX_RESULT_BYTES};
+use crate::config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
+use crate::format::record::StoredValue;
 use crate::node::Node;
 use crate::node::begin::{Begin, expired};
 use crate::node::commit::Commit;
@@ -272,24 +273,14 @@ impl Transaction {
 
     fn buffer_write(&mut self, key: Bytes, value: Option<Bytes>, object: Option<u32>) -> Result<(), Error> {
         self.node.check_writable()?;
-        let (id, config) = (self.id, &self.node.config);
-        let admit = |sizes: Sizes| {
-            let message = if sizes.held > config.max_transaction_bytes {
-                format!(
-                    "the transaction would hold {} bytes; max_transaction_bytes is {}",
-                    sizes.held, config.max_transaction_bytes
-                )
-            } else if sizes.meta > config.max_record_bytes {
-                format!(
-                    "the transaction writes too many keys for one record; max_record_bytes is {}",
-                    config.max_record_bytes
-                )
-            } else {
-                return Ok(());
-            };
-            Err(Error::invalid(message).with_txn(id))
-        };
+        let admit = admission(self.id, &self.node.config);
         self.buffer.put(key, value, object, admit)
+    }
+
+    /// Buffers a write whose value is durable already.
+    pub(crate) fn buffer_stored(&mut self, key: Bytes, value: StoredValue) -> Result<(), Error> {
+        let admit = admission(self.id, &self.node.config);
+        self.buffer.put_stored(key, value, admit)
     }
 
     pub(crate) fn next_object(&mut self) -> u32 {
@@ -314,15 +305,9 @@ impl Transaction {
         self.buffer = WriteBuffer::new(attempt);
     }
 
-    /// How old the transaction is, by the greater of what all clocks say, the store's among them: a node whose own clock is wrong must not
-    /// go on with a transaction from elsewhere through a checkpoint that folded what it needs.
+    /// How old the transaction is, by the greatest of what all clocks say.
     pub(crate) fn age_ms(&self) -> u64 {
-        let now = self.node.now();
-        let start_ms = self.id.start_ms();
-        let store = self.node.store_time().map_or(0, |known| known.ms());
-        let by_store = store.saturating_sub(start_ms.saturating_add(self.node.limits.skew_ms));
-        let wall = now.wall_ms.saturating_sub(start_ms);
-        wall.max(by_store).max(self.age_ms.saturating_add(now.elapsed_since(self.began)))
+        self.node.age_ms(self.id).max(self.age_ms.saturating_add(self.node.now().elapsed_since(self.began)))
     }
 
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
@@ -338,8 +323,12 @@ impl Transaction {
         Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
     }
 
-    /// The error, with this transaction's id.
+    /// The error, with this transaction's id. What is gone for one that has turned out to be too old (its node stood still, and the store's
+    /// time told) is no version that is missing.
     pub(crate) fn named(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::VersionUnavailable && self.age_ms() > self.node.limits.lifetime_ms {
+            return expired(self.id, self.node.limits.lifetime_ms).with_source(error);
+        }
         if error.txn_id().is_some() { error } else { error.with_txn(self.id) }
     }
 }
@@ -350,4 +339,21 @@ pub(crate) fn checked_key(key: &[u8]) -> Result<Bytes, Error> {
         return Err(Error::invalid(format!("a key of {} bytes; keys have 1 to {MAX_KEY_BYTES}", key.len())));
     }
     Ok(Bytes::copy_from_slice(key))
+}
+
+/// Refuses a write set that is too large.
+fn admission(id: TxnId, config: &Config) -> impl FnOnce(Sizes) -> Result<(), Error> {
+    let (held, record) = (config.max_transaction_bytes, config.max_record_bytes);
+    move |sizes| {
+        let message = if sizes.held > held {
+            format!("the transaction would hold {} bytes; max_transaction_bytes is {held}", sizes.held)
+        } else if sizes.meta > record {
+            format!(
+                "the transaction writes too many keys, or parts of streams, for one record; max_record_bytes is {record}"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(message).with_txn(id))
+    }
 }

@@ -72,7 +72,13 @@ impl Uploads {
 }
 
 impl Node {
-    async fn upload(&self, store: &Store, txn: TxnId, name: ValueName, value: Bytes) -> Result<(), Error> {
+    pub(crate) async fn upload(
+        &self,
+        store: &Store,
+        txn: TxnId,
+        name: ValueName,
+        value: Bytes,
+    ) -> Result<(), Error> {
         let path = self.path(ObjectName::Value(txn, name));
         let created = self.create_own(store, &path, value).await;
         created.map_err(|error| Error::storage("uploading a value", error).with_txn(txn))

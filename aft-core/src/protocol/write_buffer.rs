@@ -23,7 +23,7 @@ enum Content {
     Inline(Bytes),
     /// A value that goes to the value object with this running number.
     Uploaded(Bytes, u32),
-    /// A value that an earlier attempt made durable.
+    /// A value that is durable already.
     Stored(StoredValue),
 }
 
@@ -34,7 +34,7 @@ pub enum Own<'a> {
     Deleted,
     /// A value that is at hand.
     Held(&'a Bytes),
-    /// A value that an earlier attempt made durable.
+    /// A value that is durable already.
     Stored(&'a StoredValue),
 }
 
@@ -151,6 +151,28 @@ impl WriteBuffer {
             (Some(value), None) => Content::Inline(value),
             (Some(value), Some(n)) => Content::Uploaded(value, n),
         };
+        self.admit(key, content, admit)
+    }
+
+    /// Buffers a write whose value is durable already. Refused as by [`put`](Self::put).
+    ///
+    /// # Errors
+    /// What `admit` returned; nothing was changed.
+    pub fn put_stored<E>(
+        &mut self,
+        key: Bytes,
+        value: StoredValue,
+        admit: impl FnOnce(Sizes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.admit(key, Content::Stored(value), admit)
+    }
+
+    fn admit<E>(
+        &mut self,
+        key: Bytes,
+        content: Content,
+        admit: impl FnOnce(Sizes) -> Result<(), E>,
+    ) -> Result<(), E> {
         let pending = Pending { content, writer: self.attempt };
         admit(self.sizes_with(&key, &pending))?;
         self.insert(key, pending);

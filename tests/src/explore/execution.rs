@@ -70,7 +70,7 @@ impl Theatre {
         let start = Instant::now();
         let memory = MemoryStorage::with_clock(Arc::new(NodeClock::new(start)));
         let notes = SimulatedStorage::new(Arc::new(memory.clone()), 0, Faults::none());
-        let recorder = Recorder::new(notes.clone());
+        let recorder = Recorder::new(notes.clone(), false);
         let (stage, told, opened) = (Stage::default(), Told::default(), Mutex::default());
         Self { memory, stage, start, recorder, told, opened, notes }
     }

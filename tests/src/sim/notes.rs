@@ -1,9 +1,11 @@
 //! What one attempt at a transaction did.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use aft_core::{Error, ErrorKind, Receipt, Transaction, TxnId};
+use bytes::Bytes;
 
 use crate::history::{self, Op, Status, Value};
 use crate::sim::recorded::Parcel;
@@ -88,12 +90,29 @@ impl Notes {
 
     /// Writes a fresh value, padded to `len` bytes.
     pub(crate) fn put(&mut self, tx: &mut Transaction, key: &str, len: usize) {
+        let (name, bytes) = self.value(len);
+        self.write(tx, key, name, Some(bytes));
+    }
+
+    /// Writes a fresh value as a stream. Where that fails, nothing is written under the key, and the transaction goes on.
+    pub(crate) async fn put_stream(&mut self, tx: &mut Transaction, key: &str, len: usize) {
+        let (name, bytes) = self.value(len);
+        let chunks = bytes.chunks(70).map(|chunk| Ok::<_, Infallible>(Bytes::copy_from_slice(chunk)));
+        match tx.put_stream(key, futures::stream::iter(chunks)).await {
+            Ok(_) => self.wrote_value(key, name, false),
+            Err(error) => {
+                self.recorder.explain(&self.client, &error, "put_stream");
+            }
+        }
+    }
+
+    fn value(&mut self, len: usize) -> (Value, Vec<u8>) {
         self.writes += 1;
         let name: Value = format!("{}.{}", self.name, self.writes).into();
         let mut bytes = name.as_bytes().to_vec();
         bytes.push(b'#');
         bytes.resize(bytes.len().max(len), b'.');
-        self.write(tx, key, name, Some(bytes));
+        (name, bytes)
     }
 
     /// Deletes a key, under a fresh name.
@@ -113,6 +132,10 @@ impl Notes {
             self.recorder.problem(format!("{} write: {}", self.client.session, chain(&error)));
             return;
         }
+        self.wrote_value(key, name, deleted);
+    }
+
+    fn wrote_value(&mut self, key: &str, name: Value, deleted: bool) {
         self.own.insert(key.to_owned(), (Arc::clone(&name), deleted));
         self.entry.write(key, name);
     }

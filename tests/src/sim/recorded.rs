@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aft_core::{Commit, CommitOutcome, ErrorKind, Outcome, Token, Transaction, TxnId};
+use aft_core::{Commit, CommitOutcome, Error, ErrorKind, Outcome, Token, Transaction, TxnId};
+use bytes::Bytes;
+use futures::TryStreamExt;
 
 use crate::history::{Op, Status, Value};
 use crate::sim::notes::Notes;
@@ -62,6 +64,7 @@ impl Recorded {
     pub(crate) async fn read(&mut self, keys: &[String]) -> bool {
         let Some(tx) = &mut self.tx else { return false };
         let values = match keys {
+            [key] if self.notes.recorder.streams => streamed(tx, key).await.map(|value| vec![value]),
             [key] => tx.get(key).await.map(|value| vec![value]),
             keys => tx.get_many(keys).await,
         };
@@ -124,6 +127,14 @@ impl Recorded {
     pub(crate) fn put(&mut self, key: &str, len: usize) {
         if let Some(tx) = &mut self.tx {
             self.notes.put(tx, key, len);
+        }
+    }
+
+    /// As [`put`](Self::put), as a stream where the seed has streams.
+    pub(crate) async fn put_or_stream(&mut self, key: &str, len: usize) {
+        match &mut self.tx {
+            Some(tx) if self.notes.recorder.streams => self.notes.put_stream(tx, key, len).await,
+            _ => self.put(key, len),
         }
     }
 
@@ -228,4 +239,11 @@ impl Recorded {
     pub(crate) fn reads(&self) -> impl Iterator<Item = &Op> {
         self.notes.entry.ops.iter()
     }
+}
+
+/// The value of a key, part by part.
+async fn streamed(tx: &mut Transaction, key: &str) -> Result<Option<Bytes>, Error> {
+    let Some(parts) = tx.get_stream(key).await? else { return Ok(None) };
+    let parts: Vec<Bytes> = parts.try_collect().await?;
+    Ok(Some(parts.concat().into()))
 }

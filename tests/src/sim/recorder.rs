@@ -19,6 +19,8 @@ use crate::sim::truth::Truth;
 pub(crate) struct Recorder {
     start: Instant,
     network: SimulatedStorage,
+    /// Whether values go up and come down as streams.
+    pub(crate) streams: bool,
     state: Mutex<State>,
 }
 
@@ -41,8 +43,8 @@ struct State {
 }
 
 impl Recorder {
-    pub(crate) fn new(network: SimulatedStorage) -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), network, state: Mutex::default() })
+    pub(crate) fn new(network: SimulatedStorage, streams: bool) -> Arc<Self> {
+        Arc::new(Self { start: Instant::now(), network, streams, state: Mutex::default() })
     }
 
     /// True time since the run began, in milliseconds.

@@ -56,7 +56,7 @@ impl Actor {
                 }
                 3..6 => {
                     let len = self.value_len();
-                    tx.put(&key, len);
+                    tx.put_or_stream(&key, len).await;
                 }
                 6 => tx.delete(&key),
                 _ => {

@@ -93,6 +93,7 @@ pub(crate) fn short_windows() -> Config {
         visibility_delay: secs(10),
         request_timeout: secs(9),
         inline_value_bytes: 64,
+        stream_part_bytes: 100,
         ..Config::default()
     }
 }
@@ -134,6 +135,8 @@ struct Plan {
     feed_alone: bool,
     /// In every fifth seed nodes make checkpoints and collect garbage, under windows so short that there is some.
     upkeep: bool,
+    /// In every seventh seed values go up and come down as streams, in parts so small that each has some.
+    streams: bool,
     trouble: Duration,
     worst: Faults,
     config: Config,
@@ -152,7 +155,8 @@ impl Plan {
             (config, worst, trouble) =
                 (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
         }
-        Self { feed_alone, upkeep, trouble: options.trouble.unwrap_or(trouble), worst, config }
+        let streams = seed % 7 == 1;
+        Self { feed_alone, upkeep, streams, trouble: options.trouble.unwrap_or(trouble), worst, config }
     }
 }
 
@@ -169,7 +173,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let archive = Archive::new(MemoryStorage::with_clock(clock));
     let weather = [Faults::none(), Faults::mild(), plan.worst.clone()][seed as usize % 3].clone();
     let network = SimulatedStorage::new(Arc::new(archive.clone()), rng.next_u64(), weather);
-    let recorder = Recorder::new(network.clone());
+    let recorder = Recorder::new(network.clone(), plan.streams);
     // Every other seed has requests and tokens too.
     let lifetime_ms = u64::try_from(plan.config.transaction_lifetime.as_millis()).unwrap_or_default();
     let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), plan.upkeep, lifetime_ms);

@@ -161,7 +161,7 @@ impl Actor {
                 }
                 5..8 => {
                     let len = self.value_len();
-                    tx.put(&key, len);
+                    tx.put_or_stream(&key, len).await;
                     true
                 }
                 8 => {
@@ -212,7 +212,7 @@ impl Actor {
             return tx.abort().await;
         }
         let len = self.value_len();
-        tx.put(&order, len);
+        tx.put_or_stream(&order, len).await;
         if self.draw(3) == 0 {
             let key = self.key();
             tx.delete(&key);
@@ -225,7 +225,7 @@ impl Actor {
         if tx.commit().await == Status::Unknown && !self.client.is_crashed() {
             // The client asks again, as any would.
             if let Some(mut again) = self.begin_shared(id).await {
-                again.put(&order, 10);
+                again.put_or_stream(&order, 10).await;
                 again.commit().await;
             }
         }
@@ -246,7 +246,7 @@ impl Actor {
         }
         for key in &keys {
             let len = self.value_len();
-            tx.put(key, len);
+            tx.put_or_stream(key, len).await;
         }
         tx.commit().await;
     }
@@ -259,7 +259,7 @@ impl Actor {
             let key = format!("dir/{n}");
             if kept & (1 << n) != 0 {
                 let len = self.value_len();
-                tx.put(&key, len);
+                tx.put_or_stream(&key, len).await;
             } else {
                 tx.delete(&key);
             }
@@ -297,7 +297,7 @@ impl Actor {
         }
         if self.draw(2) == 0 {
             let (key, other, len) = (self.key(), self.key(), self.value_len());
-            tx.put(&key, len);
+            tx.put_or_stream(&key, len).await;
             tx.delete(&other);
         }
         tx.commit().await;

@@ -1,6 +1,6 @@
 //! Checkpoints: what is folded is read by everybody as it was, and nothing of it comes back.
 
-use aft_core::{Begin, ErrorKind, Storage};
+use aft_core::{Begin, Builder, ErrorKind, Storage};
 use aft_memory::{Corruption, ErrorKind as Stored, Fault, Operation};
 use aft_tests::{get, write};
 
@@ -20,12 +20,16 @@ impl Frozen {
         Self { world: World::new(), clocks: Vec::new(), ahead_ms: 0 }
     }
 
-    pub(crate) async fn node(&mut self, cache_bytes: u64) -> Aft {
+    fn builder(&mut self, cache_bytes: u64) -> Builder {
         let clock = self.world.clock();
         clock.set_skew_ms(self.ahead_ms);
         self.clocks.push(Arc::clone(&clock));
         let config = aft_core::Config { cache_bytes, ..World::config() };
-        self.world.builder().config(config).clock(clock).open().await.unwrap()
+        self.world.builder().config(config).clock(clock)
+    }
+
+    pub(crate) async fn node(&mut self, cache_bytes: u64) -> Aft {
+        self.builder(cache_bytes).open().await.unwrap()
     }
 
     pub(crate) fn an_hour_passes(&mut self) {
@@ -189,5 +193,30 @@ pub(crate) async fn an_older_manifest_is_used_only_while_it_is_whole() {
             }
         }
         Err(error) => assert!(error.to_string().contains(&newest), "{error}"),
+    }
+}
+
+/// A node is frozen while it opens, between a manifest and what that names. When it wakes, both are gone, for newer ones.
+pub(crate) async fn a_node_frozen_while_it_opens_looks_again() {
+    for frozen_at in ["checkpoints/", "recent/"] {
+        let mut frozen = Frozen::new();
+        let node = frozen.node(0).await;
+        write(&node, &[("k", Some("v"))]).await;
+        node.publish().await.unwrap();
+        frozen.an_hour_passes();
+        tell_the_time(&node).await;
+        node.checkpoint().await.unwrap();
+        let gate = frozen.world.storage.fail(Operation::Get, frozen_at, 1, Fault::Delay);
+        let opening = tokio::spawn(frozen.builder(0).open());
+        gate.reached().await;
+        for _ in 0..3 {
+            frozen.an_hour_passes();
+            tell_the_time(&node).await;
+            node.checkpoint().await.unwrap();
+            node.collect_garbage(false).await.unwrap();
+        }
+        let _ = gate.release().await;
+        let cold = opening.await.unwrap().expect("a newer checkpoint is there");
+        assert_eq!(get(&cold, "k").await.as_deref(), Some("v"), "a newer checkpoint is there");
     }
 }

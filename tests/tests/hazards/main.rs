@@ -76,6 +76,9 @@ cases! {
     collected::a_late_retry_of_a_token_learns_the_outcome {
         OldTokensNeedReads: "a late retry learns the outcome",
     }
+    checkpoints::a_node_frozen_while_it_opens_looks_again {
+        NeverOvertaken: "a newer checkpoint is there",
+    }
     checkpoints::a_node_that_slept_past_the_feed_misses_nothing {
         TrustOldFeed: "what was folded while it slept is seen",
     }
@@ -219,6 +222,9 @@ cases! {
     }
     requests::a_commit_that_run_knows_of_is_not_denied {
         BelieveFailure: "nobody may be told that nothing was committed",
+    }
+    tokens::h12_a_token_is_as_old_as_the_store_says {
+        AgeByOwnClock: "having read k at 1, it cannot read l at 2",
     }
     tokens::a_token_resumed_twice_commits_once {
         ResumeSameAttempt: "one of them commits",

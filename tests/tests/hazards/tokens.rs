@@ -1,6 +1,7 @@
 //! Tokens.
 
-use aft_core::CommitOutcome;
+use aft_core::{CommitOutcome, ErrorKind};
+use aft_tests::write;
 
 use super::*;
 
@@ -48,4 +49,29 @@ pub async fn a_token_resumed_twice_commits_once() {
         (CommitOutcome::Fresh, CommitOutcome::Replayed),
         "one of them commits, and both know which"
     );
+}
+
+/// 12 and 14, for a transaction that travels: it is resumed where the clock is minutes behind. There it looks young, while elsewhere what
+/// it must not see is folded, together with what would tell that it must not.
+pub async fn h12_a_token_is_as_old_as_the_store_says() {
+    let world = World::new();
+    let writer = world.node().await;
+    let (late, clock) = node_with_clock(&world).await;
+    write(&writer, &[("k", Some("1")), ("l", Some("1"))]).await;
+    writer.publish().await.unwrap();
+    let mut tx = writer.begin().await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
+    let token = tx.suspend().await.unwrap();
+    write(&writer, &[("k", Some("2")), ("l", Some("2"))]).await;
+    writer.publish().await.unwrap();
+
+    clock.set_skew_ms(-800_000);
+    sleep(secs(800)).await;
+    let mut tx = late.resume(&token).await.expect("it is young enough to be read on");
+    sleep(secs(700)).await;
+    tell_the_time(&writer).await;
+    assert_eq!(writer.checkpoint().await.unwrap().folded, 2);
+    late.refresh().await.unwrap();
+    let read = tx.get("l").await.map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::Expired), "having read k at 1, it cannot read l at 2");
 }
