@@ -7,7 +7,6 @@ mod order;
 mod plain;
 mod reader;
 mod report;
-mod requests;
 mod run;
 mod subject;
 mod worker;

@@ -78,6 +78,20 @@ impl Failure {
         self
     }
 
+    /// The same failure of a command that leaves nothing in doubt: a request without an answer only means that the store could
+    /// not be asked.
+    pub(crate) fn or_unavailable(mut self) -> Self {
+        if self.exit == Exit::OutcomeUnknown {
+            self.exit = Exit::Unavailable;
+        }
+        self
+    }
+
+    /// What happened and why, in one line.
+    pub(crate) fn line(&self) -> String {
+        [self.message.clone()].into_iter().chain(self.causes()).collect::<Vec<_>>().join(": ")
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

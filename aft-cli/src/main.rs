@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod checkpoint;
 mod chunks;
+mod cost;
 mod del;
 mod demo;
 mod exit;
@@ -17,8 +18,10 @@ mod log;
 mod logging;
 mod ls;
 mod output;
+mod probe;
 mod progress;
 mod put;
+mod requests;
 mod status;
 mod store;
 mod sweep;
@@ -58,6 +61,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let store = common.store.as_deref().map(|flag| Store::find(Some(flag))).transpose()?;
         return demo::run(args, store, &output).await;
     }
+    let command = match command {
+        Command::Probe(args) => return probe::run(args, common.store.as_deref(), &output).await,
+        Command::Cost(args) => return cost::run(args, &output).await,
+        command => command,
+    };
     let store = Store::find(common.store.as_deref())?;
     match command {
         Command::Put(args) => put::run(args, &store, &output).await,
@@ -74,6 +82,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
         Command::Gc(args) => gc::run(args, &store, &output).await,
         Command::Check(_) => check::run(&store, &output).await,
-        Command::Demo(_) => Ok(()),
+        Command::Demo(_) | Command::Probe(_) | Command::Cost(_) => Ok(()),
     }
 }

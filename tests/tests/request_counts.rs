@@ -337,3 +337,52 @@ async fn a_token_costs_one_get_for_each_version_that_the_node_does_not_know() {
     tx.commit().await.unwrap();
     assert_eq!(spent(&world), counts(0, 0, 1, 0), "the commit");
 }
+
+/// The cost of a commit is what the store saw for it, bytes included, from its begin to its ack.
+#[tokio::test(start_paused = true)]
+async fn a_commit_tells_every_request_that_its_transaction_sent() {
+    let world = World::new();
+    let (writer, node) = (world.node().await, world.node().await);
+    let mut tx = writer.begin().await.unwrap();
+    tx.put("small", vec![1; 100]).unwrap();
+    tx.put("large", vec![2; 100_000]).unwrap();
+    tx.commit().await.unwrap();
+    writer.publish().await.unwrap();
+    let cold = world.node().await;
+    world.storage.reset();
+    let mut tx = cold.begin_with(Begin::new().request("order")).await.unwrap();
+    assert!(tx.get("small").await.unwrap().is_some());
+    assert!(tx.get("large").await.unwrap().is_some());
+    tx.put("other", vec![3; 20_000]).unwrap();
+    tx.put("k", "v").unwrap();
+    let cost = tx.commit().await.unwrap().cost;
+    // The claim, the large value and the decision; the two values that it read, and the decision read back on a node whose clock is
+    // not verified yet.
+    assert_eq!((cost.creates, cost.range_gets, cost.gets, cost.lists, cost.deletes), (3, 1, 2, 0, 0));
+    let Counts { gets, range_gets, creates, lists, deletes, .. } = world.storage.counts();
+    assert_eq!((creates, range_gets, gets, lists, deletes), (3, 1, 2, 0, 0));
+    let requests = world.storage.take();
+    let bytes = |creates: bool| -> u64 {
+        let those = requests.iter().filter(|request| (request.operation == Operation::Create) == creates);
+        those.map(|request| request.bytes).sum()
+    };
+    assert_eq!((cost.bytes_written, cost.bytes_read), (bytes(true), bytes(false)));
+    drop(node);
+}
+
+/// What a node does for all its transactions is in the node's own counts alone.
+#[tokio::test(start_paused = true)]
+async fn what_transactions_share_is_the_nodes_cost() {
+    let world = World::new();
+    let node = world.node().await;
+    let before = node.stats().requests;
+    let mut tx = node.begin_with(Begin::new().latest().publish_before_ack()).await.unwrap();
+    tx.put("k", "v").unwrap();
+    let cost = tx.commit().await.unwrap().cost;
+    assert_eq!((cost.requests(), cost.creates), (1, 1), "its decision");
+    let all = node.stats().requests - before;
+    assert_eq!((all.creates, all.lists, all.requests()), (2, 1, 3), "the feed object and the refresh too");
+    let mut tx = node.begin().await.unwrap();
+    assert!(tx.get("k").await.unwrap().is_some());
+    assert_eq!(tx.commit().await.unwrap().cost.requests(), 0, "a value from the cache");
+}

@@ -10,10 +10,10 @@ use std::time::Duration;
 use aft_core::{Aft, Begin, CommitOutcome, Config, KeyRange, Receipt, Storage, Transaction, TxnId, Version};
 use bytes::Bytes;
 
-use super::requests::{Counted, Counters, Requests};
 use super::subject::{Caller, Finish, Subject};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::requests::{Counted, Counters, Requests};
 
 /// The nodes that take orders.
 const WORKERS: usize = 2;

@@ -7,10 +7,10 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::requests::{Counters, Requests};
 use super::subject::{Caller, Finish, Subject};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::requests::{Counters, Requests};
 
 /// Plain keys in an object store. A transaction is nothing but its reads and writes.
 #[derive(Debug)]

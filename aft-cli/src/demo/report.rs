@@ -4,9 +4,9 @@ use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use super::checker::Anomalies;
-use super::requests::Requests;
 use super::run::{Outcome, Plan};
 use crate::output::{Output, table, thousands, wrapped};
+use crate::requests::Requests;
 
 /// Both runs side by side.
 #[derive(Debug, Serialize)]

@@ -10,10 +10,10 @@ use super::checker::{self, Anomalies};
 use super::history::{Effect, Event, History, Stamp, Txn};
 use super::order::{Body, LANES, Order, Value, stock_key};
 use super::reader::Reader;
-use super::requests::Requests;
 use super::subject::{Caller, Subject};
 use super::worker::Worker;
 use crate::failure::Failure;
+use crate::requests::Requests;
 
 /// How many readers look on.
 const READERS: usize = 4;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::requests::Requests;
 use crate::failure::Failure;
+use crate::requests::Requests;
 
 /// Who begins a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

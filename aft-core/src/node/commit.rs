@@ -32,7 +32,7 @@ pub struct Commit {
     pub outcome: CommitOutcome,
     /// The stored result: of the attempt that won.
     pub result: Option<Bytes>,
-    /// The requests that the transaction made.
+    /// The requests that the transaction sent itself, from its begin to now; [`Cost`] says what is counted and what is shared.
     pub cost: Cost,
 }
 

@@ -6,6 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// Requests to the store, by kind, and the bytes they carried. Each call of a [`Storage`](crate::Storage) operation is one
 /// request, whatever its adapter makes of it (a listing of many pages is one list).
+///
+/// It counts and knows no prices: what a store charges is for whoever knows the store (`aft cost` does).
+///
+/// A transaction's cost ([`Commit::cost`](crate::Commit::cost), [`Transaction::cost`](crate::Transaction::cost)) is what it sent itself:
+/// its claim, its reads (a load that transactions share counts for the one that sent it, and a value from a cache for nobody), its
+/// uploads, and its decision with every repetition and read-back. What a node does for all its transactions is in
+/// [`Stats::requests`] alone: opening, refreshes, feed objects (also where
+/// [`publish_before_ack`](crate::Begin::publish_before_ack) waits for one), sweeps, checkpoints and collections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Cost {

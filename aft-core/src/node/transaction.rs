@@ -250,7 +250,7 @@ impl Transaction {
         self.reads.iter().map(|(key, version)| (&key[..], version))
     }
 
-    /// The requests that this transaction made so far.
+    /// The requests that this transaction sent itself so far; [`Cost`] says what is counted and what is shared.
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.requests.read()

@@ -51,7 +51,7 @@ impl Counters {
         self.lists.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn delete(&self) {
+    pub(crate) fn delete(&self) {
         self.deletes.fetch_add(1, Ordering::Relaxed);
     }
 
