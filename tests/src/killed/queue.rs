@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::request::{Done, Request, Way};
-use crate::worker::{DONE, HALF};
+use super::request::{Done, Request, Way};
+use super::worker::{DONE, HALF};
 
 /// A delivery.
 #[derive(Debug, Clone, Copy)]
