@@ -118,8 +118,7 @@ checks![
     time::last_modified_is_monotone,
 ];
 
-/// Those of the [`CHECKS`] that are part of the contract but that aft itself does not depend on: a store that fails these alone still
-/// serves aft. Not for a store that others build on.
+/// Those of the [`CHECKS`] that aft itself does not depend on: a store that fails these alone still serves aft.
 pub const NOT_NEEDED: &[&str] = &["list_order_of_marks"];
 
 /// Runs every check.

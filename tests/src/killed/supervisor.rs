@@ -66,7 +66,7 @@ pub fn run(killed: &Killed) -> Result<(Vec<(Request, Done)>, Report), String> {
             })
         });
         let slots: Vec<_> = slots.collect();
-        let killer = scope.spawn(|| kill_at_random(&children, killed, &over));
+        let killer = scope.spawn(|| kill_at_random(&children, killed, &queue, &over));
         while !slots.iter().all(|slot| slot.is_finished()) {
             if clock.monotonic() - began > LIMIT {
                 queue.fail(format!("not done within {LIMIT:?}"));
@@ -88,11 +88,22 @@ fn kill(child: &Mutex<Option<Child>>) {
     }
 }
 
-fn kill_at_random(children: &[Mutex<Option<Child>>], killed: &Killed, over: &AtomicBool) {
+/// Of so many kills in a row one waits until something was answered: on a machine that is too busy to start a worker between two of
+/// them nothing would ever be done.
+fn kill_at_random(children: &[Mutex<Option<Child>>], killed: &Killed, queue: &Queue, over: &AtomicBool) {
+    let mut answered = queue.answers();
+    let mut in_a_row = 0;
     let mut rng = StdRng::seed_from_u64(!killed.seed);
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(rng.random_range(killed.pause_ms.clone())));
-        kill(&children[rng.random_range(0..children.len())]);
+        let now = queue.answers();
+        if now != answered {
+            (answered, in_a_row) = (now, 0);
+        }
+        if in_a_row < PROCESSES {
+            in_a_row += 1;
+            kill(&children[rng.random_range(0..children.len())]);
+        }
     }
 }
 

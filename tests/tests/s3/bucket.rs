@@ -40,6 +40,12 @@ impl Bucket {
         aft_s3::open(&self.url, Options::default()).unwrap()
     }
 
+    /// A client that waits longer than aft's own do: a thousand deletes in one request take a busy server its time.
+    pub fn patient_storage(&self) -> Arc<dyn Storage> {
+        let options = Options { request_timeout: Duration::from_secs(150), ..Options::default() };
+        aft_s3::open(&self.url, options).unwrap()
+    }
+
     /// A node with [`config`].
     pub async fn node(&self) -> Aft {
         self.node_with(config()).await
@@ -56,7 +62,7 @@ impl Bucket {
 
     /// Deletes everything.
     pub async fn empty(&self) -> Result<(), String> {
-        let storage = self.storage();
+        let storage = self.patient_storage();
         let deleted: Result<(), StorageError> = async {
             let listed: Vec<_> = storage.list("", None).map_ok(|info| info.path).try_collect().await?;
             for some in listed.chunks(1000) {

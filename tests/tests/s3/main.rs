@@ -11,7 +11,7 @@
 //! - `AFT_TEST_S3_LACKS=list_order_of_marks` names, by commas, what this server is known not to do and aft does not need
 //!   ([`LACKABLE`]). Such a test must fail, for that reason; it fails if the server does it after all.
 //! - `AFT_TEST_S3_ROUNDS` sets the rounds of each conformance race (default 20), `AFT_KILLED_REQUESTS` how many requests the processes
-//!   handle that are killed (default 500), `AFT_KILLED_SEED` how they are delivered.
+//!   handle that are killed (default 250), `AFT_KILLED_SEED` how they are delivered.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test's own helpers")]
 

@@ -31,7 +31,7 @@ pub async fn every_request_takes_effect_exactly_once(bucket: Bucket) -> Result<(
     let run = Killed {
         url: bucket.url().to_owned(),
         tokens: tokens.path().to_owned(),
-        requests: number("AFT_KILLED_REQUESTS", 500) as usize,
+        requests: number("AFT_KILLED_REQUESTS", 250) as usize,
         seed: number("AFT_KILLED_SEED", 1),
         // Among eight processes. Each must get so far as to handle a request, through a server that is not as near as files.
         pause_ms: 50..300,
