@@ -156,3 +156,13 @@ pub async fn run_check(name: &str, storage: Arc<dyn Storage>, options: &Options)
     let cleared = scope.clear().await;
     outcome.and(cleared)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_needed_is_checked() {
+        assert!(NOT_NEEDED.iter().all(|name| find(name).is_some()));
+    }
+}
