@@ -13,7 +13,13 @@
 //! - `AFT_TEST_S3_ROUNDS` sets the rounds of each conformance race (default 20), `AFT_KILLED_REQUESTS` how many requests the processes
 //!   handle that are killed (default 250), `AFT_KILLED_SEED` how they are delivered.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test's own helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test's own helpers"
+)]
 
 mod bucket;
 mod conformance;
