@@ -39,7 +39,7 @@ pub struct Killed {
     pub seed: u64,
     /// The time between two kills, at random.
     pub pause_ms: Range<u64>,
-    /// The arguments under which this program, started again, comes to [`worker`].
+    /// The arguments under which this program, started again, comes to [`worker()`].
     pub arguments: Vec<String>,
 }
 
