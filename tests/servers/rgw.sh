@@ -60,18 +60,33 @@ rgw() {
   ceph-mon -f -i a &
   if ((new)); then
     osd=$(cat /proc/sys/kernel/random/uuid)
-    ceph --connect-timeout 30 osd new "$osd"
-    ceph --connect-timeout 30 osd crush add osd.0 1.0 host=localhost root=default
+    rgw_patiently ceph --connect-timeout 30 osd new "$osd"
+    rgw_patiently ceph --connect-timeout 30 osd crush add osd.0 1.0 host=localhost root=default
     ceph-osd -i 0 --mkfs --osd-uuid "$osd"
   fi
   ceph-osd -f -i 0 &
   if ((new)); then
-    timeout 60 radosgw-admin user create --uid=aft --display-name=aft --access-key="$access_key" \
-      --secret-key="$secret_key" >/dev/null
+    rgw_patiently rgw_user >/dev/null
     touch "$dir/made"
   fi
   # Without tcp_nodelay a get takes 44 ms.
   radosgw -f -n client.rgw.a --rgw-frontends="beast endpoint=127.0.0.1:$port tcp_nodelay=1" &
+}
+
+rgw_user() {
+  timeout 60 radosgw-admin user info --uid=aft 2>/dev/null ||
+    timeout 60 radosgw-admin user create --uid=aft --display-name=aft --access-key="$access_key" --secret-key="$secret_key"
+}
+
+# Tries again for a while: a monitor that has just begun may say that nothing is permitted. All that is tried can be done twice.
+rgw_patiently() {
+  local try
+  for try in {1..10}; do
+    "$@" && return
+    printf 'try %d failed: %s\n' "$try" "$*"
+    sleep 0.5
+  done
+  return 1
 }
 
 rgw_fsid() { sed -n 's/^fsid = //p' "$CEPH_CONF"; }

@@ -97,6 +97,8 @@ version() {
 
 serve() {
   local name=$1 dir=$2 port=$3
+  # A server is all of its processes, or none: also where one could not be started.
+  trap 'kill -KILL 0' EXIT
   case $name in
     rgw) rgw bluestore "$dir" "$port" ;;
     rgw-memstore) rgw memstore "$dir" "$port" ;;
@@ -120,9 +122,7 @@ serve() {
     # Ends the `wait` below.
     while kill -0 "$AFT_SERVER_OWNER" 2>/dev/null; do sleep 1; done &
   fi
-  # A server is all of its processes, or none.
   wait -n || true
-  kill -KILL 0
 }
 
 # --- from outside
