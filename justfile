@@ -11,6 +11,11 @@ check:
 test *filter:
     cargo test --workspace {{ filter }}
 
+# The S3 suite against a new server of this kind (rgw, rgw-memstore, seaweedfs), which is installed where it is not there
+s3 server="seaweedfs" *filter:
+    tests/servers/server.sh install {{ server }}
+    tests/servers/server.sh run {{ server }} cargo test -p aft-tests --test s3 {{ filter }}
+
 # Formatting and lints, as CI demands them
 lint:
     cargo fmt --all --check

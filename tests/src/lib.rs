@@ -7,7 +7,10 @@ pub mod checker;
 mod doubts;
 pub mod explore;
 pub mod history;
+#[cfg(unix)]
+pub mod killed;
 mod planted;
+pub mod processes;
 pub mod sim;
 pub mod soak;
 mod waiting;
@@ -17,3 +20,9 @@ pub use doubts::{DOUBTS, Doubt};
 pub use planted::holds_unless;
 pub use waiting::{WaitingStorage, rounds_since};
 pub use world::{NodeClock, World, get, put, write};
+
+use aft_core::Aft;
+use futures::future::BoxFuture;
+
+/// How a process opens a node on the store at a URL.
+pub type OpenNode = fn(String) -> BoxFuture<'static, Aft>;

@@ -1,11 +1,12 @@
 //! A worker process: takes requests from stdin, one a line, and answers on stdout. It expects to be killed at any moment.
 
 use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aft_core::{Aft, Commit, CommitOutcome, Error, ErrorKind, Token, Transaction};
 
-use crate::request::{Request, Way};
+use super::request::{Request, Way};
+use crate::OpenNode;
 
 /// What an answer says: lines of the test harness are none.
 pub const DONE: &str = "done";
@@ -18,22 +19,15 @@ struct Worker {
     runs: u64,
 }
 
-pub fn url(folder: &Path) -> String {
-    format!("file://{}", folder.join("store").display())
-}
-
-pub fn tokens(folder: &Path) -> PathBuf {
-    folder.join("tokens")
-}
-
 /// Lines are `STEP N ISSUED_MS`; answers `done fresh RESULT`, `done replayed RESULT` and `half`.
-pub async fn run(arguments: &str) {
-    let (slot, folder) = arguments.split_once('|').unwrap();
-    let folder = Path::new(folder);
-    let aft = crate::open(&url(folder)).await;
+pub async fn run(arguments: &str, open: OpenNode) {
+    let [slot, tokens, url] = arguments.splitn(3, '|').collect::<Vec<_>>()[..] else {
+        panic!("{arguments:?}")
+    };
+    let aft = open(url.to_owned()).await;
     // What the process that was killed in this slot committed last must be seen: only this slot writes its coins.
     aft.sweep().await.unwrap();
-    let mut worker = Worker { aft, tokens: tokens(folder), slot: slot.parse().unwrap(), runs: 0 };
+    let mut worker = Worker { aft, tokens: tokens.into(), slot: slot.parse().unwrap(), runs: 0 };
     let (lines, mut taken) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| lines.send(line))

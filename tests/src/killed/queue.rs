@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::request::{Done, Request, Way};
-use crate::worker::{DONE, HALF};
+use super::request::{Done, Request, Way};
+use super::worker::{DONE, HALF};
 
 /// A delivery.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,7 @@ pub struct Queue {
 #[derive(Debug)]
 struct State {
     jobs: VecDeque<Job>,
+    answers: u64,
     /// Deliveries that no answer came to yet.
     open: usize,
     /// When each event was issued: with its first delivery. Every other one repeats its date.
@@ -59,7 +60,16 @@ impl Queue {
         }
         let done = vec![None; requests];
         let issued_ms = vec![None; requests];
-        let state = State { jobs, open: 0, issued_ms, done, counts: Counts::default(), failed: None, rng };
+        let state = State {
+            jobs,
+            answers: 0,
+            open: 0,
+            issued_ms,
+            done,
+            counts: Counts::default(),
+            failed: None,
+            rng,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -95,6 +105,7 @@ impl Queue {
     pub fn answered(&self, slot: usize, job: Job, answer: &str) -> Result<(), String> {
         let mut state = self.state.lock().unwrap();
         state.open -= 1;
+        state.answers += 1;
         let n = job.request.n;
         if answer == HALF {
             if job.request.way() != Way::Token || job.step != 1 {
@@ -121,6 +132,11 @@ impl Queue {
         }
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// How many deliveries were answered so far.
+    pub fn answers(&self) -> u64 {
+        self.state.lock().unwrap().answers
     }
 
     /// A worker was killed.

@@ -1,18 +1,15 @@
 //! Counts everything again, from the store alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use aft_core::{Aft, Outcome};
 use futures::{StreamExt, stream};
 
-use crate::PROCESSES;
-use crate::request::{Done, Request, number};
-use crate::worker::url;
+use super::PROCESSES;
+use super::request::{Done, Request, number};
 
 /// Every request took effect exactly once, as its answer and its stored result say.
-pub async fn audit(folder: &Path, done: &[(Request, Done)]) {
-    let aft = crate::open(&url(folder)).await;
+pub async fn audit(aft: &Aft, done: &[(Request, Done)]) {
     aft.sweep().await.unwrap();
     let mut tx = aft.begin().await.unwrap();
     let rows = tx.scan_prefix("row/").await.unwrap();
@@ -36,7 +33,7 @@ pub async fn audit(folder: &Path, done: &[(Request, Done)]) {
         assert_eq!((till, vault), (-(moved.len() as i64), moved.len() as i64), "slot {slot}");
         assert!(moved.into_iter().eq(1..=vault), "slot {slot}: coins are numbered without gaps");
     }
-    stored_results(&aft, done).await;
+    stored_results(aft, done).await;
     aft.close().await.unwrap();
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +12,13 @@ use aft_core::{Clock, SystemClock};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::queue::{Counts, Job, Queue};
-use crate::request::{Done, Request};
-use crate::worker::{DONE, HALF, tokens};
-use crate::{NAME, PROCESSES, WORKER};
+use super::queue::{Counts, Job, Queue};
+use super::request::{Done, Request};
+use super::worker::{DONE, HALF};
+use super::{Killed, PROCESSES, WORKER};
 
 /// SIGKILL.
 const KILLED: Option<i32> = Some(9);
-/// Between two kills, at random.
-const PAUSE_MS: std::ops::Range<u64> = 10..100;
 /// A run that takes longer than this hangs; ids expire before that, too.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -54,22 +51,22 @@ struct Process<'a> {
 }
 
 /// Runs the requests; every request's answer.
-pub fn run(folder: &Path, requests: usize, seed: u64) -> Result<(Vec<(Request, Done)>, Report), String> {
-    std::fs::create_dir(tokens(folder)).unwrap();
+pub fn run(killed: &Killed) -> Result<(Vec<(Request, Done)>, Report), String> {
+    let requests = killed.requests;
     let clock = SystemClock::new();
     let began = clock.monotonic();
-    let queue = Queue::new(requests, seed);
+    let queue = Queue::new(requests, killed.seed);
     let children: Vec<Mutex<Option<Child>>> = (0..PROCESSES).map(|_| Mutex::new(None)).collect();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let slots = children.iter().enumerate().map(|(slot, child)| {
             let (queue, clock) = (&queue, &clock);
             scope.spawn(move || {
-                serve(folder, slot, child, queue, clock).unwrap_or_else(|why| queue.fail(why));
+                serve(killed, slot, child, queue, clock).unwrap_or_else(|why| queue.fail(why));
             })
         });
         let slots: Vec<_> = slots.collect();
-        let killer = scope.spawn(|| kill_at_random(&children, seed, &over));
+        let killer = scope.spawn(|| kill_at_random(&children, killed, &queue, &over));
         while !slots.iter().all(|slot| slot.is_finished()) {
             if clock.monotonic() - began > LIMIT {
                 queue.fail(format!("not done within {LIMIT:?}"));
@@ -91,17 +88,28 @@ fn kill(child: &Mutex<Option<Child>>) {
     }
 }
 
-fn kill_at_random(children: &[Mutex<Option<Child>>], seed: u64, over: &AtomicBool) {
-    let mut rng = StdRng::seed_from_u64(!seed);
+/// Of so many kills in a row one waits until something was answered: on a machine that is too busy to start a worker between two of
+/// them nothing would ever be done.
+fn kill_at_random(children: &[Mutex<Option<Child>>], killed: &Killed, queue: &Queue, over: &AtomicBool) {
+    let mut answered = queue.answers();
+    let mut in_a_row = 0;
+    let mut rng = StdRng::seed_from_u64(!killed.seed);
     while !over.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(rng.random_range(PAUSE_MS)));
-        kill(&children[rng.random_range(0..children.len())]);
+        std::thread::sleep(Duration::from_millis(rng.random_range(killed.pause_ms.clone())));
+        let now = queue.answers();
+        if now != answered {
+            (answered, in_a_row) = (now, 0);
+        }
+        if in_a_row < PROCESSES {
+            in_a_row += 1;
+            kill(&children[rng.random_range(0..children.len())]);
+        }
     }
 }
 
 /// Serves one slot: a worker at a time, as many as it takes.
 fn serve(
-    folder: &Path,
+    killed: &Killed,
     slot: usize,
     child: &Mutex<Option<Child>>,
     queue: &Queue,
@@ -109,7 +117,7 @@ fn serve(
 ) -> Result<(), String> {
     let now_ms = || clock.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     loop {
-        let mut process = Process::start(folder, slot, child);
+        let mut process = Process::start(killed, slot, child);
         loop {
             let Some(job) = queue.take(slot, now_ms()) else { return process.end(queue) };
             match process.ask(job) {
@@ -125,10 +133,10 @@ fn serve(
 }
 
 impl<'a> Process<'a> {
-    fn start(folder: &Path, slot: usize, place: &'a Mutex<Option<Child>>) -> Self {
+    fn start(killed: &Killed, slot: usize, place: &'a Mutex<Option<Child>>) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
-            .env(WORKER, format!("{slot}|{}", folder.display()))
+            .args(&killed.arguments)
+            .env(WORKER, format!("{slot}|{}|{}", killed.tokens.display(), killed.url))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
