@@ -1,0 +1,3 @@
+use libtest_mimic::Trial;
+use crate::server::Kind;
+pub fn trials(_: Kind) -> Vec<Trial> { vec![] }
