@@ -7,7 +7,7 @@ use aft_s3::ObjectStorage;
 use aft_tests::proxy::{Fault, nothing, once};
 use bytes::Bytes;
 use libtest_mimic::Trial;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::{BackoffConfig, RetryConfig};
 
 use crate::scripted::{objects, open};
@@ -27,7 +27,7 @@ pub fn retrying(server: &Server) -> Arc<dyn Storage> {
     let backoff = BackoffConfig { init_backoff: std::time::Duration::from_millis(10), ..Default::default() };
     let builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
-        .with_endpoint(server.proxy.url())
+        .with_config(AmazonS3ConfigKey::S3Endpoint, server.proxy.url())
         .with_allow_http(true)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(RetryConfig { max_retries: 5, backoff, ..Default::default() });

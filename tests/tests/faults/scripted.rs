@@ -186,23 +186,23 @@ async fn dropped(kind: Kind) {
     assert_eq!(read(&aft).await.0.unwrap(), result);
 }
 
-/// Every request is cut before it arrives: nothing happened, and the error says so within its bound.
+/// While every request is cut, the error says so within its bound, and a commit waits; once the network is good it is acknowledged.
 async fn unreachable(kind: Kind) {
     let server = Server::start(kind, nothing()).await;
     let aft = open(server.storage()).await;
     let mut tx = aft.begin().await.unwrap();
     tx.put("key", "value").unwrap();
-    server.proxy.set_plan(Box::new(|_| Some(Fault::Cut { applied: false })));
     let id = tx.id();
-    let fresh = open_fails(&server).await;
-    assert_eq!(fresh, ErrorKind::Unavailable);
-    // Whether a create that was cut arrived nobody can know.
-    let commit = tokio::spawn(tx.commit());
+    let cut = Fault::Cut { applied: false };
+    server.proxy.set_plan(Box::new(move |_| Some(cut)));
+    let refused = Aft::open(server.storage(), config()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
+    let before = server.proxy.counts().of(cut);
+    let commit = tokio::spawn(async move { tx.commit().await });
+    while server.proxy.counts().of(cut) < before + 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     server.proxy.set_plan(nothing());
-    let committed = commit.await.unwrap();
-    assert_eq!(committed.unwrap().receipt.txn_id(), id);
-}
-
-async fn open_fails(server: &Server) -> ErrorKind {
-    Aft::open(server.storage(), config()).await.unwrap_err().kind()
+    let committed = commit.await.unwrap().unwrap();
+    assert_eq!((committed.receipt.txn_id(), committed.outcome), (id, CommitOutcome::Fresh));
 }
