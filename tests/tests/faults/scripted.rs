@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aft_core::planted::{Planted, plant};
 use aft_core::{Aft, CommitOutcome, Config, ErrorKind, Outcome, Storage, StorageError};
 use aft_tests::proxy::{Fault, Plan, Seen, nothing, once};
 use bytes::Bytes;
@@ -45,6 +46,7 @@ pub fn trials(kind: Kind) -> Vec<Trial> {
         trial(kind, "a value that is always truncated is never a torn one", move || truncated(kind)),
         trial(kind, "a truncated list is never a short one", move || truncated_list(kind)),
         trial(kind, "a run that is dropped before its decision lands", move || dropped(kind)),
+        trial(kind, "a decision that lands late is denied where not found counts", move || denied(kind)),
         trial(kind, "a store that cannot be asked is said to be", move || unreachable(kind)),
     ]);
     trials
@@ -184,6 +186,22 @@ async fn dropped(kind: Kind) {
     aft.publish().await.unwrap();
     aft.sweep().await.unwrap();
     assert_eq!(read(&aft).await.0.unwrap(), result);
+}
+
+/// The planted bug `TrustNotFound`, caught in the act.
+async fn denied(kind: Kind) {
+    let server = Server::start(kind, nothing()).await;
+    let aft = open(server.storage()).await;
+    let mut tx = aft.begin().await.unwrap();
+    tx.put("key", "value").unwrap();
+    let id = tx.id();
+    server.proxy.set_plan(once(Fault::Late(Duration::from_millis(500)), creates_in("/commits/")));
+    plant(Some(Planted::TrustNotFound));
+    let told = tx.commit().await;
+    plant(None);
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::Unavailable, "nothing was committed, it says");
+    server.proxy.settled().await;
+    assert!(matches!(aft.outcome(id).await.unwrap(), Outcome::Committed { .. }));
 }
 
 /// While every request is cut, the error says so within its bound, and a commit waits; once the network is good it is acknowledged.
