@@ -39,9 +39,9 @@ async fn exchange(to: SocketAddr, head: &str, body: &str) -> Seen {
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let len = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, len)| len);
-    Seen::Answer(status, len.last().unwrap().parse().unwrap(), body.to_owned())
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let (_, len) = lines.rfind(|(name, _)| name.eq_ignore_ascii_case("content-length")).unwrap();
+    Seen::Answer(status, len.parse().unwrap(), body.to_owned())
 }
 
 struct Setup {

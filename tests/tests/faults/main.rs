@@ -10,8 +10,15 @@
 //! | `AFT_TEST_S3_KILL`, `AFT_TEST_S3_RESTART` | shell commands that kill this server, and start it again and return |
 //! | `AFT_FAULTS_TRANSACTIONS`, `AFT_FAULTS_SEED` | the size of the soak (300), and another run (1) |
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test's own helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test's own helpers"
+)]
 
+mod refusals;
 mod retries;
 mod scripted;
 mod server;
@@ -33,6 +40,7 @@ fn main() {
     for kind in [Kind::Origin, Kind::Real] {
         trials.extend(scripted::trials(kind));
         trials.extend(retries::trials(kind));
+        trials.extend(refusals::trials(kind));
         trials.extend(soak::trials(kind));
     }
     libtest_mimic::run(&arguments, trials).exit();
