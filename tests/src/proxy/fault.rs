@@ -46,6 +46,24 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// One of each kind.
+    pub const KINDS: [Self; 14] = [
+        Self::Cut { applied: false },
+        Self::Cut { applied: true },
+        Self::Reset { applied: false },
+        Self::Reset { applied: true },
+        Self::Late(Duration::ZERO),
+        Self::Delay(Duration::ZERO),
+        Self::Error { applied: false },
+        Self::Error { applied: true },
+        Self::SlowDown { applied: false },
+        Self::SlowDown { applied: true },
+        Self::Conflict { applied: false },
+        Self::Conflict { applied: true },
+        Self::Twice,
+        Self::Truncate,
+    ];
+
     /// Its name in the counts.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -28,6 +28,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
+use parking_lot::RwLock;
 
 use server::Kind;
 
@@ -46,9 +47,19 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
+/// The real server: used by cases side by side, or by one that kills it.
+static USED: RwLock<()> = RwLock::new(());
+
+/// What kills the real server, when nobody else uses it.
+fn alone<T>(kind: Kind, work: impl FnOnce() -> T) -> T {
+    let _guard = (kind == Kind::Real).then(|| USED.write());
+    work()
+}
+
 /// A case on a runtime of its own, with one thread: so that a planted bug is planted for all of it.
 fn trial<F: Future<Output = ()>>(kind: Kind, name: &str, case: impl FnOnce() -> F + Send + 'static) -> Trial {
     let run = move || {
+        let _guard = (kind == Kind::Real).then(|| USED.read());
         run(STUCK, case());
         Ok(())
     };

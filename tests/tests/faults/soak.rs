@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use aft_core::planted::{Planted, plant};
 use aft_core::{Aft, Config, Storage};
-use aft_tests::proxy::{nothing, seeded};
+use aft_tests::proxy::{Fault, nothing, seeded};
 use libtest_mimic::Trial;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::retries::retrying;
 use crate::server::{Kind, Server};
-use crate::{number, run};
+use crate::{alone, number, run};
 use log::Log;
 use work::{Queue, Worker};
 
@@ -31,6 +31,8 @@ const ONE_IN: u64 = 5;
 const NODES: usize = 4;
 const WORKERS: usize = 6;
 const KILLS: usize = 5;
+/// Short, so that one outage outlasts it.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a soak does beside the faults.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,7 @@ pub fn trials(kind: Kind) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (name, retries_inside) in [("soak", false), ("soak with clients that retry creates", true)] {
         let settings = Settings { retries_inside, ..settings };
-        let case = move || match soak(kind, settings, None) {
+        let case = move || match alone(kind, || soak(kind, settings, None)) {
             Ok(report) => {
                 eprintln!("{kind}::{name}: {report}");
                 Ok(())
@@ -136,6 +138,7 @@ fn config() -> Config {
         max_staleness: half_a_second,
         feed_interval: half_a_second,
         sweep_interval: Duration::from_secs(5),
+        commit_deadline: COMMIT_DEADLINE,
         inline_value_bytes: 200,
         ..Config::default()
     }
@@ -174,7 +177,9 @@ async fn attempt(kind: Kind, settings: Settings) -> Result<String, Vec<String>> 
             sleep(Duration::from_millis(10)).await;
         }
         server.kill().await;
-        sleep(Duration::from_millis(300)).await;
+        // Once for longer than a commit may take: its outcome is then unknown.
+        let outage = if kill == 2 { 2 * COMMIT_DEADLINE } else { Duration::from_millis(300) };
+        sleep(outage).await;
         server.restart().await;
         nodes.replace(kill % NODES, kill, client(&server)).await;
     }
@@ -185,6 +190,13 @@ async fn attempt(kind: Kind, settings: Settings) -> Result<String, Vec<String>> 
     let counts = server.proxy.counts();
     server.proxy.set_plan(nothing());
     server.proxy.settled().await;
+    for fault in Fault::KINDS {
+        assert!(
+            counts.of(fault) > 0 || settings.transactions < 300,
+            "{} never happened: {counts}",
+            fault.name()
+        );
+    }
     let verdict = verdict::verdict(&log, &nodes, server.direct()).await?;
     let mut report = format!(
         "{} requests, seed {}, {} kills of the server, {:.1} s and {:.1} s for the verdict\n",

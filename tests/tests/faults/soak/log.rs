@@ -44,7 +44,8 @@ impl Log {
     pub fn error(&self, doing: &str, error: &Error) {
         let mut state = self.state.lock();
         *state.errors.entry(format!("{doing} {:?}", error.kind())).or_default() += 1;
-        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown) {
+        // Aborted: its decision landed too late to count.
+        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Aborted) {
             state.problems.push(format!("{doing}: {error:?}"));
         }
     }
@@ -148,6 +149,7 @@ impl Attempt {
     pub fn refused(&mut self, error: &Error) {
         if error.kind() != ErrorKind::OutcomeUnknown {
             self.entry.status = Status::Aborted;
+            self.entry.abort_decided = error.kind() == ErrorKind::Aborted;
         }
     }
 }

@@ -172,7 +172,11 @@ impl Worker {
             Ok(run) => run,
             Err(error) => {
                 self.log.error("run", &error);
-                attempts.iter_mut().for_each(|attempt| attempt.refused(&error));
+                for attempt in &mut attempts {
+                    attempt.refused(&error);
+                    // Which of its ids was aborted the error of a run does not say.
+                    attempt.entry.abort_decided = false;
+                }
                 return None;
             }
         };
