@@ -93,7 +93,10 @@ impl Error {
     /// An error of the store while doing `what` ("reading the marker").
     pub(crate) fn storage(what: impl fmt::Display, cause: StorageError) -> Self {
         let (kind, advice) = match &cause {
-            StorageError::Denied { .. } => (ErrorKind::Denied, "check the credentials and permissions"),
+            StorageError::Denied { .. } => (
+                ErrorKind::Denied,
+                "it is the credentials, their permissions, or this machine's clock: see the cause",
+            ),
             StorageError::Invalid { .. } => (ErrorKind::Unsupported, "see the cause"),
             StorageError::NotFound { .. } => {
                 (ErrorKind::VersionUnavailable, "an object that should exist is gone")

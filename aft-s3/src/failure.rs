@@ -93,29 +93,50 @@ fn never_sent(_: &Error) -> bool {
 
 type Kind = fn(String) -> StorageError;
 
+const NO_BUCKET: &str = "there is no such bucket: make it, or mend the URL or the endpoint";
+const NOT_ALLOWED: &str =
+    "the credentials do not allow this: aft lists the bucket, and gets, puts and deletes objects in it";
+const FULL: &str = "the store is full: make room, or raise its quota";
+const ELSEWHERE: &str =
+    "the bucket is in another region, or at another endpoint: set the region (AWS_REGION) or the endpoint";
+const NO_CONNECTION: &str = "no connection to the store: check the endpoint and the network";
+
 /// What is meant by S3's codes that say more than their status.
 fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
     let (kind, hint): (Kind, &'static str) = match code {
-        "NoSuchBucket" => (StorageError::invalid, "there is no such bucket"),
+        "NoSuchBucket" | "InvalidBucketName" => (StorageError::invalid, NO_BUCKET),
         "NoSuchUpload" => (StorageError::unknown, "the upload was lost"),
-        "RequestTimeTooSkewed" => {
-            (StorageError::denied, "the clock of this machine is too far from the store's")
+        "RequestTimeTooSkewed" | "RequestExpired" => {
+            (StorageError::denied, "the clock of this machine is too far from the store's: set it right")
         }
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
-            (StorageError::denied, "the credentials have expired")
+            (StorageError::denied, "the credentials have expired: get new ones")
         }
-        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => {
-            (StorageError::denied, "the credentials do not allow this")
-        }
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => {
-            (StorageError::denied, "the credentials are not accepted")
-        }
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => (StorageError::denied, NOT_ALLOWED),
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "InvalidToken"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException" => (
+            StorageError::denied,
+            "the credentials are not accepted: check the access key, its secret and its session token",
+        ),
         "EntityTooLarge" => (StorageError::invalid, "the object is too large for the store"),
-        "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "InsufficientCapacity" => {
-            (StorageError::invalid, "the store is full")
+        "QuotaExceeded"
+        | "InsufficientStorage"
+        | "InsufficientCapacity"
+        | "XMinioStorageFull"
+        | "XMinioAdminBucketQuotaExceeded" => (StorageError::invalid, FULL),
+        // Also the answer to a key that no server can read; the store's own message tells which.
+        "AuthorizationHeaderMalformed" => (
+            StorageError::invalid,
+            "what was signed is not for this bucket: check the region (AWS_REGION) and the access key",
+        ),
+        "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" => {
+            (StorageError::invalid, ELSEWHERE)
         }
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            (StorageError::invalid, "the bucket is in another region, or at another endpoint")
+        "SlowDown" | "ServiceUnavailable" | "Throttling" | "RequestLimitExceeded" => {
+            (StorageError::unknown, "the store has too much to do")
         }
         // Refused because the body did not arrive as announced: trying again may help.
         "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch" => {
@@ -130,12 +151,12 @@ fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
 /// What is meant by a status without a telling code.
 fn by_status(status: u16) -> Option<(Kind, Option<&'static str>)> {
     let (kind, hint): (Kind, Option<&'static str>) = match status {
-        300..=399 => (StorageError::invalid, Some("the bucket is in another region, or at another endpoint")),
-        401 | 403 => (StorageError::denied, None),
+        300..=399 => (StorageError::invalid, Some(ELSEWHERE)),
+        401 | 403 => (StorageError::denied, Some(NOT_ALLOWED)),
         408 => (StorageError::unknown, None),
         413 => (StorageError::invalid, Some("the object is too large for the store")),
         429 => (StorageError::unavailable, None),
-        507 => (StorageError::invalid, Some("the store is full")),
+        507 => (StorageError::invalid, Some(FULL)),
         501 => (StorageError::invalid, Some("the store does not support this")),
         400..=499 => (StorageError::invalid, None),
         _ => return None,
@@ -155,24 +176,24 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
     let (kind, hint) = match &error {
         _ if told.is_some() => told.unwrap_or((StorageError::unknown, None)),
         Error::NotFound { .. } if request == Request::Read => (StorageError::not_found as Kind, None),
-        Error::NotFound { .. } => (StorageError::invalid as Kind, Some("there is no such bucket")),
+        Error::NotFound { .. } => (StorageError::invalid as Kind, Some(NO_BUCKET)),
         Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. }
             if request == Request::Create =>
         {
             (StorageError::already_exists as Kind, None)
         }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            (StorageError::denied as Kind, None)
+            (StorageError::denied as Kind, Some(NOT_ALLOWED))
         }
         Error::NotSupported { .. }
         | Error::NotImplemented { .. }
         | Error::InvalidPath { .. }
         | Error::UnknownConfigurationKey { .. } => (StorageError::invalid as Kind, None),
         Error::Generic { .. } if text.contains("Received redirect without LOCATION") => {
-            (StorageError::invalid as Kind, Some("the bucket is in another region, or at another endpoint"))
+            (StorageError::invalid as Kind, Some(ELSEWHERE))
         }
         Error::Generic { .. } if never_sent(&error) => {
-            (StorageError::unavailable as Kind, no_credentials(&text))
+            (StorageError::unavailable as Kind, Some(NO_CONNECTION))
         }
         Error::Generic { .. } => {
             status(&text).and_then(by_status).unwrap_or((StorageError::unknown as Kind, None))

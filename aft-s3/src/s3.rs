@@ -113,6 +113,13 @@ fn check_endpoint(
     let Some(endpoint) = endpoint else { return Ok(builder) };
     let parsed =
         Url::parse(&endpoint).map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
+    // They would be part of every address, and so of every error.
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(invalid(
+            url,
+            "credentials do not belong into the endpoint; put them into the environment or a profile",
+        ));
+    }
     match parsed.scheme() {
         "https" => Ok(builder),
         "http" if options.allow_http || is_local(&parsed) => Ok(builder.with_allow_http(true)),
@@ -180,6 +187,14 @@ mod tests {
         assert_eq!(key_of(AmazonS3Builder::new(), Options::default()), ("id".into(), "r".into()));
         assert_eq!(key_of(environment(), Options::default()), ("env".into(), "env".into()));
         assert_eq!(key_of(environment(), named), ("id".into(), "env".into()));
+    }
+
+    #[test]
+    fn an_endpoint_holds_no_secret() {
+        let url = Url::parse("s3://bucket/prefix").unwrap();
+        let endpoint = Some("https://key:hush@example.com".to_owned());
+        let error = open(&url, &Options { endpoint, ..Options::default() }).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
     }
 
     #[test]

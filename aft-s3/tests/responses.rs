@@ -13,7 +13,7 @@ use aft_s3::{Credentials, Options, open};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What the server does with every request.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +21,11 @@ enum Answer {
     Status(u16, &'static str),
     Closed,
     Nothing,
+    /// An answer whose body never comes to its end.
+    Stalls,
 }
 
-use Answer::{Closed, Nothing, Status};
+use Answer::{Closed, Nothing, Stalls, Status};
 
 /// A server that gives one answer to everything, and counts the requests.
 async fn server(answer: Answer) -> (String, Arc<AtomicUsize>) {
@@ -32,31 +34,39 @@ async fn server(answer: Answer) -> (String, Arc<AtomicUsize>) {
     let requests = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&requests);
     tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = [0; 16_384];
-            let _ = socket.read(&mut request).await;
-            count.fetch_add(1, Ordering::SeqCst);
-            match answer {
-                Closed => {}
-                Nothing => tokio::time::sleep(Duration::from_secs(30)).await,
-                Status(status, code) => {
-                    let body = match code {
-                        "" => String::new(),
-                        code => format!(
-                            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>why</Message>\
-                             <StringToSign>hush</StringToSign></Error>"
-                        ),
-                    };
-                    let head = format!(
-                        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                        body.len()
-                    );
-                    let _ = socket.write_all((head + &body).as_bytes()).await;
-                }
-            }
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(socket, answer, Arc::clone(&count)));
         }
     });
     (endpoint, requests)
+}
+
+async fn serve(mut socket: TcpStream, answer: Answer, count: Arc<AtomicUsize>) {
+    let mut request = [0; 16_384];
+    let _ = socket.read(&mut request).await;
+    count.fetch_add(1, Ordering::SeqCst);
+    match answer {
+        Closed => {}
+        Nothing => tokio::time::sleep(Duration::from_secs(30)).await,
+        Stalls => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nLast-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+                        ETag: e\r\n\r\n<half>";
+            let _ = socket.write_all(head.as_bytes()).await;
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        Status(status, code) => {
+            let body = match code {
+                "" => String::new(),
+                code => format!(
+                    "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>why</Message>\
+                     <StringToSign>hush</StringToSign></Error>"
+                ),
+            };
+            let head =
+                format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = socket.write_all((head + &body).as_bytes()).await;
+        }
+    }
 }
 
 fn store(endpoint: String) -> Arc<dyn Storage> {
@@ -163,18 +173,54 @@ async fn creates_are_sent_once_and_reads_again() {
     }
 }
 
+/// What somebody who sees only the error can do about it.
 #[tokio::test]
-async fn hints_are_clear() {
+async fn hints_say_what_is_wrong_and_what_to_do() {
     for (answer, hint) in [
-        (Status(404, "NoSuchBucket"), "no such bucket"),
-        (Status(403, "RequestTimeTooSkewed"), "clock"),
-        (Status(400, "ExpiredToken"), "expired"),
-        (Status(507, ""), "full"),
-        (Status(301, "PermanentRedirect"), "region"),
+        (Status(404, "NoSuchBucket"), "no such bucket: make it"),
+        (Status(404, ""), "no such bucket: make it"),
+        (
+            Status(403, "RequestTimeTooSkewed"),
+            "the clock of this machine is too far from the store's: set it",
+        ),
+        (Status(400, "ExpiredToken"), "expired: get new ones"),
+        (Status(403, "InvalidAccessKeyId"), "not accepted: check the access key"),
+        (Status(403, "SignatureDoesNotMatch"), "not accepted: check the access key"),
+        (Status(403, "AccessDenied"), "do not allow this: aft lists the bucket"),
+        (Status(403, ""), "do not allow this"),
+        (Status(401, ""), "do not allow this"),
+        (Status(400, "AuthorizationHeaderMalformed"), "check the region"),
+        (Status(301, "PermanentRedirect"), "set the region"),
+        (Status(307, ""), "set the region"),
+        (Status(507, ""), "full: make room"),
+        (Status(507, "XMinioStorageFull"), "full: make room"),
+        (Status(503, "InsufficientCapacity"), "full: make room"),
+        (Status(403, "QuotaExceeded"), "full: make room"),
+        (Status(400, "XMinioAdminBucketQuotaExceeded"), "full: make room"),
+        (Status(503, "SlowDown"), "too much to do"),
+        (Status(413, ""), "too large"),
+        (Status(501, ""), "does not support"),
     ] {
         let (endpoint, _) = server(answer).await;
         let error = store(endpoint).create("a", Bytes::new()).await.unwrap_err();
         let text = error.source().unwrap().to_string();
         assert!(text.contains(hint), "{answer:?}: {text}");
+        let code = if let Status(_, code) = answer { code } else { "" };
+        assert!(matches!(answer, Status(301, _)) || text.contains(code), "the store's own word: {text}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_in_its_middle_ends_all_the_same() {
+    let (endpoint, requests) = server(Stalls).await;
+    let storage = store(endpoint);
+    // Of a create the head says it all.
+    storage.create("a", Bytes::new()).await.unwrap();
+    let seen = [
+        storage.get("a").await.unwrap_err(),
+        storage.list("a/", None).try_next().await.unwrap_err(),
+        storage.delete(&["a".to_owned()]).await.unwrap_err(),
+    ];
+    assert_eq!(seen.each_ref().map(kind), ["Unavailable", "Unavailable", "Unknown"], "{seen:?}");
+    assert!(requests.load(Ordering::SeqCst) >= 4);
 }

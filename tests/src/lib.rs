@@ -9,8 +9,10 @@ pub mod explore;
 pub mod history;
 #[cfg(unix)]
 pub mod killed;
+pub mod origin;
 mod planted;
 pub mod processes;
+pub mod proxy;
 pub mod sim;
 pub mod soak;
 mod waiting;
