@@ -8,7 +8,8 @@
 #   server.sh stop DIR                 ends it in good order; its data stay
 #   server.sh kill DIR                 kill -9 of all its processes at once; its data stay
 #   server.sh restart DIR              kills it if it runs, and starts it on the same data at the same port
-#   server.sh run NAME COMMAND…        starts a new one on free ports, runs the command in its environment, removes all of it
+#   server.sh run NAME COMMAND…        starts a new one on free ports, runs the command in its environment, removes all of it;
+#                                      AFT_TEST_S3_KILL and AFT_TEST_S3_RESTART say how the command may kill and restart it
 #   server.sh version NAME             says which version is installed
 #
 # NAME is one of
@@ -255,6 +256,7 @@ run() {
   trap 'exit 130' INT TERM HUP
   environment=$(AFT_SERVER_OWNER=$$ "$BASH" "$here/server.sh" start "$name" "$new" "$(free_port)")
   mapfile -t environment <<<"$environment"
+  environment+=("AFT_TEST_S3_KILL='$here/server.sh' kill '$new'" "AFT_TEST_S3_RESTART='$here/server.sh' restart '$new'")
   env "${environment[@]}" "$@"
 }
 

@@ -1,7 +1,7 @@
 //! Cancellation: every call may be dropped at any await, as a timeout or a `select!` of the caller does. The node it was made on goes on, and
 //! the next retry finds what it needs: nothing is torn, nothing is committed twice, nothing hangs.
 
-#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's own helpers")]
 
 use std::time::Duration;
 
