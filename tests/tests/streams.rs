@@ -209,6 +209,10 @@ async fn a_stream_that_takes_longer_than_a_transaction_may_is_refused() {
     let mut tx = node.begin().await.unwrap();
     let error = tx.put_stream("k", slow).await.unwrap_err();
     assert_eq!((error.kind(), error.txn_id()), (ErrorKind::Expired, Some(tx.id())));
+    let mut tx = node.begin().await.unwrap();
+    let silent = chunks(&bytes(30_000)).chain(stream::pending());
+    let error = tx.put_stream("k", silent).await.unwrap_err();
+    assert_eq!((error.kind(), error.txn_id()), (ErrorKind::Expired, Some(tx.id())));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -18,6 +19,7 @@ use crate::format::name::ValueName;
 use crate::format::record::{PART_BYTES, Part, StoredValue};
 use crate::node::Node;
 use crate::node::background::Task;
+use crate::node::begin::expired;
 use crate::node::fetch::Answer;
 use crate::node::store::Store;
 use crate::node::transaction::{Transaction, checked_key};
@@ -116,7 +118,17 @@ impl Transaction {
     {
         let key = checked_key(key.as_ref());
         let stream = stream.map(|chunk| chunk.map_err(foreign)).boxed();
-        async move { self.put_chunks(key?, stream).await.map_err(|error| self.named(error)) }.boxed()
+        async move {
+            let key = key?;
+            // A source that brings nothing any more must not hold the caller for ever.
+            let lifetime_ms = self.node.limits.lifetime_ms;
+            let left = Duration::from_millis(lifetime_ms.saturating_sub(self.age_ms()) + 1);
+            match tokio::time::timeout(left, self.put_chunks(key, stream)).await {
+                Ok(put) => put.map_err(|error| self.named(error)),
+                Err(_) => Err(expired(self.id, lifetime_ms)),
+            }
+        }
+        .boxed()
     }
 
     async fn put_chunks(
