@@ -127,6 +127,8 @@ pub enum Planted {
     TrustOldClaims,
     /// A token of a commit that is long folded needs the versions that were read.
     OldTokensNeedReads,
+    /// How long a token was on its way is believed of the clocks.
+    TrustTokenClocks,
     /// A stream is taken for stored while its last parts are on their way.
     StreamBeforeUpload,
     /// A transaction from elsewhere is as old as this node's clock says.
@@ -157,7 +159,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 68] = [
+        pub const ALL: [Self; 69] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -218,6 +220,7 @@ mod active {
             Self::NeverOvertaken,
             Self::TrustOldClaims,
             Self::OldTokensNeedReads,
+            Self::TrustTokenClocks,
             Self::StreamBeforeUpload,
             Self::AgeByOwnClock,
             Self::CollectFeedEarly,

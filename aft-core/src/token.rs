@@ -213,6 +213,7 @@ mod tests {
             store_id: "store".to_owned(),
             txn,
             age_ms: 3,
+            seen_until: 4,
             request_key: Some(Bytes::from("order-4711")),
             latest: false,
             publish_before_ack: true,

@@ -22,6 +22,8 @@ pub struct Suspended {
     pub txn: TxnId,
     /// How old it was when it was suspended, in milliseconds.
     pub age_ms: u64,
+    /// Every commit that was published before this date of the store, in seconds since 1970, was known to it when it began.
+    pub seen_until: u64,
     /// Its request key.
     pub request_key: Option<Bytes>,
     /// Whether it began with a refresh.
@@ -59,6 +61,7 @@ pub struct SuspendedWrite {
 struct WireToken<'a> {
     store_id: &'a str,
     age_ms: u64,
+    seen_until: u64,
     latest: bool,
     publish_before_ack: bool,
     lineage: Vec<u64>,
@@ -141,6 +144,7 @@ impl Suspended {
         let wire = WireToken {
             store_id: &self.store_id,
             age_ms: self.age_ms,
+            seen_until: self.seen_until,
             latest: self.latest,
             publish_before_ack: self.publish_before_ack,
             lineage: self.lineage.iter().copied().collect(),
@@ -204,6 +208,7 @@ impl Suspended {
             store_id: wire.store_id.to_owned(),
             txn: record.txn,
             age_ms: wire.age_ms,
+            seen_until: wire.seen_until,
             request_key: record.request_key,
             latest: wire.latest,
             publish_before_ack: wire.publish_before_ack,

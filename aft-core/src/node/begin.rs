@@ -12,6 +12,8 @@ use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::{Node, Outcome};
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
@@ -98,6 +100,7 @@ impl Node {
             tx.start_claim(key);
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
+        tx.seen_until = self.seen_until();
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)
@@ -141,14 +144,32 @@ impl Node {
             return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
         }
         if self.age_ms(id) > self.limits.lifetime_ms {
-            return match self.outcome(&self.store, id).await? {
-                Outcome::Committed { .. } => Ok(true),
-                Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => {
-                    Err(expired(id, self.limits.lifetime_ms))
-                }
-            };
+            return self.committed_or_expired(id).await;
         }
         Ok(false)
+    }
+
+    /// For an id that is too old to commit: true where it did.
+    pub(crate) async fn committed_or_expired(&self, id: TxnId) -> Result<bool, Error> {
+        match self.outcome(&self.store, id).await? {
+            Outcome::Committed { .. } => Ok(true),
+            Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => {
+                Err(expired(id, self.limits.lifetime_ms))
+            }
+        }
+    }
+
+    /// What was published before this is in the view, or in what the view builds on.
+    fn seen_until(&self) -> StoreTime {
+        let folded = self.view.read().base().horizon();
+        let basis = self.known.lock().basis;
+        basis.map_or(folded, |basis| self.limits.seen_until(basis).max(folded))
+    }
+
+    /// Whether a manifest may have folded commits that were published after this.
+    pub(crate) fn folded_beyond(&self, base: &Base, seen_until: StoreTime) -> bool {
+        let trusted = planted(Planted::TrustTokenClocks) || planted(Planted::AgeByOwnClock);
+        base.horizon() > seen_until && !trusted
     }
 
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.

@@ -25,6 +25,12 @@ struct Candidate {
     named: bool,
 }
 
+/// What rows may name values.
+struct Index {
+    base: Arc<Base>,
+    files: BTreeMap<FileId, RunFile>,
+}
+
 impl Collection<'_> {
     /// Values whose transaction has no decision and can never commit, and which no row names of any manifest that stays: those of older
     /// ones that are superseded go with the garbage of the manifest that lost them, and until then the older ones are whole.
@@ -33,23 +39,36 @@ impl Collection<'_> {
         manifests: &Manifests,
         decided: &BTreeSet<TxnId>,
     ) -> Result<(), Error> {
-        // Only now that the decisions are listed.
+        let mut index = None;
+        for folder in self.node.shards.value_folders() {
+            let candidates = self.candidates(&folder, decided).await?;
+            if candidates.is_empty() {
+                continue;
+            }
+            // Only now that the decisions are listed.
+            let index = match &index {
+                Some(index) => index,
+                None => &*index.insert(self.index(manifests).await?),
+            };
+            if !self.orphans_among(candidates, index).await? {
+                self.report.left_out.push("orphan values: another collection is at work".into());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of the newest manifest, and of those that stay.
+    async fn index(&self, manifests: &Manifests) -> Result<Index, Error> {
         if !planted(Planted::OrphansByOldIndex) {
             self.node.known.lock().look = true;
             self.node.refresh().await?;
         }
         let base = Arc::clone(self.node.view.read().base());
         let stay = manifests.all.range(manifests.settled.unwrap_or(0)..).map(|(_, manifest)| manifest);
-        let files: BTreeMap<FileId, &RunFile> =
-            stay.chain(base.manifest()).flat_map(Manifest::files).map(|file| (file.id, file)).collect();
-        for folder in self.node.shards.value_folders() {
-            let candidates = self.candidates(&folder, decided).await?;
-            if !candidates.is_empty() && !self.orphans_among(candidates, &base, &files).await? {
-                self.report.left_out.push("orphan values: another collection is at work".into());
-                break;
-            }
-        }
-        Ok(())
+        let files = stay.chain(base.manifest()).flat_map(Manifest::files);
+        let files = files.map(|file| (file.id, file.clone())).collect();
+        Ok(Index { base, files })
     }
 
     async fn candidates(&mut self, folder: &str, decided: &BTreeSet<TxnId>) -> Result<Vec<Candidate>, Error> {
@@ -69,16 +88,11 @@ impl Collection<'_> {
     }
 
     /// Collects those that no row names; `false` where the files went meanwhile, and nothing was collected.
-    async fn orphans_among(
-        &mut self,
-        mut candidates: Vec<Candidate>,
-        base: &Base,
-        files: &BTreeMap<FileId, &RunFile>,
-    ) -> Result<bool, Error> {
-        for file in files.values() {
+    async fn orphans_among(&mut self, mut candidates: Vec<Candidate>, index: &Index) -> Result<bool, Error> {
+        for file in index.files.values() {
             let tail = match self.node.tail(&self.node.store, file).await {
                 Ok(tail) => tail,
-                Err(error) if self.is_overtaken(&error, file.id, base).await? => {
+                Err(error) if self.is_overtaken(&error, file.id, &index.base).await? => {
                     self.report.class(GarbageKind::OrphanValues).kept += candidates.len() as u64;
                     return Ok(false);
                 }

@@ -87,13 +87,17 @@ impl Transaction {
             return Ok(BTreeMap::new());
         }
         let rows = self.node.rows(&self.store, base, keys).await?;
-        self.check_still_alive()?;
+        self.check_still_alive(base)?;
         Ok(rows)
     }
 
     /// Requests took time: whoever is older than the lifetime now may be looking at an index that folded what it needs (HAZARDS 12).
-    pub(crate) fn check_still_alive(&self) -> Result<(), Error> {
-        if planted(Planted::NoAgeCheckAfterIndex) { Ok(()) } else { self.check_alive() }
+    pub(crate) fn check_still_alive(&self, base: &Base) -> Result<(), Error> {
+        if planted(Planted::NoAgeCheckAfterIndex) {
+            return Ok(());
+        }
+        self.check_alive()?;
+        self.check_seen(base)
     }
 
     async fn choose(
@@ -142,7 +146,7 @@ impl Transaction {
                 }
             };
             if base.manifest().is_some() {
-                self.check_still_alive()?;
+                self.check_still_alive(&base)?;
             }
             let keys = merged(recent, &rows);
             let page = choose::scan(range, limit, &mut self.reads, keys, &base);

@@ -21,9 +21,11 @@ use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
+use crate::protocol::base::Base;
 use crate::protocol::choose::Unsatisfiable;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::read_set::ReadSet;
+use crate::protocol::timeliness::StoreTime;
 use crate::protocol::write_buffer::{Own, Sizes, WriteBuffer};
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -57,6 +59,8 @@ pub struct Transaction {
     began: LocalTime,
     /// How old the id was when the transaction began here.
     age_ms: u64,
+    /// Every commit that was published before this was known when it began, here or where it came from.
+    pub(crate) seen_until: StoreTime,
     pub(crate) reads: ReadSet,
     pub(crate) buffer: WriteBuffer,
     pub(crate) uploads: Uploads,
@@ -83,6 +87,7 @@ impl Transaction {
             attempt,
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
+            seen_until: StoreTime(0),
             reads: ReadSet::default(),
             buffer: WriteBuffer::new(attempt),
             uploads: Uploads::default(),
@@ -308,6 +313,15 @@ impl Transaction {
     /// How old the transaction is, by the greatest of what all clocks say.
     pub(crate) fn age_ms(&self) -> u64 {
         self.node.age_ms(self.id).max(self.age_ms.saturating_add(self.node.now().elapsed_since(self.began)))
+    }
+
+    /// Refuses to read through a manifest that may have folded what the transaction did not know when it began. Here its age answers for
+    /// that; but how long a token was on its way is known by clocks alone, one of which may be wrong.
+    pub(crate) fn check_seen(&self, base: &Base) -> Result<(), Error> {
+        if !self.ancestors.is_empty() && self.node.folded_beyond(base, self.seen_until) {
+            return Err(expired(self.id, self.node.limits.lifetime_ms));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_alive(&self) -> Result<(), Error> {

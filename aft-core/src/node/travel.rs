@@ -16,6 +16,7 @@ use crate::node::{Aft, Node};
 use crate::planted::{Planted, planted};
 use crate::protocol::branches::{reads_beyond, restore_reads};
 use crate::protocol::read_set::ReadSet;
+use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::Found;
 use crate::receipt::Receipt;
 use crate::token::Token;
@@ -60,6 +61,7 @@ impl Transaction {
             store_id: self.node.marker.store_id.clone(),
             txn: self.id,
             age_ms,
+            seen_until: self.seen_until.0,
             request_key: self.begin.request,
             latest: self.begin.latest,
             publish_before_ack: self.begin.publish_before_ack,
@@ -112,8 +114,13 @@ impl Node {
         };
         self.catch_up(state.latest, &receipts).await.map_err(|error| error.with_txn(state.txn))?;
         if !over && !planted(Planted::OldTokensNeedReads) {
-            // The store may have told by now that it is older than this node's clock said.
-            over = self.check_id(state.txn).await?;
+            // The store may have told by now that it is older than the clocks said.
+            let unseen = self.folded_beyond(self.view.read().base(), StoreTime(state.seen_until));
+            over = if unseen {
+                self.committed_or_expired(state.txn).await?
+            } else {
+                self.check_id(state.txn).await?
+            };
         }
         let mut begin = Begin::new();
         begin.request.clone_from(&state.request_key);
@@ -130,6 +137,7 @@ impl Node {
 impl Transaction {
     async fn restore(&mut self, state: &Suspended, over: bool) -> Result<(), Error> {
         self.at_least_as_old_as(state.age_ms);
+        self.seen_until = StoreTime(state.seen_until);
         if planted(Planted::ResumeSameAttempt)
             && let Some(attempt) = state.lineage.first()
         {
@@ -166,6 +174,7 @@ impl Transaction {
             if !Arc::ptr_eq(view.base(), &base) {
                 continue;
             }
+            self.check_seen(&base)?;
             let rows = rows.iter().map(|(key, row)| (key.clone(), Found::of_row(row))).collect();
             return restore_reads(state, &view, &rows).map_err(|cause| {
                 let message =

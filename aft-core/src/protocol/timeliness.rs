@@ -109,6 +109,13 @@ impl Limits {
         known.ms().saturating_sub(self.visibility_ms + self.publish_ms + ROUNDING_MS)
     }
 
+    /// Every feed object in time that is dated before this was visible to a refresh that began when the store's time was known to be
+    /// `known` already: it became visible at most E after its date.
+    #[must_use]
+    pub fn seen_until(&self, known: StoreTime) -> StoreTime {
+        StoreTime(known.ms().saturating_sub(self.visibility_ms + ROUNDING_MS) / 1000)
+    }
+
     /// The least start of a transaction whose decision a sweep that ended at `swept_through` may have missed.
     ///
     /// Its decision became visible after `swept_through`, so it is dated `swept_through - E` or later, and in time only if

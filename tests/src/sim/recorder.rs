@@ -178,8 +178,9 @@ impl Recorder {
                 let Op::Read { key, value: value @ None, version: read } = op else { continue };
                 let Some(at) = *read else { continue };
                 // What it chose it chose within its lifetime, however late the answer came.
-                let chosen_ms =
-                    truth.latest_ms(entry.began_ms).min(absent_ms.get(&**key).copied().unwrap_or(0));
+                let chosen_ms = truth
+                    .latest_ms(entry.id, entry.began_ms)
+                    .min(absent_ms.get(&**key).copied().unwrap_or(0));
                 match deletes.read(key, at, chosen_ms) {
                     Ok((named, known)) => (*value, *read) = (named, known),
                     Err(()) => {

@@ -37,6 +37,7 @@ pub(crate) struct Windows {
     retention_ms: u64,
     publish_ms: u64,
     lifetime_ms: u64,
+    skew_ms: u64,
 }
 
 impl Windows {
@@ -52,6 +53,7 @@ impl Windows {
             retention_ms: ms(config.outcome_retention),
             publish_ms: ms(config.publish_deadline),
             lifetime_ms: ms(config.transaction_lifetime),
+            skew_ms,
         }
     }
 }
@@ -111,9 +113,11 @@ impl Truth {
         truth
     }
 
-    /// When a transaction that began at `began_ms` of the run can have read at the latest; with a second for its begin.
-    pub(crate) fn latest_ms(&self, began_ms: u64) -> u64 {
-        began_ms + self.windows.lifetime_ms + 1000
+    /// When a transaction that began at `began_ms` of the run can have read at the latest, with a second for its begin: its id may come
+    /// from a clock that is ahead, and it may be read on where the clock is behind.
+    pub(crate) fn latest_ms(&self, id: u128, began_ms: u64) -> u64 {
+        let start_ms = u64::try_from(id >> 80).unwrap_or_default().saturating_sub(self.epoch_ms);
+        start_ms.max(began_ms) + self.windows.lifetime_ms + self.windows.skew_ms + 1000
     }
 
     /// Whether a checkpoint that was there at `at_ms` of the run can have folded this commit.

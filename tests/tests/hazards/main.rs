@@ -227,6 +227,9 @@ cases! {
     streams::a_stream_is_durable_before_its_commit {
         StreamBeforeUpload: "the key is read",
     }
+    tokens::h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn {
+        TrustTokenClocks: "having read k at 1, it cannot read l at 2",
+    }
     tokens::h12_a_token_is_as_old_as_the_store_says {
         AgeByOwnClock: "having read k at 1, it cannot read l at 2",
     }

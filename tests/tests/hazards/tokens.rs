@@ -75,3 +75,30 @@ pub async fn h12_a_token_is_as_old_as_the_store_says() {
     let read = tx.get("l").await.map_err(|error| error.kind());
     assert_eq!(read, Err(ErrorKind::Expired), "having read k at 1, it cannot read l at 2");
 }
+
+/// 12 and 14 once more: it began where the clock is an hour ahead, and waits in a queue until every right clock takes it for young.
+pub async fn h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn() {
+    let world = World::new();
+    let writer = world.node().await;
+    let (fast, clock) = node_with_clock(&world).await;
+    clock.set_skew_ms(3_600_000);
+    write(&writer, &[("k", Some("1")), ("l", Some("1"))]).await;
+    writer.publish().await.unwrap();
+    fast.refresh().await.unwrap();
+    let mut tx = fast.begin().await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
+    let token = tx.suspend().await.unwrap();
+    write(&writer, &[("k", Some("2")), ("l", Some("2"))]).await;
+    writer.publish().await.unwrap();
+
+    sleep(secs(3_600)).await;
+    tell_the_time(&writer).await;
+    assert_eq!(writer.checkpoint().await.unwrap().folded, 2);
+    let right = world.node().await;
+    let read = async {
+        let mut tx = right.resume(&token).await?;
+        tx.get("l").await
+    };
+    let read = read.await.map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::Expired), "having read k at 1, it cannot read l at 2");
+}

@@ -50,14 +50,20 @@ fn versioned(places: Places, versions: &[Version]) -> BTreeMap<Bytes, Version> {
 
 /// Any suspended transaction.
 pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
-    let scalars = ("[a-z0-9-]{0,36}", txn(), any::<u64>(), any::<(bool, bool)>());
+    let scalars = ("[a-z0-9-]{0,36}", txn(), any::<(u64, u64)>(), any::<(bool, bool)>());
     let optional = || prop::option::of(bytes(0..20));
     let writer = any::<prop::sample::Index>;
     let contents = prop::collection::btree_map(key(), (content(), writer()), 0..6);
     let lineage = prop::collection::btree_set(any::<u64>(), 1..4);
     let written = (lineage, contents, prop::option::of((writer(), bytes(0..20))));
     (scalars, optional(), receipts(), (places(), places(), ranges()), written).prop_map(
-        |((store_id, txn, age_ms, (latest, publish_before_ack)), request_key, receipts, read, written)| {
+        |(
+            (store_id, txn, (age_ms, seen_until), (latest, publish_before_ack)),
+            request_key,
+            receipts,
+            read,
+            written,
+        )| {
             let versions: Vec<_> = receipts.keys().copied().collect();
             let (reads, floors, ranges) = read;
             let (lineage, contents, result) = written;
@@ -72,6 +78,7 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
                 store_id,
                 txn,
                 age_ms,
+                seen_until,
                 request_key,
                 latest,
                 publish_before_ack,
@@ -94,6 +101,7 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
 struct Raw {
     store_id: &'static str,
     age_ms: u64,
+    seen_until: u64,
     latest: bool,
     publish_before_ack: bool,
     lineage: Vec<u64>,
@@ -125,6 +133,7 @@ impl Raw {
         Self {
             store_id: "store",
             age_ms: 1,
+            seen_until: 2,
             latest: false,
             publish_before_ack: false,
             lineage: vec![5, 7],
