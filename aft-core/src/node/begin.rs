@@ -144,18 +144,16 @@ impl Node {
             return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
         }
         if self.age_ms(id) > self.limits.lifetime_ms {
-            return self.committed_or_expired(id).await;
+            return self.committed_or(id, expired(id, self.limits.lifetime_ms)).await;
         }
         Ok(false)
     }
 
-    /// For an id that is too old to commit: true where it did.
-    pub(crate) async fn committed_or_expired(&self, id: TxnId) -> Result<bool, Error> {
+    /// For an id that can do nothing more: true where it committed, else this error.
+    pub(crate) async fn committed_or(&self, id: TxnId, error: Error) -> Result<bool, Error> {
         match self.outcome(&self.store, id).await? {
             Outcome::Committed { .. } => Ok(true),
-            Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => {
-                Err(expired(id, self.limits.lifetime_ms))
-            }
+            Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => Err(error),
         }
     }
 
@@ -209,6 +207,11 @@ impl Node {
             "the store has no such commit as this receipt names: it is another store's, or was collected";
         Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(receipt.txn_id()))
     }
+}
+
+pub(crate) fn travelled_too_long(id: TxnId) -> Error {
+    let message = "since its token was made a checkpoint may have folded what it did not know when it began; run it again as a new transaction";
+    Error::new(ErrorKind::Expired, message).with_txn(id)
 }
 
 pub(crate) fn expired(id: TxnId, lifetime_ms: u64) -> Error {

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
 use crate::format::record::StoredValue;
 use crate::node::Node;
-use crate::node::begin::{Begin, expired};
+use crate::node::begin::{Begin, expired, travelled_too_long};
 use crate::node::commit::Commit;
 use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
@@ -319,7 +319,7 @@ impl Transaction {
     /// that; but how long a token was on its way is known by clocks alone, one of which may be wrong.
     pub(crate) fn check_seen(&self, base: &Base) -> Result<(), Error> {
         if !self.ancestors.is_empty() && self.node.folded_beyond(base, self.seen_until) {
-            return Err(expired(self.id, self.node.limits.lifetime_ms));
+            return Err(travelled_too_long(self.id));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::format::record::Write;
 use crate::format::token::{Suspended, SuspendedWrite};
-use crate::node::begin::Begin;
+use crate::node::begin::{Begin, travelled_too_long};
 use crate::node::fetch::INDEX_TRIES;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
@@ -117,7 +117,7 @@ impl Node {
             // The store may have told by now that it is older than the clocks said.
             let unseen = self.folded_beyond(self.view.read().base(), StoreTime(state.seen_until));
             over = if unseen {
-                self.committed_or_expired(state.txn).await?
+                self.committed_or(state.txn, travelled_too_long(state.txn)).await?
             } else {
                 self.check_id(state.txn).await?
             };
