@@ -56,6 +56,8 @@ struct Broken {
     /// What was deleted.
     deleted: MemoryStorage,
     requests: AtomicUsize,
+    /// One create at a time, so that a flaw is what it is whatever threads do.
+    turn: tokio::sync::Mutex<()>,
     flaw: Flaw,
 }
 
@@ -71,6 +73,7 @@ impl Broken {
             inner: MemoryStorage::new(),
             deleted: MemoryStorage::new(),
             requests: AtomicUsize::new(0),
+            turn: tokio::sync::Mutex::default(),
             flaw,
         }
     }
@@ -152,6 +155,7 @@ impl Storage for Broken {
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
         self.arrive(path).await?;
+        let _turn = self.turn.lock().await;
         let made = self.inner.create(path, bytes.clone()).await;
         let flawed = path.contains("/race/") && path.ends_with(['0', '5']);
         if made.is_err() && flawed && matches!(self.flaw, TwoWinners | LoserStays) {
