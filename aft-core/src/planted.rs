@@ -131,6 +131,8 @@ pub enum Planted {
     TrustTokenClocks,
     /// A stream is taken for stored while its last parts are on their way.
     StreamBeforeUpload,
+    /// The parts of a stream are listed in another order than they came in.
+    PartsOutOfOrder,
     /// A transaction from elsewhere is as old as this node's clock says.
     AgeByOwnClock,
     /// Feed objects are collected as soon as any checkpoint was made after them.
@@ -159,7 +161,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 69] = [
+        pub const ALL: [Self; 70] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -222,6 +224,7 @@ mod active {
             Self::OldTokensNeedReads,
             Self::TrustTokenClocks,
             Self::StreamBeforeUpload,
+            Self::PartsOutOfOrder,
             Self::AgeByOwnClock,
             Self::CollectFeedEarly,
             Self::CollectFilesEarly,

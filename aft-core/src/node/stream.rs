@@ -167,7 +167,7 @@ impl Transaction {
         let (node, store, txn, attempt) = (Arc::clone(&self.node), self.store.clone(), self.id, self.attempt);
         let config = &node.config;
         let (mut len, mut count, mut whole) = (0, 0, Checksum::default());
-        let parts = cut(chunks, config.stream_part_bytes)
+        let mut parts: Vec<Part> = cut(chunks, config.stream_part_bytes)
             .map(|part| {
                 let part = part?;
                 (len, count) = (len + part.len() as u64, count + 1);
@@ -181,6 +181,9 @@ impl Transaction {
             .try_buffered(PARALLEL_PARTS.min(config.parallel_requests))
             .try_collect()
             .await?;
+        if planted(Planted::PartsOutOfOrder) {
+            parts.reverse();
+        }
         Ok(StoredValue { len, checksum: whole.finish(), parts })
     }
 

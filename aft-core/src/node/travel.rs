@@ -87,8 +87,8 @@ impl Aft {
     /// Costs what [`begin`](Self::begin) costs, and one get for each commit that the transaction has read and this node does not know.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a token of another store, [`Expired`](ErrorKind::Expired) where the transaction is too old and
-    /// did not commit, [`VersionUnavailable`](ErrorKind::VersionUnavailable); else as [`begin`](Self::begin).
+    /// [`ErrorKind::InvalidInput`] for a token of another store, [`Expired`](ErrorKind::Expired) where the transaction is too old, or
+    /// a checkpoint since may have folded what it did not know when it began, and it did not commit, [`VersionUnavailable`](ErrorKind::VersionUnavailable); else as [`begin`](Self::begin).
     pub fn resume<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Transaction, Error>> {
         self.node().resume(&token.state).boxed()
     }

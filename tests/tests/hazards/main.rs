@@ -227,6 +227,9 @@ cases! {
     streams::a_stream_is_durable_before_its_commit {
         StreamBeforeUpload: "the key is read",
     }
+    streams::the_parts_of_a_stream_are_its_value_in_order {
+        PartsOutOfOrder: "together they are another value",
+    }
     tokens::h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn {
         TrustTokenClocks: "having read k at 1, it cannot read l at 2",
     }

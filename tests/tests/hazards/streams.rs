@@ -28,3 +28,17 @@ pub async fn a_stream_is_durable_before_its_commit() {
     other.refresh().await.unwrap();
     assert_eq!(get(&other, "k").await.as_deref(), Some("before"), "a stream is durable before its commit");
 }
+
+/// Every part is whole, and together they are not what was put: the checksum of the whole value tells.
+pub async fn the_parts_of_a_stream_are_its_value_in_order() {
+    let world = World::new();
+    let config = aft_core::Config { stream_part_bytes: 10_000, ..World::config() };
+    let node = world.builder().config(config).open().await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    let chunks = (0..3).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n; 10_000])));
+    tx.put_stream("k", futures::stream::iter(chunks)).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    let value = tx.get("k").await.expect("the value is read").unwrap();
+    assert!((0..3).all(|n| value[n * 10_000] == n as u8), "the parts are in order");
+}
