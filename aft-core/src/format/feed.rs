@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::format::envelope::{self, FormatError, Kind};
-use crate::format::name::ValueName;
+use crate::format::name::{FeedName, ValueName};
 use crate::format::record::{CommitRecord, WireRecord};
 use crate::txn_id::TxnId;
 
@@ -14,6 +14,8 @@ pub struct Feed {
     /// Every commit decided before this second (since 1970, by the store's clock) was published before or is in
     /// here: set by a sweep.
     pub swept_through: Option<u64>,
+    /// Feed objects that were found damaged: what they said is published anew, in objects before this one or in here.
+    pub instead_of: Vec<FeedName>,
     /// The commits.
     pub entries: Vec<Entry>,
 }
@@ -27,6 +29,8 @@ pub enum Entry {
         decided_by: TxnId,
         /// Where its inline values are.
         home: Home,
+        /// Whether it was lost, and is published again though every commit of its age is thought to be folded.
+        restored: bool,
         /// Its record.
         record: CommitRecord,
     },
@@ -60,6 +64,7 @@ pub enum Home {
 #[derive(Serialize, Deserialize)]
 struct WireFeed<'a> {
     swept_through: Option<u64>,
+    instead_of: Vec<WireFeedName>,
     #[serde(borrow)]
     entries: Vec<WireEntry<'a>>,
 }
@@ -69,6 +74,7 @@ enum WireEntry<'a> {
     Commit {
         decided_by: [u8; 16],
         decision_base: Option<u64>,
+        restored: bool,
         #[serde(borrow)]
         record: WireRecord<'a>,
     },
@@ -86,7 +92,8 @@ impl Feed {
     /// Where the meta is over 4 GiB.
     pub fn encode(&self, payload: &[Bytes]) -> Result<Bytes, FormatError> {
         let entries = self.entries.iter().map(WireEntry::new).collect();
-        let wire = WireFeed { swept_through: self.swept_through, entries };
+        let instead_of = self.instead_of.iter().copied().map(WireFeedName::new).collect();
+        let wire = WireFeed { swept_through: self.swept_through, instead_of, entries };
         let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
         envelope::seal(Kind::Feed, &meta, payload)
     }
@@ -110,19 +117,22 @@ impl Feed {
         if next != object.len() as u64 {
             return Err(FormatError::Malformed("a payload that is not its values"));
         }
-        Ok(Self { swept_through: wire.swept_through, entries })
+        let instead_of = wire.instead_of.into_iter().map(WireFeedName::into_name);
+        let instead_of = instead_of.collect::<Result<_, _>>()?;
+        Ok(Self { swept_through: wire.swept_through, instead_of, entries })
     }
 }
 
 impl<'a> WireEntry<'a> {
     fn new(entry: &'a Entry) -> Self {
         match entry {
-            Entry::Commit { decided_by, home, record } => Self::Commit {
+            Entry::Commit { decided_by, home, restored, record } => Self::Commit {
                 decided_by: *decided_by.as_bytes(),
                 decision_base: match home {
                     Home::Decision { base } => Some(*base),
                     Home::Feed { .. } => None,
                 },
+                restored: *restored,
                 record: WireRecord::new(record),
             },
             Entry::Pruned { decided_by, txn, values } => Self::Pruned {
@@ -136,7 +146,7 @@ impl<'a> WireEntry<'a> {
     /// `next` is where the next inline value of this object begins.
     fn into_entry(self, meta: &Bytes, next: &mut u64) -> Result<Entry, FormatError> {
         Ok(match self {
-            Self::Commit { decided_by, decision_base, record } => {
+            Self::Commit { decided_by, decision_base, restored, record } => {
                 let record = record.into_record(meta)?;
                 let home = match decision_base {
                     Some(base) => Home::Decision { base },
@@ -146,7 +156,7 @@ impl<'a> WireEntry<'a> {
                         Home::Feed { base }
                     }
                 };
-                Entry::Commit { decided_by: TxnId::from_bytes(decided_by), home, record }
+                Entry::Commit { decided_by: TxnId::from_bytes(decided_by), home, restored, record }
             }
             Self::Pruned { decided_by, txn, values } => Entry::Pruned {
                 decided_by: TxnId::from_bytes(decided_by),
@@ -154,5 +164,27 @@ impl<'a> WireEntry<'a> {
                 values: values.into_iter().map(|(attempt, n)| ValueName { attempt, n }).collect(),
             },
         })
+    }
+}
+
+/// The name of a feed object within another object.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireFeedName {
+    time_ms: u64,
+    node: u64,
+    seq: u32,
+}
+
+impl WireFeedName {
+    pub(super) fn new(name: FeedName) -> Self {
+        Self { time_ms: name.time_ms, node: name.node, seq: name.seq }
+    }
+
+    /// A time over 48 bits would print as a name that does not parse.
+    pub(super) fn into_name(self) -> Result<FeedName, FormatError> {
+        if self.time_ms >= 1 << 48 {
+            return Err(FormatError::Malformed("a feed object of an impossible time"));
+        }
+        Ok(FeedName { time_ms: self.time_ms, node: self.node, seq: self.seq })
     }
 }

@@ -13,6 +13,9 @@ use crate::format::envelope::{FORMAT_VERSION, FormatError, checksum};
 use crate::format::name::{FileId, ObjectName, hex};
 use crate::version::Version;
 
+/// No clock of a store says so many seconds since 1970: the year is past 10,000.
+const MOST_SECONDS: u64 = 1 << 38;
+
 /// The content of a manifest. Times are readings of the store's clock, in seconds since 1970, unless they say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -34,12 +37,16 @@ pub struct Manifest {
     pub settled_ms: u64,
     /// The greatest version in the runs.
     pub greatest: Version,
+    /// The greatest version of a deletion that ever left the runs: what is above it was never hidden by one.
+    pub purged: Version,
     /// The sorted runs, newest first.
     pub runs: Vec<SortedRun>,
     /// The recent file.
     pub recent: FileRef,
     /// The garbage file, where the fold found any garbage.
     pub garbage: Option<FileRef>,
+    /// The file of outcomes: the decisions of folded commits that stay for their outcome, since a request key leads to them.
+    pub outcomes: Option<FileRef>,
 }
 
 /// A sorted run: files with at least one row each, in the order of their keys, which do not overlap.
@@ -64,6 +71,8 @@ pub struct RunFile {
     pub stored_bytes: u64,
     /// How many of its rows are tombstones.
     pub tombstones: u64,
+    /// Checksum of its tail, which has those of its blocks.
+    pub checksum: u64,
     /// The least key in it.
     pub first_key: Bytes,
     /// The greatest key in it.
@@ -79,6 +88,8 @@ pub struct FileRef {
     pub bytes: u64,
     /// How many commits, or pieces of garbage, it holds.
     pub entries: u64,
+    /// Checksum of the file.
+    pub checksum: u64,
 }
 
 impl Manifest {
@@ -90,7 +101,8 @@ impl Manifest {
     /// Every object that it names.
     pub fn objects(&self) -> impl Iterator<Item = ObjectName> {
         let garbage = self.garbage.map(|file| ObjectName::Garbage(file.id));
-        let beside = [ObjectName::Recent(self.recent.id)].into_iter().chain(garbage);
+        let outcomes = self.outcomes.map(|file| ObjectName::Outcomes(self.number, file.id));
+        let beside = [ObjectName::Recent(self.recent.id)].into_iter().chain(garbage).chain(outcomes);
         self.files().map(|file| ObjectName::Run(file.id)).chain(beside)
     }
 
@@ -98,6 +110,10 @@ impl Manifest {
     fn check(&self) -> Result<(), FormatError> {
         if self.number >= 1 << 48 {
             return Err(FormatError::Malformed("a number that has no name"));
+        }
+        let seconds = [self.begun, self.horizon, self.basis, self.swept_through, self.settled_ms / 1000];
+        if seconds.into_iter().any(|time| time >= MOST_SECONDS) {
+            return Err(FormatError::Malformed("a time that no clock says"));
         }
         let mut ids = BTreeSet::new();
         for run in &self.runs {
@@ -180,9 +196,11 @@ struct WireManifest {
     swept_through: u64,
     settled_ms: u64,
     greatest: String,
+    purged: String,
     runs: Vec<Vec<WireFile>>,
     recent: WireRef,
     garbage: Option<WireRef>,
+    outcomes: Option<WireRef>,
     checksum: String,
 }
 
@@ -195,6 +213,7 @@ struct WireFile {
     rows: u64,
     stored_bytes: u64,
     tombstones: u64,
+    checksum: String,
     first_key: String,
     last_key: String,
 }
@@ -205,6 +224,7 @@ struct WireRef {
     id: String,
     bytes: u64,
     entries: u64,
+    checksum: String,
 }
 
 impl Manifest {
@@ -225,9 +245,11 @@ impl Manifest {
             swept_through: self.swept_through,
             settled_ms: self.settled_ms,
             greatest: self.greatest.to_string(),
+            purged: self.purged.to_string(),
             runs: self.runs.iter().map(|run| run.files.iter().map(WireFile::new).collect()).collect(),
             recent: WireRef::new(&self.recent),
             garbage: self.garbage.as_ref().map(WireRef::new),
+            outcomes: self.outcomes.as_ref().map(WireRef::new),
             checksum: String::new(),
         };
         wire.checksum = wire.sum();
@@ -271,9 +293,11 @@ impl Manifest {
             swept_through: wire.swept_through,
             settled_ms: wire.settled_ms,
             greatest: version(&wire.greatest)?,
+            purged: version(&wire.purged)?,
             runs: wire.runs.into_iter().map(run).collect::<Result<_, FormatError>>()?,
             recent: wire.recent.to_ref()?,
             garbage: wire.garbage.map(|file| file.to_ref()).transpose()?,
+            outcomes: wire.outcomes.map(|file| file.to_ref()).transpose()?,
             store_id: wire.store_id,
         };
         manifest.check()?;
@@ -294,9 +318,11 @@ impl WireManifest {
             self.swept_through,
             self.settled_ms,
             &self.greatest,
+            &self.purged,
             &self.runs,
             &self.recent,
             &self.garbage,
+            &self.outcomes,
         );
         format!("{:016x}", checksum(&serde_json::to_vec(&fields).unwrap_or_default()))
     }
@@ -311,6 +337,7 @@ impl WireFile {
             rows: file.rows,
             stored_bytes: file.stored_bytes,
             tombstones: file.tombstones,
+            checksum: format!("{:016x}", file.checksum),
             first_key: key_text(&file.first_key),
             last_key: key_text(&file.last_key),
         }
@@ -325,6 +352,7 @@ impl WireFile {
             rows: self.rows,
             stored_bytes: self.stored_bytes,
             tombstones: self.tombstones,
+            checksum: sum_of(&self.checksum)?,
             first_key: key(&self.first_key)?,
             last_key: key(&self.last_key)?,
         })
@@ -333,12 +361,18 @@ impl WireFile {
 
 impl WireRef {
     fn new(file: &FileRef) -> Self {
-        Self { id: file.id.to_string(), bytes: file.bytes, entries: file.entries }
+        let checksum = format!("{:016x}", file.checksum);
+        Self { id: file.id.to_string(), bytes: file.bytes, entries: file.entries, checksum }
     }
 
     fn to_ref(&self) -> Result<FileRef, FormatError> {
-        Ok(FileRef { id: file_id(&self.id)?, bytes: self.bytes, entries: self.entries })
+        let checksum = sum_of(&self.checksum)?;
+        Ok(FileRef { id: file_id(&self.id)?, bytes: self.bytes, entries: self.entries, checksum })
     }
+}
+
+fn sum_of(text: &str) -> Result<u64, FormatError> {
+    hex(text, 16).ok_or(FormatError::Malformed("text that is no checksum"))
 }
 
 fn file_id(text: &str) -> Result<FileId, FormatError> {

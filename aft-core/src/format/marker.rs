@@ -14,6 +14,12 @@ pub struct Marker {
     pub format: u16,
     /// Random id of the store: a UUID.
     pub store_id: String,
+    /// When it was made, by its maker's clock: milliseconds since 1970. A marker that the store dates otherwise was copied, or its date
+    /// was changed, and so were those of everything else.
+    pub made_ms: u64,
+    /// What the store dates up to then (seconds since 1970) was copied or dated anew, and counts as in time, whatever its date: set by
+    /// whoever adopted the store.
+    pub adopted_until: Option<u64>,
     /// What all nodes share.
     pub settings: SharedSettings,
     /// Checksum of the fields above; hexadecimal.
@@ -37,8 +43,10 @@ pub struct SharedSettings {
 impl Marker {
     /// A marker of this format version.
     #[must_use]
-    pub fn new(store_id: String, settings: SharedSettings) -> Self {
-        let mut marker = Self { format: FORMAT_VERSION, store_id, settings, checksum: String::new() };
+    pub fn new(store_id: String, made_ms: u64, adopted_until: Option<u64>, settings: SharedSettings) -> Self {
+        let checksum = String::new();
+        let mut marker =
+            Self { format: FORMAT_VERSION, store_id, made_ms, adopted_until, settings, checksum };
         marker.checksum = marker.sum();
         marker
     }
@@ -75,8 +83,8 @@ impl Marker {
     }
 
     fn sum(&self) -> String {
-        let fields = serde_json::to_vec(&(self.format, &self.store_id, &self.settings)).unwrap_or_default();
-        format!("{:016x}", checksum(&fields))
+        let fields = (self.format, &self.store_id, self.made_ms, self.adopted_until, &self.settings);
+        format!("{:016x}", checksum(&serde_json::to_vec(&fields).unwrap_or_default()))
     }
 }
 
@@ -114,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_marker_round_trips_and_damage_or_another_version_is_named() {
-        let marker = Marker::new("0198f3f4-0000-7000-8000-000000000000".into(), Config::default().shared());
+        let id = "0198f3f4-0000-7000-8000-000000000000".into();
+        let marker = Marker::new(id, 1_756_000_000_000, Some(1_756_000_000), Config::default().shared());
         let object = marker.encode();
         assert_eq!(Marker::decode(&object).unwrap(), marker);
         for at in 0..object.len() {

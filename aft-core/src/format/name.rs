@@ -25,6 +25,8 @@ pub const INDEX: &str = "index/";
 pub const RECENT: &str = "recent/";
 /// Folder of the garbage files.
 pub const GARBAGE: &str = "garbage/";
+/// Folder of the files of outcomes.
+pub const OUTCOMES: &str = "outcomes/";
 /// Folder of the epoch objects.
 pub const EPOCHS: &str = "epochs/";
 
@@ -198,6 +200,10 @@ pub enum ObjectName {
     Recent(FileId),
     /// `garbage/<file id>`
     Garbage(FileId),
+    /// `outcomes/<number of the checkpoint>-<file id>`
+    Outcomes(u64, FileId),
+    /// `checkpoints/<number>.sealed`: empty; says that the manifest of this number landed in time.
+    Seal(u64),
 }
 
 impl ObjectName {
@@ -217,6 +223,8 @@ impl ObjectName {
             Self::Run(id) => format!("{INDEX}{id}.parquet"),
             Self::Recent(id) => format!("{RECENT}{id}"),
             Self::Garbage(id) => format!("{GARBAGE}{id}"),
+            Self::Outcomes(number, id) => format!("{OUTCOMES}{number:012x}-{id}"),
+            Self::Seal(number) => format!("{CHECKPOINTS}{number:012x}.sealed"),
         }
     }
 
@@ -242,10 +250,17 @@ impl ObjectName {
                 let (job, epoch) = rest.split_once('/')?;
                 Self::Epoch(Job::parse(job)?, hex(epoch, 12)?)
             }
-            "checkpoints" => Self::Checkpoint(hex(rest.strip_suffix(".json")?, 12)?),
+            "checkpoints" => match rest.strip_suffix(".json") {
+                Some(number) => Self::Checkpoint(hex(number, 12)?),
+                None => Self::Seal(hex(rest.strip_suffix(".sealed")?, 12)?),
+            },
             "index" => Self::Run(FileId::parse(rest.strip_suffix(".parquet")?)?),
             "recent" => Self::Recent(FileId::parse(rest)?),
             "garbage" => Self::Garbage(FileId::parse(rest)?),
+            "outcomes" => {
+                let (number, id) = rest.split_once('-')?;
+                Self::Outcomes(hex(number, 12)?, FileId::parse(id)?)
+            }
             _ => return None,
         };
         (name.path(shards) == path).then_some(name)
@@ -308,6 +323,8 @@ mod tests {
             id().prop_map(|id| ObjectName::Run(FileId(id))),
             id().prop_map(|id| ObjectName::Recent(FileId(id))),
             id().prop_map(|id| ObjectName::Garbage(FileId(id))),
+            (0u64..1 << 48, id()).prop_map(|(number, id)| ObjectName::Outcomes(number, FileId(id))),
+            (0u64..1 << 48).prop_map(ObjectName::Seal),
         ]
     }
 
@@ -324,7 +341,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|feed|epochs|epochs/collect|checkpoints|index|recent|garbage)/.{0,60}") {
+        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|feed|epochs|epochs/collect|checkpoints|index|recent|garbage|outcomes)/.{0,60}") {
             for text in [text, folder] {
                 let _ = ObjectName::parse(&text, Shards::new(16).unwrap());
                 let _ = FeedName::parse(&text);

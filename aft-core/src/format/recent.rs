@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::format::envelope::{self, FormatError, Kind};
+use crate::format::feed::WireFeedName;
 use crate::format::name::{FeedName, ValueName};
 use crate::format::record::{CommitRecord, WireRecord};
 use crate::txn_id::TxnId;
@@ -49,6 +50,8 @@ pub struct RecentCommit {
     pub decided_by: TxnId,
     /// Whether a request key led to it.
     pub keyed: bool,
+    /// Whether it was lost and [published again](crate::format::feed::Entry::Commit).
+    pub restored: bool,
     /// Where its inline values are.
     pub home: RecentHome,
     /// Its record.
@@ -95,6 +98,7 @@ struct WireCommit<'a> {
     published: u64,
     decided_by: [u8; 16],
     keyed: bool,
+    restored: bool,
     home: WireHome,
     #[serde(borrow)]
     record: WireRecord<'a>,
@@ -104,13 +108,6 @@ struct WireCommit<'a> {
 enum WireHome {
     Decision { base: u64 },
     Feed { name: WireFeedName, base: u64 },
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireFeedName {
-    time_ms: u64,
-    node: u64,
-    seq: u32,
 }
 
 impl Recent {
@@ -162,6 +159,7 @@ impl<'a> WireCommit<'a> {
             published: commit.published,
             decided_by: *commit.decided_by.as_bytes(),
             keyed: commit.keyed,
+            restored: commit.restored,
             home,
             record: WireRecord::new(&commit.record),
         }
@@ -181,6 +179,7 @@ impl<'a> WireCommit<'a> {
             published: self.published,
             decided_by: TxnId::from_bytes(self.decided_by),
             keyed: self.keyed,
+            restored: self.restored,
             home,
             record,
         })
@@ -204,19 +203,5 @@ impl WirePruned {
             txn: TxnId::from_bytes(self.txn),
             values: self.values.into_iter().map(|(attempt, n)| ValueName { attempt, n }).collect(),
         }
-    }
-}
-
-impl WireFeedName {
-    fn new(name: FeedName) -> Self {
-        Self { time_ms: name.time_ms, node: name.node, seq: name.seq }
-    }
-
-    /// A time over 48 bits would print as a name that does not parse.
-    fn into_name(self) -> Result<FeedName, FormatError> {
-        if self.time_ms >= 1 << 48 {
-            return Err(FormatError::Malformed("a feed object of an impossible time"));
-        }
-        Ok(FeedName { time_ms: self.time_ms, node: self.node, seq: self.seq })
     }
 }

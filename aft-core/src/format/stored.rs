@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
-use crate::format::name::ValueName;
+use crate::format::name::{FeedName, ValueName};
 use crate::format::record::{CommitRecord, Guard, Part, StoredValue, Value, Write};
 use crate::format::request::Claim;
 use crate::txn_id::TxnId;
@@ -124,20 +124,23 @@ fn decision() -> impl Strategy<Value = (Decision, Vec<Bytes>)> {
 fn feed() -> impl Strategy<Value = (Feed, Vec<Bytes>)> {
     let values = prop::collection::vec((any::<u64>(), any::<u32>()), 0..3);
     let entry = prop_oneof![
-        4 => (txn(), prop::option::of(any::<u64>()), record()).prop_map(|(decided_by, base, (record, payload))| {
+        4 => (txn(), prop::option::of(any::<u64>()), any::<bool>(), record()).prop_map(|(decided_by, base, restored, (record, payload))| {
             let home = base.map_or(Home::Feed { base: 0 }, |base| Home::Decision { base });
             let payload = if base.is_none() { payload } else { Vec::new() };
-            (Entry::Commit { decided_by, home, record }, payload)
+            (Entry::Commit { decided_by, home, restored, record }, payload)
         }),
         1 => (txn(), txn(), values).prop_map(|(decided_by, txn, values)| {
             let values = values.into_iter().map(|(attempt, n)| ValueName { attempt, n }).collect();
             (Entry::Pruned { decided_by, txn, values }, Vec::new())
         }),
     ];
-    (prop::option::of(any::<u64>()), prop::collection::vec(entry, 0..5)).prop_map(
-        |(swept_through, entries)| {
+    let name = (0u64..1 << 48, any::<u64>(), any::<u32>());
+    let name = name.prop_map(|(time_ms, node, seq)| FeedName { time_ms, node, seq });
+    let names = prop::collection::vec(name, 0..3);
+    (prop::option::of(any::<u64>()), names, prop::collection::vec(entry, 0..5)).prop_map(
+        |(swept_through, instead_of, entries)| {
             let (entries, payloads): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-            (Feed { swept_through, entries }, payloads.concat())
+            (Feed { swept_through, instead_of, entries }, payloads.concat())
         },
     )
 }

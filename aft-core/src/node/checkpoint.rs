@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::format::envelope::{FormatError, checksum};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
-use crate::format::name::{FeedName, ObjectName};
+use crate::format::name::{FeedName, FileId, ObjectName};
 use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
 use crate::format::record::CommitRecord;
 use crate::node::Node;
@@ -109,6 +111,7 @@ impl Node {
             garbage: Garbage::default(),
             written: Written::default(),
             greatest: draft.base.greatest(),
+            purged: draft.base.purged(),
         };
         let made = match fold.add(&draft.fold).await {
             Ok(()) => self.write_files(number, &draft, &mut fold).await,
@@ -234,13 +237,9 @@ impl Node {
 
     /// Writes what the manifest names beside the runs, and says what it will say.
     async fn write_files(&self, number: u64, draft: &Draft, fold: &mut Fold<'_>) -> Result<Manifest, Error> {
-        let encoded = |cause| {
-            Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded")
-                .with_source(cause)
-        };
         let id = self.new_file_id();
-        let bytes = draft.recent.encode().map_err(encoded)?;
-        let recent = FileRef { id, bytes: bytes.len() as u64, entries: draft.recent.commits.len() as u64 };
+        let bytes = draft.recent.encode().map_err(unencodable)?;
+        let recent = file_ref(id, &bytes, draft.recent.commits.len() as u64);
         self.create_file(&self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
         // Their ids are forgotten by now, unless a request key leads to them.
         let folded =
@@ -256,16 +255,12 @@ impl Node {
         fold.garbage.decisions.dedup();
         fold.garbage.values.sort_unstable();
         fold.garbage.values.dedup();
-        let entries = fold.garbage.entries();
-        let garbage = if entries > 0 {
-            let id = self.new_file_id();
-            let bytes = fold.garbage.encode().map_err(encoded)?;
-            let garbage = FileRef { id, bytes: bytes.len() as u64, entries };
-            self.create_file(&self.path(ObjectName::Garbage(id)), bytes, &mut fold.written).await?;
-            Some(garbage)
-        } else {
-            None
-        };
+        let garbage = std::mem::take(&mut fold.garbage);
+        let garbage = self.create_list(&garbage, ObjectName::Garbage, &mut fold.written).await?;
+        let keyed = draft.fold.iter().filter(|commit| commit.keyed).map(|commit| commit.decided_by);
+        let keyed = Garbage { decisions: keyed.collect(), values: Vec::new() };
+        let named = |id| ObjectName::Outcomes(number, id);
+        let outcomes = self.create_list(&keyed, named, &mut fold.written).await?;
         Ok(Manifest {
             number,
             store_id: self.marker.store_id.clone(),
@@ -276,10 +271,29 @@ impl Node {
             swept_through: draft.swept_through.0,
             settled_ms: draft.settled_ms,
             greatest: fold.greatest,
+            purged: fold.purged,
             runs: fold.runs.clone(),
             recent,
             garbage,
+            outcomes,
         })
+    }
+
+    /// Writes a list of objects, where there is anything to list.
+    async fn create_list(
+        &self,
+        list: &Garbage,
+        named: impl FnOnce(FileId) -> ObjectName + Send,
+        written: &mut Written,
+    ) -> Result<Option<FileRef>, Error> {
+        if list.entries() == 0 {
+            return Ok(None);
+        }
+        let id = self.new_file_id();
+        let bytes = list.encode().map_err(unencodable)?;
+        let file = file_ref(id, &bytes, list.entries());
+        self.create_file(&self.path(named(id)), bytes, written).await?;
+        Ok(Some(file))
     }
 
     /// Makes the manifest, or learns that the number is another maker's. As with a decision, every doubt is settled by reading back
@@ -338,6 +352,14 @@ impl Node {
     }
 }
 
+fn unencodable(cause: FormatError) -> Error {
+    Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded").with_source(cause)
+}
+
+fn file_ref(id: FileId, bytes: &Bytes, entries: u64) -> FileRef {
+    FileRef { id, bytes: bytes.len() as u64, entries, checksum: checksum(bytes) }
+}
+
 fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
     let home = match commit.home {
         Home::Decision { base } => RecentHome::Decision { base },
@@ -353,7 +375,8 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    RecentCommit { published: published.0, decided_by: commit.decided_by, keyed: commit.keyed, home, record }
+    let Commit { decided_by, keyed, restored, .. } = *commit;
+    RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
 }
 
 fn report(manifest: &Manifest, written: &Written) -> CheckpointReport {

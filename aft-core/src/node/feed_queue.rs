@@ -67,7 +67,7 @@ impl Publication {
             guards: Vec::new(),
             writes: self.commit.writes.to_vec(),
         };
-        Entry::Commit { decided_by, home, record }
+        Entry::Commit { decided_by, home, restored: self.commit.restored, record }
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn feed_of(batch: &[Publication], swept_through: Option<u64>) -> (Fee
     let kept = batch.iter().zip(&pruned).filter(|(_, pruned)| !**pruned);
     let payload = kept.flat_map(|(publication, _)| publication.payload.iter().cloned()).collect();
     let entries = batch.iter().zip(&pruned).map(|(publication, pruned)| publication.entry(*pruned)).collect();
-    (Feed { swept_through, entries }, payload)
+    (Feed { swept_through, instead_of: Vec::new(), entries }, payload)
 }
 
 /// Cuts a batch into feed objects of a sensible size.

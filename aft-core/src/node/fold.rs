@@ -42,6 +42,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) written: Written,
     /// The greatest version in the new rows.
     pub(crate) greatest: Version,
+    /// The greatest version of a tombstone that ever left.
+    pub(crate) purged: Version,
 }
 
 impl Fold<'_> {
@@ -132,7 +134,10 @@ impl Fold<'_> {
                 },
                 Step::Keep(row) => out.push(&row, &mut self.written).await?,
                 Step::Lost(row) => self.garbage.values.extend(garbage_of(&row, None)),
-                Step::Purged(_) => self.written.purged += 1,
+                Step::Purged(row) => {
+                    self.written.purged += 1;
+                    self.purged = self.purged.max(row.version);
+                }
                 Step::Done => break,
             }
         }
@@ -228,6 +233,8 @@ impl Output<'_> {
         let file: RunFileContent = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
         let id = self.node.new_file_id();
         let bytes = file.bytes.len() as u64;
+        let tail = file.bytes.len().saturating_sub(usize::try_from(file.tail_len).unwrap_or(usize::MAX));
+        let checksum = checksum(&file.bytes[tail..]);
         let path = self.node.path(ObjectName::Run(id));
         self.node.create_file(&path, file.bytes, written).await?;
         written.rows += file.rows;
@@ -238,6 +245,7 @@ impl Output<'_> {
             rows: file.rows,
             stored_bytes: file.stored_bytes,
             tombstones: file.tombstones,
+            checksum,
             first_key: file.first_key,
             last_key: file.last_key,
         });

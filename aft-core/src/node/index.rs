@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind};
+use crate::format::envelope::checksum;
 use crate::format::manifest::{RunFile, SortedRun};
 use crate::format::name::ObjectName;
 use crate::format::row::Row;
@@ -31,7 +32,12 @@ impl Node {
             let path = self.path(ObjectName::Run(file.id));
             let start = file.bytes.saturating_sub(file.tail_bytes);
             let bytes = self.run_range(store, &path, start..file.bytes).await?;
-            Tail::decode(file.bytes, &bytes).map_err(|cause| format_error(&path, cause))
+            let tail = Tail::decode(file.bytes, &bytes).map_err(|cause| format_error(&path, cause))?;
+            if checksum(&bytes) != file.checksum {
+                let message = format!("the object {path:?} is not the file that the checkpoint names");
+                return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
+            }
+            Ok(tail)
         };
         self.cache.tail(file.id, &self.counters, load).await
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
+use crate::format::envelope::checksum;
 use crate::format::manifest::Manifest;
 use crate::format::name::{CHECKPOINTS, ObjectName};
 use crate::format::recent::{Recent, RecentCommit, RecentHome};
@@ -112,7 +113,13 @@ impl Node {
             }
             error => Error::storage(format_args!("reading {path:?}"), error),
         })?;
-        Recent::decode(&object.bytes).map_err(|cause| format_error(&path, cause))
+        let recent = Recent::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
+        if checksum(&object.bytes) != manifest.recent.checksum {
+            let message =
+                format!("the object {path:?} is not the file that checkpoint {} names", manifest.number);
+            return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
+        }
+        Ok(recent)
     }
 }
 
@@ -123,6 +130,6 @@ pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
         RecentHome::Feed { name, base } => Home::Feed { name, base },
     };
     let mut commit = Commit::new(&recent.record, recent.decided_by, home);
-    commit.keyed = recent.keyed;
+    (commit.keyed, commit.restored) = (recent.keyed, recent.restored);
     (Arc::new(commit), StoreTime(recent.published))
 }

@@ -135,7 +135,7 @@ impl Builder {
             monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
         };
         let store_id = rng.with(|rng| TxnId::from_parts(clock().wall_ms, rng)).to_string();
-        let marker = Marker::new(store_id, self.config.shared()).encode();
+        let marker = Marker::new(store_id, clock().wall_ms, None, self.config.shared()).encode();
         let sent = clock();
         for wait in backoff(rng, 8) {
             let created = store.create(MARKER, marker.clone()).await;

@@ -340,7 +340,7 @@ impl Node {
                     published.push(decided_by);
                     pruned.push(PrunedCommit { published: last_modified.0, decided_by, txn, values });
                 }
-                Entry::Commit { decided_by, home, record } => {
+                Entry::Commit { decided_by, home, restored, record } => {
                     published.push(decided_by);
                     let home = match home {
                         Home::Decision { base } => view::Home::Decision { base },
@@ -356,7 +356,8 @@ impl Node {
                         );
                         return Err(Error::new(ErrorKind::Corrupt, message));
                     }
-                    commits.push(Arc::new(Commit::new(&record, decided_by, home)));
+                    let commit = Commit::new(&record, decided_by, home);
+                    commits.push(Arc::new(Commit { restored, ..commit }));
                 }
             }
         }

@@ -47,6 +47,12 @@ impl Base {
         self.0.as_ref().map_or(Version::ABSENT, |manifest| manifest.greatest)
     }
 
+    /// The greatest version of a deletion that ever left the runs.
+    #[must_use]
+    pub fn purged(&self) -> Version {
+        self.0.as_ref().map_or(Version::ABSENT, |manifest| manifest.purged)
+    }
+
     /// Whether the version is so old that every commit that could be below it is folded, so that a deletion at it may have left
     /// the index.
     #[must_use]
@@ -55,11 +61,13 @@ impl Base {
     }
 
     /// Whether a commit is surely in the runs: it was published before the horizon, as far as is known, or its transaction began
-    /// before anything that is not folded.
+    /// before anything that is not folded. Of one that was lost and is [restored](crate::protocol::view::Commit::restored) only the first tells.
     #[must_use]
-    pub fn has_folded(&self, version: Version, published: Option<StoreTime>) -> bool {
+    pub fn has_folded(&self, version: Version, published: Option<StoreTime>, restored: bool) -> bool {
         let Some(manifest) = &self.0 else { return false };
         published.is_some_and(|published| published < self.horizon())
-            || (version.txn.start_ms() < manifest.settled_ms && !planted(Planted::SettledComesBack))
+            || (!restored
+                && version.txn.start_ms() < manifest.settled_ms
+                && !planted(Planted::SettledComesBack))
     }
 }

@@ -30,6 +30,9 @@ pub struct Commit {
     pub home: Home,
     /// Whether a request key led to it: then its decision outlives its folding.
     pub keyed: bool,
+    /// Whether it was lost and is published again, at an age at which every commit is thought to be folded: only its publication
+    /// says then whether it is.
+    pub restored: bool,
     /// The write set, sorted by key.
     pub writes: Box<[Write]>,
 }
@@ -91,7 +94,8 @@ impl Commit {
         let mut keys = keys.freeze();
         let own = |write: &Write| Write { key: keys.split_to(write.key.len()), value: write.value.clone() };
         let writes = record.writes.iter().map(own).collect();
-        Self { version: record.version(), decided_by, home, keyed: record.request_key.is_some(), writes }
+        let keyed = record.request_key.is_some();
+        Self { version: record.version(), decided_by, home, keyed, restored: false, writes }
     }
 
     /// A row of the index as a commit of one key. That is all that is needed of a folded commit: whatever floors it would set, the
@@ -105,7 +109,8 @@ impl Commit {
         };
         let write = Write { key: Bytes::copy_from_slice(&row.key), value };
         let home = Home::Index { ordinal: row.ordinal };
-        Self { version: row.version, decided_by: row.version.txn, home, keyed: false, writes: [write].into() }
+        let (decided_by, writes) = (row.version.txn, [write].into());
+        Self { version: row.version, decided_by, home, keyed: false, restored: false, writes }
     }
 
     /// A deletion that left the index, where only a bound of its version is known.
@@ -113,7 +118,7 @@ impl Commit {
     pub fn purged(key: &Bytes, at_least: Version) -> Self {
         let writes = [Write { key: key.clone(), value: Value::Tombstone }].into();
         let home = Home::Index { ordinal: 0 };
-        Self { version: at_least, decided_by: at_least.txn, home, keyed: false, writes }
+        Self { version: at_least, decided_by: at_least.txn, home, keyed: false, restored: false, writes }
     }
 
     /// The ordinal of `key` in the write set.
@@ -247,7 +252,8 @@ impl View {
     /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
     pub fn insert_published(&mut self, commit: Arc<Commit>, published: Option<StoreTime>) -> bool {
         let version = commit.version;
-        if self.base.has_folded(version, published) {
+        let restored = commit.restored || self.commits.get(&version).is_some_and(|it| it.commit.restored);
+        if self.base.has_folded(version, published, restored) {
             self.remove(version);
             return false;
         }
@@ -276,7 +282,8 @@ impl View {
     pub fn rebase(&mut self, base: Arc<Base>) {
         self.base = base;
         let folded = |(version, recent): (&Version, &Recent)| {
-            self.base.has_folded(*version, recent.published).then_some(*version)
+            let restored = recent.commit.restored;
+            self.base.has_folded(*version, recent.published, restored).then_some(*version)
         };
         let folded: Vec<_> = self.commits.iter().filter_map(folded).collect();
         folded.into_iter().for_each(|version| self.remove(version));
@@ -303,7 +310,7 @@ impl View {
     /// Whether everything that this version's commit wrote can be read: it is known, or surely folded.
     #[must_use]
     pub fn contains(&self, version: Version) -> bool {
-        self.commits.contains_key(&version) || self.base.has_folded(version, None)
+        self.commits.contains_key(&version) || self.base.has_folded(version, None, false)
     }
 
     /// The known versions of a key that are not folded, oldest first.

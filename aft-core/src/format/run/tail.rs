@@ -145,9 +145,12 @@ impl Tail {
         self.blocks.get(n).filter(|block| self.first_of(block) <= key).map(|_| n)
     }
 
-    /// The blocks that may hold keys of the range.
+    /// The blocks that may hold keys of the range; none of an empty one.
     #[must_use]
     pub fn blocks_in(&self, range: &KeyRange) -> Range<usize> {
+        if range.is_empty() {
+            return 0..0;
+        }
         let (start, end) = range.ends();
         let from = self.blocks.partition_point(|block| self.last_of(block) < start);
         let to = end.map_or(self.blocks.len(), |end| {

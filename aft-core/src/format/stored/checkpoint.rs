@@ -21,11 +21,12 @@ pub(super) fn recent() -> impl Strategy<Value = Recent> {
         let base = base.into();
         name.map_or(RecentHome::Decision { base }, |name| RecentHome::Feed { name, base })
     });
-    let commit = (any::<u64>(), txn(), any::<bool>(), home, record()).prop_map(
-        |(published, decided_by, keyed, home, (record, _))| RecentCommit {
+    let commit = (any::<u64>(), txn(), any::<[bool; 2]>(), home, record()).prop_map(
+        |(published, decided_by, [keyed, restored], home, (record, _))| RecentCommit {
             published,
             decided_by,
             keyed,
+            restored,
             home,
             record,
         },
@@ -61,7 +62,12 @@ fn file_id() -> impl Strategy<Value = FileId> {
 }
 
 fn file_ref() -> impl Strategy<Value = FileRef> {
-    (file_id(), any::<u64>(), any::<u64>()).prop_map(|(id, bytes, entries)| FileRef { id, bytes, entries })
+    (file_id(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(id, bytes, entries, checksum)| FileRef {
+        id,
+        bytes,
+        entries,
+        checksum,
+    })
 }
 
 fn version() -> impl Strategy<Value = Version> {
@@ -80,17 +86,22 @@ fn run() -> impl Strategy<Value = SortedRun> {
             let first_key: Bytes = keys.next().unwrap();
             let last_key = if single { first_key.clone() } else { keys.next().unwrap() };
             let (tail_bytes, tombstones) = (bytes.min(tail), rows.min(tombstones));
-            RunFile { id, bytes, tail_bytes, rows, stored_bytes, tombstones, first_key, last_key }
+            let checksum = bytes ^ tail;
+            RunFile { id, bytes, tail_bytes, rows, stored_bytes, tombstones, checksum, first_key, last_key }
         };
         SortedRun { files: files.into_iter().map(file).collect() }
     })
 }
 
 fn manifest() -> impl Strategy<Value = Manifest> {
-    let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    let files = (prop::collection::vec(run(), 0..4), file_ref(), prop::option::of(file_ref()));
-    (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, version(), files)
-        .prop_map(|(number, store_id, attempt, times, greatest, (runs, recent, garbage))| {
+    let time = || 0u64..1 << 38;
+    let times = (time(), time(), time(), time(), 0u64..1000 << 38);
+    let beside = || prop::option::of(file_ref());
+    let files = (prop::collection::vec(run(), 0..4), file_ref(), beside(), beside());
+    let versions = (version(), version());
+    (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, versions, files)
+        .prop_map(|(number, store_id, attempt, times, versions, (runs, recent, garbage, outcomes))| {
+            let (greatest, purged) = versions;
             let (begun, horizon, basis, swept_through, settled_ms) = times;
             Manifest {
                 number,
@@ -102,9 +113,11 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 swept_through,
                 settled_ms,
                 greatest,
+                purged,
                 runs,
                 recent,
                 garbage,
+                outcomes,
             }
         })
         .prop_filter("two files of one id", |manifest| {
@@ -138,7 +151,8 @@ proptest! {
         for name in manifest.objects() {
             prop_assert_eq!(ObjectName::parse(&name.path(shards), shards), Some(name));
         }
-        let named = manifest.files().count() + 1 + usize::from(manifest.garbage.is_some());
+        let beside = usize::from(manifest.garbage.is_some()) + usize::from(manifest.outcomes.is_some());
+        let named = manifest.files().count() + 1 + beside;
         prop_assert_eq!(manifest.objects().count(), named);
     }
 
@@ -200,13 +214,14 @@ fn file(n: u8, first: &'static str, last: &'static str) -> RunFile {
         rows: 2,
         stored_bytes: 7,
         tombstones: 1,
+        checksum: 5,
         first_key,
         last_key,
     }
 }
 
 fn good() -> Manifest {
-    let side = |n| FileRef { id: id(n), bytes: 9, entries: 1 };
+    let side = |n| FileRef { id: id(n), bytes: 9, entries: 1, checksum: 2 };
     let runs = [vec![file(0xab, "b", "c"), file(2, "d", "f")], vec![file(3, "a", "z")]];
     Manifest {
         number: 3,
@@ -218,16 +233,20 @@ fn good() -> Manifest {
         swept_through: 8,
         settled_ms: 9,
         greatest: Version::new(Timestamp::from_bits(1), id(9).0),
+        purged: Version::ABSENT,
         runs: runs.map(|files| SortedRun { files }).into(),
         recent: side(7),
         garbage: Some(side(8)),
+        outcomes: Some(side(9)),
     }
 }
 
 /// A rule, and a change that breaks it.
 type Rule = (&'static str, fn(&mut Manifest));
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 15] = [
+    ("a time that no clock says", |bad| bad.horizon = 1 << 38),
+    ("an age that no clock says", |bad| bad.settled_ms = 1000 << 38),
     ("a number over 48 bits", |bad| bad.number = 1 << 48),
     ("a run of nothing", |bad| bad.runs[0].files.clear()),
     ("files out of order", |bad| bad.runs[0].files.swap(0, 1)),
@@ -276,7 +295,7 @@ fn what_breaks_a_rule_of_a_manifest_is_neither_written_nor_read() {
 
 /// A manifest's text, with the checksum that its other fields demand: of the compact JSON array of their values.
 fn with_right_checksum(text: &str) -> String {
-    let (fields, _) = text.split_once("  \"checksum\"").unwrap();
+    let (fields, _) = text.rsplit_once("  \"checksum\"").unwrap();
     let lines = fields.trim_start_matches('{').trim_end().trim_end_matches(',');
     let mut values = String::from("[");
     let mut depth = 0;
@@ -342,6 +361,7 @@ fn what_breaks_a_rule_of_a_recent_or_a_garbage_file() {
     let commit = RecentCommit {
         published: 1,
         keyed: false,
+        restored: false,
         decided_by: id(1).0,
         home: RecentHome::Feed { name, base: u64::MAX - 1 },
         record,

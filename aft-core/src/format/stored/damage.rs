@@ -275,7 +275,7 @@ fn huge_inline_values_overflow_nothing() {
     let token = [&[0; 4][..], &[1, 1, 2, 0, 0, 0, 0, 0, 0], &both].concat();
     let object = seal(Kind::Token, &token, &[]).unwrap();
     assert!(matches!(Suspended::decode(&object), Err(FormatError::Malformed(_))));
-    let meta = [[0u8, 1, 0].as_slice(), &[7; 16], &[0], &one].concat();
+    let meta = [[0u8, 0, 1, 0].as_slice(), &[7; 16], &[0, 0], &one].concat();
     let object = seal(Kind::Feed, &meta, &[]).unwrap();
     assert_eq!(Feed::decode(&object), Err(FormatError::Malformed("a payload that is not its values")));
 }

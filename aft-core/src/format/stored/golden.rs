@@ -26,11 +26,11 @@ const SUMS: [(u16, &str, u64); 11] = [
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
-    (1, "feed.bin", 0xa2fe_1641_a36c_03ad),
+    (1, "feed.bin", 0x8812_6910_d5a9_b4c8),
     (1, "garbage.bin", 0xf0c1_f9b7_9574_44bf),
-    (1, "manifest.json", 0xbd2c_ebb2_7e44_9176),
-    (1, "marker.json", 0xf2dc_03a3_12c8_3691),
-    (1, "recent.bin", 0xc335_4b7e_c082_72b6),
+    (1, "manifest.json", 0xae92_1cef_c806_baff),
+    (1, "marker.json", 0x21fe_0bf4_b9cf_2cff),
+    (1, "recent.bin", 0x0a35_f6cc_3d59_de34),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
     (1, "run.parquet", 0x290b_02c1_b6f6_b580),
     (1, "token.bin", 0x9963_0203_0fc8_a34c),
@@ -100,18 +100,21 @@ fn a_feed() -> (Feed, Vec<Bytes>) {
     let (Decision { verdict: Verdict::Commit(records), .. }, mut payload) = group() else { unreachable!() };
     let (alone, more) = plain(5, [inline("x", "y")]);
     let homes = [Home::Feed { base: 0 }, Home::Decision { base: 200 }, Home::Decision { base: 300 }];
-    let of_group = |(record, home)| Entry::Commit { decided_by: txn(9), home, record };
+    let of_group = |(record, home)| Entry::Commit { decided_by: txn(9), home, restored: false, record };
     let mut entries: Vec<_> = records.into_iter().zip(homes).map(of_group).collect();
     payload.truncate(2);
-    entries.push(Entry::Commit { decided_by: txn(5), home: Home::Feed { base: 0 }, record: alone });
+    let home = Home::Feed { base: 0 };
+    entries.push(Entry::Commit { decided_by: txn(5), home, restored: true, record: alone });
     payload.extend(more);
     let values = vec![ValueName { attempt: 6, n: 0 }, ValueName { attempt: 6, n: 1 }];
     entries.push(Entry::Pruned { decided_by: txn(6), txn: txn(6), values });
-    (Feed { swept_through: Some(1_756_000_000), entries }, payload)
+    let instead_of = vec![FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq: 1 }];
+    (Feed { swept_through: Some(1_756_000_000), instead_of, entries }, payload)
 }
 
 fn marker() -> Marker {
-    Marker::new("0198f3f4-0000-7000-8000-000000000000".into(), crate::Config::default().shared())
+    let id = "0198f3f4-0000-7000-8000-000000000000".into();
+    Marker::new(id, 1_756_000_000_123, None, crate::Config::default().shared())
 }
 
 fn a_claim() -> Claim {
@@ -157,10 +160,11 @@ fn a_manifest() -> Manifest {
         rows: 1_000,
         stored_bytes: 1 << 40,
         tombstones: u64::from(n),
+        checksum: 0xabcd,
         first_key: Bytes::from_static(first_key),
         last_key: Bytes::from_static(last_key),
     };
-    let beside = |n, entries| FileRef { id: FileId(txn(n)), bytes: 70, entries };
+    let beside = |n, entries| FileRef { id: FileId(txn(n)), bytes: 70, entries, checksum: 0xef };
     let runs =
         [vec![file(20, b"a", b"a")], vec![file(21, b"\x00", b"a/b"), file(22, b"a/b\x00", b"\xff\xff")]];
     Manifest {
@@ -173,9 +177,11 @@ fn a_manifest() -> Manifest {
         swept_through: 1_755_999_980,
         settled_ms: 1_755_998_000_123,
         greatest: Version::new(clock(5), txn(5)),
+        purged: Version::new(clock(4), txn(4)),
         runs: runs.map(|files| SortedRun { files }).into(),
         recent: beside(23, 2),
         garbage: Some(beside(24, 3)),
+        outcomes: Some(beside(25, 1)),
     }
 }
 
@@ -187,6 +193,7 @@ fn a_recent_file() -> Recent {
         published: 1_756_000_000,
         decided_by,
         keyed,
+        restored: keyed,
         home,
         record,
     };

@@ -77,7 +77,7 @@ impl Commits {
     }
 
     fn is_folded(&self, commit: &Commit, base: &Base) -> bool {
-        base.has_folded(commit.version, self.published(commit.decided_by))
+        base.has_folded(commit.version, self.published(commit.decided_by), commit.restored)
     }
 }
 
@@ -145,12 +145,13 @@ impl Check<'_> {
                     commits.note_published(decided_by, dated);
                     values.into_iter().for_each(|value| self.name_value(ObjectName::Value(txn, value)));
                 }
-                Entry::Commit { decided_by, home, record } => {
+                Entry::Commit { decided_by, home, restored, record } => {
                     let home = match home {
                         Home::Decision { base } => view::Home::Decision { base },
                         Home::Feed { base } => view::Home::Feed { name, base },
                     };
-                    let commit = Arc::new(Commit::new(&record, decided_by, home));
+                    let commit = Commit::new(&record, decided_by, home);
+                    let commit = Arc::new(Commit { restored, ..commit });
                     if record.clock.ms() > latest {
                         wrong.get_or_insert_with(|| {
                             format!("it carries a commit from the future, {}", record.txn)

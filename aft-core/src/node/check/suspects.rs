@@ -58,8 +58,10 @@ impl Check<'_> {
         let mut unsettled = 0u64;
         for Suspect { path, what, needed } in suspects {
             let base = &manifests.base;
-            let folded =
-                |commit: &Commit| base.has_folded(commit.version, commits.published(commit.decided_by));
+            let folded = |commit: &Commit| {
+                let published = commits.published(commit.decided_by);
+                base.has_folded(commit.version, published, commit.restored)
+            };
             let kind = match needed {
                 SuspectKind::Value { key, version, kind } => {
                     if self.is_superseded(base, &key, version).await? {
