@@ -27,6 +27,9 @@ pub enum ErrorKind {
     Unavailable,
     /// A stored object is damaged; the message names it. What does not need it goes on working.
     Corrupt,
+    /// The store was copied, or the dates of its objects were changed, so that they do not tell any more what counts. Nothing was read
+    /// or written. Adopt it ([`Builder::adopt`](crate::Builder::adopt), `aft adopt`), once no process uses it.
+    DatesChanged,
     /// The store cannot be used as asked: another format version, no atomic create, opened read-only.
     Unsupported,
     /// There is no aft store at this place. Opening it for writing makes one.

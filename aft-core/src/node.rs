@@ -8,6 +8,7 @@ mod checkpoint;
 mod claims;
 mod collect;
 mod commit;
+mod dates;
 mod feed_queue;
 mod fetch;
 mod fold;
@@ -75,6 +76,10 @@ pub(crate) struct Node {
     pub(crate) store: store::Store,
     pub(crate) config: Config,
     pub(crate) marker: Marker,
+    /// How the store dated the marker when it was opened.
+    pub(crate) marker_dated: StoreTime,
+    /// Whether the store made an object only where none was, as far as it was asked.
+    pub(crate) honours_create: AtomicBool,
     pub(crate) limits: Limits,
     pub(crate) shards: Shards,
     pub(crate) clock: Arc<dyn Clock>,
@@ -102,13 +107,33 @@ pub(crate) struct Node {
 pub(crate) struct NodeTime {
     pub(crate) hybrid: HybridClock,
     pub(crate) check: ClockCheck,
-    /// The newest `last_modified` seen: the store's clock is at least there.
-    pub(crate) newest: Option<StoreTime>,
+    /// The newest `last_modified` seen that this node's clock can believe.
+    plausible: Option<StoreTime>,
+    /// The newest that lies further ahead of this node's clock than any clock may be behind, and whose it is: either this clock is
+    /// wrong, or that object is dated in the future.
+    ahead: Option<(StoreTime, String)>,
 }
 
 impl NodeTime {
-    pub(crate) fn note(&mut self, last_modified: StoreTime) {
-        self.newest = self.newest.max(Some(last_modified));
+    pub(crate) fn note(&mut self, last_modified: StoreTime, path: &str, now: LocalTime, limits: &Limits) {
+        if last_modified.ms() <= now.wall_ms.saturating_add(limits.skew_ms) {
+            self.plausible = self.plausible.max(Some(last_modified));
+        } else if self.ahead.as_ref().is_none_or(|(newest, _)| *newest < last_modified) {
+            self.ahead = Some((last_modified, path.to_owned()));
+        }
+    }
+
+    /// The newest `last_modified` seen: the store's clock is at least there. What is dated later than the store's clock can be, by a
+    /// clock that was checked, is left out: one object dated in the future must not make everything else too old (`HAZARDS` 27).
+    pub(crate) fn newest(&self, now: LocalTime, limits: &Limits) -> Option<StoreTime> {
+        self.plausible.max(self.ahead(now, limits).map(|(date, _)| date))
+    }
+
+    /// The object whose date this node's clock does not believe, where nothing says which of the two is wrong.
+    pub(crate) fn ahead(&self, now: LocalTime, limits: &Limits) -> Option<(StoreTime, &str)> {
+        let (date, path) = self.ahead.as_ref()?;
+        let believed = self.check.may_be_now(*date, now, limits) || planted(Planted::BelieveFutureDates);
+        believed.then_some((*date, path))
     }
 }
 
@@ -136,8 +161,13 @@ impl Node {
         Ok(())
     }
 
-    /// Fails on a node that may not write.
+    /// Fails on a node that may not write, and on a store that must not be written to.
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if !self.honours_create.load(Ordering::Acquire) {
+            return Err(open::ignores_create(
+                "nothing was written; what was committed since may be overwritten",
+            ));
+        }
         if self.read_only {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -159,10 +189,19 @@ impl Node {
         }
         let now = self.now();
         let time = self.time.lock();
-        match time.check.skewed_by(&self.limits, now, time.newest) {
+        match time.check.skewed_by(&self.limits, now, time.newest(now, &self.limits)) {
             None => Ok(()),
-            Some(by) => Err(clock_error(by, &self.config)),
+            Some(by) => {
+                let ahead = time.ahead(now, &self.limits).filter(|_| by < 0);
+                Err(clock_error(by, ahead.map(|(_, path)| path), &self.config))
+            }
         }
+    }
+
+    /// Notes the date of an object of the store.
+    pub(crate) fn note_date(&self, last_modified: StoreTime, path: &str) {
+        let now = self.now();
+        self.time.lock().note(last_modified, path, now, &self.limits);
     }
 
     /// Takes commits that are known to be in time into the view.
@@ -186,13 +225,17 @@ impl Node {
     }
 }
 
-pub(crate) fn clock_error(ahead_ms: i64, config: &Config) -> Error {
+/// `by_object`: whose date says so, where it is only one's.
+pub(crate) fn clock_error(ahead_ms: i64, by_object: Option<&str>, config: &Config) -> Error {
     let (by, side) = (ahead_ms.unsigned_abs(), if ahead_ms > 0 { "ahead of" } else { "behind" });
     let bound = config.max_clock_skew.as_millis();
+    let or = by_object.map_or_else(String::new, |path| {
+        format!(" (or else the object {path:?} is dated in the future: then delete it, or wait)")
+    });
     Error::new(
         ErrorKind::ClockSkew,
         format!(
-            "this machine's clock is at least {by} ms {side} the store's, and {bound} ms are allowed; nothing was committed; mend the clock"
+            "this machine's clock is at least {by} ms {side} the store's, and {bound} ms are allowed; nothing was committed; mend the clock{or}"
         ),
     )
 }

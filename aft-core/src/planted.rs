@@ -147,6 +147,16 @@ pub enum Planted {
     OrphansWithoutIndex,
     /// Claims of a request key are collected one by one, each by its own age.
     CollectClaimsSingly,
+    /// An adopted store is judged by the dates of its copies.
+    IgnoreAdoption,
+    /// A store whose marker is dated otherwise than it was made is opened.
+    TrustMarkerDate,
+    /// An object dated in the future is taken for the store's time by a node whose clock was checked.
+    BelieveFutureDates,
+    /// A manifest counts by its date alone, though it is sealed.
+    IgnoreSeals,
+    /// That the store honours create-if-absent is proven at open alone.
+    NoRegularProof,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -161,7 +171,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 70] = [
+        pub const ALL: [Self; 75] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -232,6 +242,11 @@ mod active {
             Self::OrphansByOldIndex,
             Self::OrphansWithoutIndex,
             Self::CollectClaimsSingly,
+            Self::IgnoreAdoption,
+            Self::TrustMarkerDate,
+            Self::BelieveFutureDates,
+            Self::IgnoreSeals,
+            Self::NoRegularProof,
         ];
     }
 

@@ -158,10 +158,12 @@ pub enum Job {
     Collect,
     /// Collecting claims of request keys.
     Claims,
+    /// Dating a node's clock; the epoch is the node's time in milliseconds.
+    Clock,
 }
 
 impl Job {
-    const ALL: [Self; 4] = [Self::Sweep, Self::Checkpoint, Self::Collect, Self::Claims];
+    const ALL: [Self; 5] = [Self::Sweep, Self::Checkpoint, Self::Collect, Self::Claims, Self::Clock];
 
     const fn name(self) -> &'static str {
         match self {
@@ -169,6 +171,7 @@ impl Job {
             Self::Checkpoint => "checkpoint",
             Self::Collect => "collect",
             Self::Claims => "claims",
+            Self::Clock => "clock",
         }
     }
 
@@ -318,7 +321,7 @@ mod tests {
                 .prop_map(|(hash, number)| ObjectName::Request(RequestHash(hash), number)),
             (0u64..1 << 48, any::<u64>(), any::<u32>())
                 .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
-            (0usize..3, 0u64..1 << 48).prop_map(|(job, epoch)| ObjectName::Epoch(Job::ALL[job], epoch)),
+            (0usize..5, 0u64..1 << 48).prop_map(|(job, epoch)| ObjectName::Epoch(Job::ALL[job], epoch)),
             (0u64..1 << 48).prop_map(ObjectName::Checkpoint),
             id().prop_map(|id| ObjectName::Run(FileId(id))),
             id().prop_map(|id| ObjectName::Recent(FileId(id))),

@@ -135,7 +135,7 @@ impl Check<'_> {
         let read = patiently(&self.node.rng, || self.store.get_sized(path, size)).await;
         let read = found(path, read)?;
         if let Some(object) = &read {
-            self.node.time.lock().note(StoreTime::of(object.last_modified));
+            self.node.note_date(StoreTime::of(object.last_modified), path);
         }
         Ok(read)
     }
@@ -155,7 +155,7 @@ impl Check<'_> {
         let listed = listed.map_err(|error| Error::storage(format_args!("listing {folder:?}"), error))?;
         let mut objects = Vec::with_capacity(listed.len());
         for object in listed {
-            self.node.time.lock().note(StoreTime::of(object.last_modified));
+            self.node.note_date(StoreTime::of(object.last_modified), &object.path);
             match ObjectName::parse(&object.path, self.node.shards) {
                 Some(name) => objects.push((name, object)),
                 None => self.orphan(object.path),

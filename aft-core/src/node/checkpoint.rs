@@ -98,6 +98,7 @@ impl Node {
     /// Makes a checkpoint.
     pub(crate) async fn checkpoint(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
         self.check_writable()?;
+        self.check_dates().await?;
         self.known.lock().look = true;
         self.sweep().await?;
         // Dates this node's own feed objects: what was published when is what is folded.
@@ -133,6 +134,7 @@ impl Node {
             }
             Landed::Ours(_) => {
                 add(&self.counters.checkpoints, 1);
+                self.seal(manifest.number).await;
                 let report = report(&manifest, &written);
                 self.adopt(&Arc::new(Base::new(manifest)));
                 tracing::info!(?report, "made a checkpoint");
@@ -324,7 +326,7 @@ impl Node {
             match self.store.get(&path).await {
                 Ok(object) => {
                     let made = StoreTime::of(object.last_modified);
-                    self.time.lock().note(made);
+                    self.note_date(made, &path);
                     let there = Manifest::decode(&object.bytes);
                     if there.is_ok_and(|there| there.attempt == manifest.attempt) {
                         return Ok(Landed::Ours(made));

@@ -131,6 +131,8 @@ pub(super) struct Manifests {
     pub(super) all: BTreeMap<u64, Manifest>,
     /// The objects of all manifests, void ones too.
     listed: Vec<(u64, ObjectInfo)>,
+    /// Their seals.
+    seals: Vec<(u64, ObjectInfo)>,
     /// The newest that is older than any running transaction.
     pub(super) settled: Option<u64>,
 }
@@ -175,10 +177,16 @@ impl Collection<'_> {
     /// Reads every manifest. One that cannot be read stops the collection: it may name anything.
     async fn manifests(&self) -> Result<Manifests, Error> {
         let listed = self.list(CHECKPOINTS, |_| true).await?;
+        let mut seals = Vec::new();
         let listed: Vec<_> = listed
             .into_iter()
             .filter_map(|object| match ObjectName::parse(&object.path, self.node.shards) {
                 Some(ObjectName::Checkpoint(number)) => Some((number, object)),
+                Some(ObjectName::Seal(number)) => {
+                    self.node.known.lock().sealed.insert(number);
+                    seals.push((number, object));
+                    None
+                }
                 _ => None,
             })
             .collect();
@@ -197,7 +205,7 @@ impl Collection<'_> {
                 all.insert(*number, manifest);
             }
         }
-        Ok(Manifests { all, listed, settled })
+        Ok(Manifests { all, listed, seals, settled })
     }
 
     /// Deletes manifests that nobody can begin from any more, and what only they needed: of each manifest that settled, oldest first,
@@ -211,16 +219,19 @@ impl Collection<'_> {
             }
         }
         let settled = manifests.settled.unwrap_or(0);
-        let mut listed = manifests.listed.clone();
+        let (mut seals, mut listed) = (manifests.seals.clone(), manifests.listed.clone());
         for (number, manifest) in &manifests.all {
             let list = manifest.garbage.as_ref().and_then(|garbage| lists.remove(&garbage.id));
             if !garbage_may_go(*number, settled) && !planted(Planted::CollectGarbageEarly) {
                 self.report.class(GarbageKind::GarbageLists).kept += u64::from(list.is_some());
                 continue;
             }
-            let old = listed.extract_if(.., |(other, _)| manifest_may_go(*other, settled.min(*number)));
-            let old = old.map(|(_, object)| object).collect();
-            self.delete(GarbageKind::Manifests, old).await?;
+            let may_go = |(other, _): &mut (u64, _)| manifest_may_go(*other, settled.min(*number));
+            // A seal goes first: none is left for a manifest that could land once more.
+            for objects in [&mut seals, &mut listed] {
+                let old = objects.extract_if(.., may_go).map(|(_, object)| object).collect();
+                self.delete(GarbageKind::Manifests, old).await?;
+            }
             if let Some(list) = list {
                 if let Some(garbage) = self.garbage(&list).await? {
                     self.empty(garbage).await?;

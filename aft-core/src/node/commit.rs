@@ -272,6 +272,7 @@ impl Transaction {
             Some(Void::ClockAhead) if ours => {
                 return clock_error(
                     i64::try_from(self.node.limits.skew_ms).unwrap_or(i64::MAX),
+                    None,
                     &self.node.config,
                 )
                 .with_txn(self.id);

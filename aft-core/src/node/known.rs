@@ -43,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) look: bool,
     /// For which sweep and checkpoint what can be forgotten was.
     forgot: Option<(StoreTime, u64)>,
+    /// Checkpoints that were seen to be sealed: they count, whatever their date.
+    pub(crate) sealed: BTreeSet<u64>,
     /// Index files found damaged or missing.
     pub(crate) distrusted: BTreeSet<String>,
 }
@@ -111,6 +113,8 @@ impl Known {
     /// Drops what no refresh and no sweep can ask for any more.
     pub(crate) fn forget_old(&mut self, limits: &Limits, base: &Base) {
         let (horizon, settled_ms) = (base.horizon(), base.settled_ms());
+        // An older one is listed anew where it is needed.
+        self.sealed = self.sealed.split_off(&base.number());
         if let Some(basis) = self.basis {
             let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
             self.seen = self.seen.split_off(&oldest);

@@ -13,6 +13,7 @@ use crate::format::name::{CHECKPOINTS, ObjectName};
 use crate::format::recent::{Recent, RecentCommit, RecentHome};
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
+use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
@@ -35,9 +36,12 @@ impl Node {
             .map_err(|error| Error::storage("listing the checkpoints", error))?;
         let mut numbers = Vec::with_capacity(listed.len());
         for object in listed {
-            self.time.lock().note(StoreTime::of(object.last_modified));
+            self.note_date(StoreTime::of(object.last_modified), &object.path);
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Checkpoint(number)) => numbers.push(number),
+                Some(ObjectName::Seal(number)) => {
+                    self.known.lock().sealed.insert(number);
+                }
                 _ => tracing::warn!(
                     path = object.path,
                     "an object that is none of aft's lies among the checkpoints; it is left alone"
@@ -71,6 +75,27 @@ impl Node {
         instead_of.map_or(Ok(None), Err)
     }
 
+    /// Whether a manifest counts for nobody: it is dated too late, and no seal says that it landed in time.
+    pub(crate) fn is_void(&self, manifest: &Manifest, dated: StoreTime) -> bool {
+        let sealed = self.known.lock().sealed.contains(&manifest.number) && !planted(Planted::IgnoreSeals);
+        !sealed && self.limits.manifest_void(StoreTime(manifest.begun), dated)
+    }
+
+    /// Seals the manifest that this node builds on, where nobody did: it landed in time, and counts from now on whatever becomes of
+    /// its date (HAZARDS 24). Its maker does so first of all; where that died, whoever builds on it. What fails here is done by the next.
+    pub(crate) async fn seal(&self, number: u64) {
+        if number == 0 || self.read_only || self.known.lock().sealed.contains(&number) {
+            return;
+        }
+        let path = self.path(ObjectName::Seal(number));
+        match self.store.create(&path, bytes::Bytes::new()).await {
+            Ok(()) | Err(StorageError::AlreadyExists { .. }) => {
+                self.known.lock().sealed.insert(number);
+            }
+            Err(error) => tracing::warn!(%error, path, "a checkpoint is not sealed yet"),
+        }
+    }
+
     /// A manifest and its date; `None` where it is gone or void.
     pub(crate) async fn manifest(&self, number: u64) -> Result<Option<(Manifest, StoreTime)>, Error> {
         let path = self.path(ObjectName::Checkpoint(number));
@@ -80,7 +105,7 @@ impl Node {
             Err(error) => return Err(Error::storage(format_args!("reading the checkpoint {path:?}"), error)),
         };
         let made = StoreTime::of(object.last_modified);
-        self.time.lock().note(made);
+        self.note_date(made, &path);
         let manifest = Manifest::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
         if manifest.number != number || manifest.store_id != self.marker.store_id {
             let message =
@@ -95,7 +120,7 @@ impl Node {
             let message = format!("the checkpoint {path:?} needs {broken:?}, which is damaged or missing");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        if self.limits.manifest_void(StoreTime(manifest.begun), made) {
+        if self.is_void(&manifest, made) {
             tracing::debug!(path, "a checkpoint took too long and does not count");
             return Ok(None);
         }

@@ -9,16 +9,21 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
-use crate::format::name::{COMMITS, MARKER, Shards};
+use crate::format::name::{MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::store::{Store, backoff, patiently};
-use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, known, stats};
+use crate::node::{
+    Aft, Node, NodeTime, background, cache, clock_error, feed_queue, format_error, known, stats,
+};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::View;
 use crate::rng::NodeRng;
 use crate::storage::{Object, Storage, StorageError};
 use crate::txn_id::{TxnId, unix_ms};
+
+/// So many foreign objects are looked at for one of a store's.
+const FOREIGN_MOST: usize = 10_000;
 
 /// How a store is opened; from [`Aft::builder`].
 #[derive(Debug)]
@@ -77,6 +82,7 @@ impl Builder {
         let timeout = self.config.request_timeout.min(self.config.visibility_delay);
         let store = Store::new(Arc::clone(&self.storage), timeout);
         let opened = self.marker(&store, &rng).await?;
+        opened.check_date()?;
         let config = self.config.under(&opened.marker.settings);
         if config.shared() != self.config.shared() {
             tracing::warn!(configured = ?self.config.shared(), store = ?config.shared(), "the store's own settings win");
@@ -120,14 +126,15 @@ impl Builder {
                 "there is no aft store at this place: no aft.json in it; opening it for writing makes one";
             return Err(Error::new(ErrorKind::NoStore, message));
         }
-        let orphaned =
-            store.any(COMMITS).await.map_err(|error| Error::storage("looking for a store", error))?;
-        if orphaned {
+        if let Some(left) = left_behind(store).await? {
             // Unless another process made both since we looked.
             if let Some(object) = get_marker(store, rng).await? {
                 return Opened::new(object, None);
             }
-            let message = "there are commits at this place but no aft.json: the marker was deleted; put it back from a copy";
+            let message = format!(
+                "there is no aft.json at this place, but {left:?} and maybe more of a store: its marker was deleted; nothing was made. \
+                 Put aft.json back from a copy of the store and run `aft adopt`"
+            );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         let clock = || LocalTime {
@@ -135,17 +142,23 @@ impl Builder {
             monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
         };
         let store_id = rng.with(|rng| TxnId::from_parts(clock().wall_ms, rng)).to_string();
-        let marker = Marker::new(store_id, clock().wall_ms, None, self.config.shared()).encode();
-        let sent = clock();
         for wait in backoff(rng, 8) {
+            // Each try says its own time: one that waited is not dated long after it.
+            let sent = clock();
+            let made = Marker::new(store_id.clone(), sent.wall_ms, None, self.config.shared());
+            let marker = made.encode();
             let created = store.create(MARKER, marker.clone()).await;
             let answered = clock();
             match created {
                 Ok(()) | Err(StorageError::AlreadyExists { .. } | StorageError::Unknown { .. }) => {
                     if let Some(object) = get_marker(store, rng).await? {
+                        let opened = Opened::new(object, None)?;
+                        if opened.marker.store_id == store_id {
+                            opened.take_back(store, &self.config).await?;
+                        }
                         // Dates this node's clock, if the marker is this node's.
-                        let ours = created.is_ok() && object.bytes == marker;
-                        return Opened::new(object, ours.then_some((sent, answered)));
+                        let ours = created.is_ok() && opened.object.bytes == marker;
+                        return Ok(Opened { made: ours.then_some((sent, answered)), ..opened });
                     }
                 }
                 Err(StorageError::Unavailable { .. }) => {}
@@ -159,13 +172,20 @@ impl Builder {
     fn node(self, store: Store, rng: NodeRng, config: Config, opened: Opened) -> Result<Node, Error> {
         let shards =
             Shards::new(config.shards).ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
-        let limits = Limits::new(&config.shared());
+        let adopted_until = opened.marker.adopted_until.map(StoreTime);
+        let limits = Limits { adopted_until, ..Limits::new(&config.shared()) };
+        let now = LocalTime {
+            wall_ms: unix_ms(self.clock.now()),
+            monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
+        };
         let mut time = NodeTime::default();
-        time.note(opened.last_modified);
+        time.note(opened.last_modified, MARKER, now, &limits);
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);
         }
-        let known = known::Known::since(opened.last_modified);
+        // What an adopted store decided, it decided before its marker.
+        let since = if adopted_until.is_some() { StoreTime(0) } else { opened.last_modified };
+        let known = known::Known::since(since);
         Ok(Node {
             store,
             limits,
@@ -187,9 +207,21 @@ impl Builder {
             counters: stats::Counters::default(),
             closed: false.into(),
             marker: opened.marker,
+            marker_dated: opened.last_modified,
+            honours_create: true.into(),
             config,
         })
     }
+}
+
+/// The refusal of a store that overwrites.
+pub(crate) fn ignores_create(what_became: &str) -> Error {
+    let message = format!(
+        "the store ignores create-if-absent: it overwrote an object that was there, with its own bytes; {what_became}. Transactions would \
+         be lost on it. Was versioning or object lock switched on for the bucket (some gateways ignore If-None-Match then), or is there a \
+         proxy or gateway that drops the header? `aft probe` tells more"
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 /// A marker as it was read.
@@ -207,6 +239,46 @@ impl Opened {
         let last_modified = StoreTime::of(object.last_modified);
         Ok(Self { object, marker, last_modified, made })
     }
+
+    fn in_place(&self) -> bool {
+        Limits::new(&self.marker.settings).marker_in_place(self.marker.made_ms, self.last_modified)
+    }
+
+    /// Refuses a store that was copied, or whose dates were changed: read by its dates, it would look empty (HAZARDS 24).
+    fn check_date(&self) -> Result<(), Error> {
+        if self.in_place() { Ok(()) } else { Err(dates_changed()) }
+    }
+
+    /// Takes back a marker that this node just made with a clock so wrong that nobody would open the store.
+    async fn take_back(&self, store: &Store, config: &Config) -> Result<(), Error> {
+        if self.in_place() {
+            return Ok(());
+        }
+        let deleted = store.delete(&[MARKER.to_owned()]).await;
+        deleted
+            .map_err(|error| Error::storage("taking back the marker of a store that was not made", error))?;
+        let ahead = i64::try_from(self.marker.made_ms).unwrap_or(i64::MAX)
+            - i64::try_from(self.last_modified.ms()).unwrap_or(i64::MAX);
+        Err(clock_error(ahead, None, config).wrapped("no store was made"))
+    }
+}
+
+/// The error of a store whose dates do not tell what counts.
+pub(crate) fn dates_changed() -> Error {
+    let message = "the store dates its marker, aft.json, otherwise than it was made: the store was copied, or the dates of its objects \
+                   were changed (chown, cp, an object copied onto itself, a restore), and by dates it is judged what counts. Nothing was \
+                   read or written. Use the original; or make this one whole with `aft adopt`, once no process uses it";
+    Error::new(ErrorKind::DatesChanged, message).with_object(MARKER)
+}
+
+/// An object that belongs to a store, where there is one at this place: a marker must not be made over what is left of it. Of a place
+/// with very many foreign objects only the first are looked at.
+async fn left_behind(store: &Store) -> Result<Option<String>, Error> {
+    let any = Shards::new(16).into_iter().chain(Shards::new(256)).chain(Shards::new(4096));
+    let any: Vec<_> = any.collect();
+    let ours = |path: &str| any.iter().any(|shards| ObjectName::parse(path, *shards).is_some());
+    let found = store.find("", FOREIGN_MOST, ours).await;
+    found.map_err(|error| Error::storage("looking for a store", error))
 }
 
 async fn get_marker(store: &Store, rng: &NodeRng) -> Result<Option<Object>, Error> {
@@ -225,9 +297,7 @@ async fn prove_create(store: &Store, rng: &NodeRng, marker: &Object) -> Result<(
         match store.create(MARKER, marker.bytes.clone()).await {
             Err(StorageError::AlreadyExists { .. }) => return Ok(()),
             Ok(()) => {
-                let message = "the store ignores create-if-absent: it overwrote an object that was there (with its own bytes; nothing \
-                               is lost); transactions would be lost on it, so it is refused";
-                return Err(Error::new(ErrorKind::Unsupported, message));
+                return Err(ignores_create("nothing is lost yet, and the store was not opened"));
             }
             Err(error) if error.is_transient() => last = error,
             Err(error) => return Err(Error::storage("proving that the store keeps create-if-absent", error)),

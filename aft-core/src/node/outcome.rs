@@ -115,7 +115,8 @@ impl Node {
 
     /// The store's clock is at least there.
     pub(crate) fn store_time(&self) -> Option<StoreTime> {
-        self.time.lock().newest
+        let now = self.now();
+        self.time.lock().newest(now, &self.limits)
     }
 
     fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {

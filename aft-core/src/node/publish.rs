@@ -104,7 +104,7 @@ impl Node {
         let sent = self.now();
         let time_ms = {
             let time = self.time.lock();
-            time.check.store_now_ms(&self.limits, sent, time.newest)
+            time.check.store_now_ms(&self.limits, sent, time.newest(sent, &self.limits))
         };
         let seq = self.feed.lock().take_object_number();
         let name = FeedName { time_ms, node: self.number, seq };
@@ -135,7 +135,7 @@ impl Node {
         let last_modified = StoreTime::of(object.last_modified);
         let listed = self.now();
         let mut time = self.time.lock();
-        time.note(last_modified);
+        time.note(last_modified, &path, listed, &self.limits);
         time.check.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
         Ok(self.limits.feed_in_time(time_ms, last_modified))
     }

@@ -88,7 +88,7 @@ impl Node {
         for _ in 0..REFRESH_TRIES {
             let began = self.now();
             let plan = self.plan_refresh(began);
-            let mut newest = self.time.lock().newest;
+            let mut newest = self.store_time();
             if planted(Planted::RefreshByOwnClock) {
                 newest = Some(StoreTime(began.wall_ms / 1000));
             }
@@ -103,22 +103,29 @@ impl Node {
             if !complete && !planted(Planted::TrustOldFeed) {
                 continue;
             }
-            let base = Arc::clone(self.view.read().base());
-            let mut known = self.known.lock();
-            known.basis = known.basis.max(newest);
-            known.began = Some(began);
-            known.reload = false;
-            if plan.look || plan.whole {
-                (known.looked, known.look) = (Some(began), false);
-            }
-            known.forget_old(&self.limits, &base);
-            drop(known);
+            let base = self.note_refreshed(plan, began, newest);
             add(&self.counters.refreshes, 1);
+            self.seal(base.number()).await;
+            self.date_clock().await;
             Node::sweep_beside(&self);
             return Ok(());
         }
         let message = "a refresh took longer than the feed is kept, again and again; try again";
         Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Notes that a refresh is complete, and forgets what none asks for any more; what the view builds on now.
+    fn note_refreshed(&self, plan: Plan, began: LocalTime, newest: Option<StoreTime>) -> Arc<Base> {
+        let base = Arc::clone(self.view.read().base());
+        let mut known = self.known.lock();
+        known.basis = known.basis.max(newest);
+        known.began = Some(began);
+        known.reload = false;
+        if plan.look || plan.whole {
+            (known.looked, known.look) = (Some(began), false);
+        }
+        known.forget_old(&self.limits, &base);
+        base
     }
 
     fn plan_refresh(&self, now: LocalTime) -> Plan {
@@ -189,6 +196,7 @@ impl Node {
                 if let Some(error) = damage {
                     return Err(error);
                 }
+                self.check_any_counts(&numbers)?;
                 break (None, None, self.list_feed(None).await?);
             };
             let Some(manifest) = found.base.manifest() else { continue };
@@ -252,10 +260,11 @@ impl Node {
     ) -> Result<Vec<(FeedName, StoreTime, u64)>, Error> {
         let mut unseen = Vec::new();
         let mut own = Vec::new();
+        let now = self.now();
         let (mut known, mut time) = (self.known.lock(), self.time.lock());
         for ObjectInfo { path, size, last_modified } in listed {
             let last_modified = StoreTime::of(last_modified);
-            time.note(last_modified);
+            time.note(last_modified, &path, now, &self.limits);
             let Some(name) = FeedName::parse(&path) else {
                 tracing::warn!(path, "an object that is none of aft's lies in the feed; it is left alone");
                 continue;

@@ -171,7 +171,7 @@ impl Node {
     /// The in-time rule, applied to a decision object: a pure function of the object and its date, the same on every node.
     pub(crate) fn judge(&self, path: &str, id: TxnId, object: Object) -> Result<Looked, Error> {
         let last_modified = StoreTime::of(object.last_modified);
-        self.time.lock().note(last_modified);
+        self.note_date(last_modified, path);
         let Decoded { decision, bases } =
             Decision::decode(&object.bytes).map_err(|cause| format_error(path, cause))?;
         let Decision { id: stored, attempt, verdict } = decision;

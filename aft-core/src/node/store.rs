@@ -116,12 +116,24 @@ impl Store {
         Ok(())
     }
 
-    /// Whether any object's path begins with `prefix`.
-    pub(crate) async fn any(&self, prefix: &str) -> Result<bool, StorageError> {
+    /// The first object below `prefix` that is wanted, among so many.
+    pub(crate) async fn find(
+        &self,
+        prefix: &str,
+        most: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, StorageError> {
         self.count(|counts| &counts.lists, 1);
         let mut stream = self.inner.list(prefix, None);
-        let first = async { stream.next().await.transpose() };
-        Ok(self.bounded(prefix, 0, StorageError::unavailable, first).await?.is_some())
+        for _ in 0..most {
+            let next = async { stream.next().await.transpose() };
+            match self.bounded(prefix, 0, StorageError::unavailable, next).await? {
+                Some(object) if wanted(&object.path) => return Ok(Some(object.path)),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(None)
     }
 
     /// A request that carries `len` bytes, within its time.

@@ -2,6 +2,7 @@
 //! manager).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::error::Error;
 use crate::format::name::{Job, ObjectName};
 use crate::node::Node;
 use crate::node::feed_queue::{Publication, objects_of};
+use crate::node::open::ignores_create;
 use crate::node::register::Looked;
 use crate::node::stats::add;
 use crate::node::store::patiently;
@@ -42,10 +44,10 @@ impl Node {
         self.refresh().await?;
         self.publish().await?;
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
-        let mut through = self.time.lock().newest;
+        let mut through = self.store_time();
         let candidates = self.list_decisions().await?;
         if planted(Planted::SweptThroughAfterList) {
-            through = self.time.lock().newest;
+            through = self.store_time();
         }
         let mut report = SweepReport { listed: candidates.len() as u64, ..SweepReport::default() };
         let unpublished: Vec<_> = {
@@ -114,7 +116,7 @@ impl Node {
             .map_err(|error| Error::storage("listing decisions", error))?;
         let mut ids = Vec::new();
         for object in listed.into_iter().flatten() {
-            self.time.lock().note(StoreTime::of(object.last_modified));
+            self.note_date(StoreTime::of(object.last_modified), &object.path);
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Decision(id)) => ids.push(id),
                 _ => tracing::warn!(
@@ -168,10 +170,23 @@ impl Node {
         node.tasks.lock().sweep(tokio::spawn(task));
     }
 
+    /// Creates again what this node just created: a store that takes it does not honour create-if-absent any more, since versioning was
+    /// switched on, say (HAZARDS 29), and this node writes nothing to it from now on.
+    async fn prove_again(&self, path: &str) {
+        if planted(Planted::NoRegularProof) {
+            return;
+        }
+        if let Ok(()) = self.store.create(path, Bytes::new()).await {
+            let error = ignores_create("this node commits nothing more");
+            tracing::error!(error = &error as &dyn std::error::Error, path, "the store is not safe any more");
+            self.honours_create.store(false, Ordering::Release);
+        }
+    }
+
     async fn sweep_for(self: Arc<Self>, epoch: u64) {
         let path = self.path(ObjectName::Epoch(Job::Sweep, epoch));
         match self.store.create(&path, Bytes::new()).await {
-            Ok(()) => {}
+            Ok(()) => self.prove_again(&path).await,
             Err(StorageError::AlreadyExists { .. }) => {
                 tracing::debug!("another node sweeps in this epoch");
                 return;

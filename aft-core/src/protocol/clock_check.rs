@@ -129,6 +129,13 @@ impl ClockCheck {
         (behind > skew).then_some(-behind)
     }
 
+    /// Whether the store's clock may say this, as far as is known; where the node's clock was checked, that is known.
+    #[must_use]
+    pub fn may_be_now(&self, date: StoreTime, now: LocalTime, limits: &Limits) -> bool {
+        let latest = |offset: Offset| signed(now.wall_ms) + offset.high + MARGIN_MS.cast_signed();
+        self.verified(now, limits).is_none_or(|offset| signed(date.ms()) <= latest(offset))
+    }
+
     /// The node's best estimate of the store's time, in milliseconds, and rather late than early: the time in the name of a
     /// feed object, which is out of time when it lags.
     #[must_use]

@@ -64,7 +64,9 @@ impl Limits {
     /// the first of its new files. Whoever deletes files must not wait for a maker that was frozen.
     #[must_use]
     pub fn manifest_void(&self, begun: StoreTime, date: StoreTime) -> bool {
-        date.ms() > begun.ms().saturating_add(self.lifetime_ms) && !planted(Planted::VoidManifestCounts)
+        date.ms() > begun.ms().saturating_add(self.lifetime_ms)
+            && !self.is_adopted(date)
+            && !planted(Planted::VoidManifestCounts)
     }
 
     /// Whether every running transaction began on a node that had seen this manifest, dated `date`, or a newer one. (It must not be
@@ -249,7 +251,8 @@ mod tests {
             skew_ms in prop_oneof![Just(2_000), 2_000u64..60_000],
             visibility_ms in prop_oneof![Just(1_000), 1_000u64..60_000],
         ) -> Limits {
-            Limits { staleness_ms, lifetime_ms, deadline_ms, skew_ms, publish_ms: 10_000, visibility_ms }
+            let given = Limits { staleness_ms, lifetime_ms, deadline_ms, skew_ms, visibility_ms, ..limits() };
+            Limits { publish_ms: 10_000, ..given }
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Limits {
     pub skew_ms: u64,
     pub publish_ms: u64,
     pub visibility_ms: u64,
+    /// What the store dates up to then counts as in time: it was copied, or its date was changed, and whoever adopted the store vouched for it.
+    pub adopted_until: Option<StoreTime>,
 }
 
 /// Slack for the rounding of the store's clock to whole seconds.
@@ -61,6 +63,7 @@ impl Limits {
     #[must_use]
     pub fn new(settings: &SharedSettings) -> Self {
         Self {
+            adopted_until: None,
             staleness_ms: settings.max_staleness_ms,
             lifetime_ms: settings.transaction_lifetime_ms,
             deadline_ms: settings.commit_deadline_ms,
@@ -68,6 +71,21 @@ impl Limits {
             publish_ms: settings.publish_deadline_ms,
             visibility_ms: settings.visibility_delay_ms,
         }
+    }
+
+    /// Whether this date says nothing: it is that of a copy, and the store was adopted since.
+    #[must_use]
+    pub fn is_adopted(&self, date: StoreTime) -> bool {
+        self.adopted_until.is_some_and(|until| date <= until) && !planted(Planted::IgnoreAdoption)
+    }
+
+    /// Whether the store dates its marker when it was made, as far as clocks and delays allow: its maker's clock is within S of the
+    /// store's, or the maker takes the marker back, and no request takes effect more than E after it was dated. Where it does not, the
+    /// marker was copied, or its date was changed, and so were those of everything else (`HAZARDS` 24).
+    #[must_use]
+    pub fn marker_in_place(&self, made_ms: u64, date: StoreTime) -> bool {
+        let window = self.skew_ms + self.visibility_ms + ROUNDING_MS;
+        date.ms().abs_diff(made_ms) <= window || planted(Planted::TrustMarkerDate)
     }
 
     /// The in-time rule (I1): a commit decision counts only if `start <= clock <= start + D` and
@@ -78,6 +96,8 @@ impl Limits {
             Some(Void::BeforeStart)
         } else if clock_ms - start_ms > self.lifetime_ms {
             Some(Void::Expired)
+        } else if self.is_adopted(last_modified) {
+            None
         } else if last_modified.ms() > clock_ms.saturating_add(self.deadline_ms) {
             Some(Void::Late)
         } else if clock_ms > last_modified.ms().saturating_add(self.skew_ms) {
@@ -90,7 +110,7 @@ impl Limits {
     /// Whether a feed object counts: it landed at most P after the time in its name.
     #[must_use]
     pub fn feed_in_time(&self, name_ms: u64, last_modified: StoreTime) -> bool {
-        last_modified.ms() <= name_ms.saturating_add(self.publish_ms)
+        last_modified.ms() <= name_ms.saturating_add(self.publish_ms) || self.is_adopted(last_modified)
     }
 
     /// The least time in the name of a feed object that may have appeared since a refresh that began when `known` was

@@ -53,6 +53,11 @@ impl Check<'_> {
         let all = Mutex::new(BTreeMap::new());
         let unreadable = Mutex::new(Vec::new());
         let listed = self.list(CHECKPOINTS).await?;
+        for (name, _) in &listed {
+            if let ObjectName::Seal(number) = name {
+                self.node.known.lock().sealed.insert(*number);
+            }
+        }
         let (good, bad) = (&all, &unreadable);
         self.each(listed, |(name, object): (ObjectName, ObjectInfo)| {
             async move {
@@ -62,7 +67,7 @@ impl Check<'_> {
                 match self.manifest(number, &read) {
                     Ok(manifest) => {
                         let made = StoreTime::of(read.last_modified);
-                        let void = self.node.limits.manifest_void(StoreTime(manifest.begun), made);
+                        let void = self.node.is_void(&manifest, made);
                         good.lock().insert(number, (manifest, void));
                     }
                     Err(wrong) => {
