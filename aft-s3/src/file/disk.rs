@@ -11,14 +11,24 @@ pub(super) struct Disk {
     pub(super) broken: parking_lot::Mutex<Option<Broken>>,
 }
 
-/// Which syncs fail.
+/// Which syncs go wrong, and how.
 #[cfg(test)]
 #[derive(Debug, Clone)]
 pub(super) struct Broken {
     /// The path begins so.
     pub(super) below: std::path::PathBuf,
     pub(super) times: u32,
-    pub(super) errno: rustix::io::Errno,
+    pub(super) how: How,
+}
+
+#[cfg(test)]
+#[derive(Debug, Clone)]
+pub(super) enum How {
+    Fails,
+    /// Another process removes this file meanwhile.
+    Removes(std::path::PathBuf),
+    /// The process is frozen meanwhile.
+    Takes(std::time::Duration),
 }
 
 impl Disk {
@@ -44,9 +54,14 @@ impl Disk {
         match &mut *broken {
             Some(it) if it.times > 0 && path.starts_with(&it.below) => {
                 it.times -= 1;
-                Err(it.errno.into())
+                match &it.how {
+                    How::Fails => return Err(rustix::io::Errno::IO.into()),
+                    How::Removes(other) => std::fs::remove_file(other)?,
+                    How::Takes(time) => std::thread::sleep(*time),
+                }
             }
-            _ => file.sync_all(),
+            _ => {}
         }
+        file.sync_all()
     }
 }

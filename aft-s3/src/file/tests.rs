@@ -9,10 +9,9 @@ use std::time::{Duration, SystemTime};
 use aft_core::{Aft, Begin, Config, ErrorKind, Outcome, Storage, StorageError};
 use bytes::Bytes;
 use futures::TryStreamExt;
-use rustix::io::Errno;
 
-use super::FileStorage;
-use super::disk::Broken;
+use super::disk::{Broken, How};
+use super::{FileStorage, date};
 
 struct World {
     root: tempfile::TempDir,
@@ -30,8 +29,12 @@ impl World {
 
     /// Syncs of what begins with `below` fail so many times.
     fn break_disk(&self, below: &str, times: u32) {
+        self.disk_is(below, times, How::Fails);
+    }
+
+    fn disk_is(&self, below: &str, times: u32, how: How) {
         let below = self.root.path().join(below);
-        *self.storage.inner.disk.broken.lock() = Some(Broken { below, times, errno: Errno::IO });
+        *self.storage.inner.disk.broken.lock() = Some(Broken { below, times, how });
     }
 
     fn mend_disk(&self) {
@@ -143,6 +146,40 @@ async fn what_was_deleted_is_not_in_doubt_and_does_not_come_back() {
     assert!(matches!(error, StorageError::NotFound { .. }), "{error:?}");
     world.create("c").await.unwrap();
     assert_eq!(world.names("").await.unwrap(), ["c"]);
+}
+
+/// A collection deletes the object while its bytes are on their way into another file.
+#[tokio::test]
+async fn an_object_that_is_deleted_while_it_is_written_anew_stays_deleted() {
+    let world = World::new();
+    world.break_disk("a", 1);
+    world.create("a/b").await.unwrap_err();
+    world.disk_is("~staged", 1, How::Removes(world.root.path().join("a/b")));
+    let error = world.storage.get("a/b").await.unwrap_err();
+    assert!(matches!(error, StorageError::NotFound { .. }), "{error:?}");
+    assert_eq!(world.names("").await.unwrap(), [""; 0]);
+    assert_eq!(world.staged(), 0);
+}
+
+/// A process that is frozen before the move, and dies after it: the object must not look as old as its bytes are.
+#[tokio::test]
+async fn the_date_of_an_object_whose_maker_died_is_that_of_the_move() {
+    let world = World::new();
+    world.create("before").await.unwrap();
+    let frozen = Duration::from_millis(1_500);
+    world.disk_is("~staged", 1, How::Takes(frozen));
+    let target = world.root.path().join("object");
+    let inner = &world.storage.inner;
+    let moved = inner.stage_and_move("object", &Bytes::new(), &target, world.root.path()).unwrap();
+    let before = world.storage.get("before").await.unwrap().last_modified;
+    let date = |object: aft_core::Object| object.last_modified.duration_since(before).unwrap();
+    assert!(date(world.storage.get("object").await.unwrap()) >= frozen);
+    // Had it lived, then nothing would have changed for those who had read it.
+    let unpinned = world.storage.get("object").await.unwrap().last_modified;
+    date::pin(&moved.file).unwrap();
+    assert_eq!(world.storage.get("object").await.unwrap().last_modified, unpinned);
+    let listed: Vec<_> = world.storage.list("object", None).try_collect().await.unwrap();
+    assert_eq!(listed[0].last_modified, unpinned);
 }
 
 #[tokio::test]
