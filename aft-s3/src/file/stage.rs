@@ -153,7 +153,7 @@ impl Inner {
     }
 
     /// Writes the object aside and moves it to its name, where none is there.
-    fn stage_and_move(
+    pub(super) fn stage_and_move(
         &self,
         path: &str,
         bytes: &Bytes,
