@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "the helpers of tests")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aft_core::{Aft, Config};
 use aft_s3::FileStorage;
@@ -113,5 +114,89 @@ fn a_umask_does_not_deny_the_store_to_its_group() {
             }
         }
         assert!(seen_files >= 3 && seen_folders >= 4, "{seen_files} {seen_folders}");
+    }
+}
+
+/// A file system of its own in a file: what of the file a copy has is what is on the disk at that moment.
+struct Disk {
+    place: tempfile::TempDir,
+    kind: &'static str,
+}
+
+impl Disk {
+    fn new(kind: &'static str) -> Option<Self> {
+        let disk = Self { place: tempfile::tempdir().unwrap(), kind };
+        fs::File::create(disk.image()).unwrap().set_len(400 << 20).unwrap();
+        fs::create_dir(disk.mounted()).unwrap();
+        let made = Command::new(format!("mkfs.{kind}")).arg("-q").arg(disk.image()).output();
+        if made.is_ok_and(|made| made.status.success()) && disk.mount(&disk.image()) {
+            return Some(disk);
+        }
+        println!("SKIPPED: this machine does not let us make and mount {kind}");
+        None
+    }
+
+    fn image(&self) -> PathBuf {
+        self.place.path().join("image")
+    }
+
+    fn mounted(&self) -> PathBuf {
+        self.place.path().join("mounted")
+    }
+
+    fn mount(&self, image: &Path) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", self.kind, "-o", "loop"]).arg(image).arg(self.mounted());
+        mount.output().is_ok_and(|mount| mount.status.success())
+    }
+
+    /// As after a power failure now.
+    fn fails(&self) {
+        let after = self.place.path().join("after");
+        let copied =
+            Command::new("cp").arg("--sparse=always").arg(self.image()).arg(&after).status().unwrap();
+        assert!(copied.success());
+        self.unmount();
+        assert!(self.mount(&after));
+    }
+
+    fn unmount(&self) {
+        let _ = Command::new("umount").arg("-l").arg(self.mounted()).status();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.unmount();
+    }
+}
+
+fn dates(root: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let mut dates = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let metadata = entry.metadata().unwrap();
+            match metadata.is_dir() {
+                true => open.push(entry.path()),
+                false => drop(dates.insert(entry.path(), metadata.modified().unwrap())),
+            }
+        }
+    }
+    dates
+}
+
+/// What was acknowledged is on the disk, with its date: another owner after the failure changes nothing.
+#[test]
+fn a_power_failure_takes_neither_an_object_nor_its_date() {
+    for kind in ["ext4", "xfs", "btrfs"] {
+        let Some(disk) = Disk::new(kind) else { continue };
+        let root = disk.mounted().join("store");
+        let output = write(&root, &["env"]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("ACKED"), "{kind}: {output:?}");
+        let before = dates(&root);
+        disk.fails();
+        assert!(before.len() >= 3, "{kind}: {before:?}");
+        assert_eq!(dates(&root), before, "{kind}");
     }
 }

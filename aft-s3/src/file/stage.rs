@@ -132,10 +132,7 @@ impl Inner {
             Ok(_) => {}
             Err(_) => return moved.map(drop),
         }
-        let kept = match &moved {
-            Ok(staged) => date::pin(&staged.file),
-            Err(_) => Ok(()),
-        };
+        let kept = moved.as_ref().map_or(Ok(()), |staged| self.pin(staged, &target));
         // Also for the object that was there: its maker may not have come to this yet, and whoever reads it now may
         // act upon it.
         let kept = kept.and_then(|()| match self.sync {
@@ -149,6 +146,14 @@ impl Inner {
                 self.doubts.add(path);
                 Err(errno::sync(path, error))
             }
+        }
+    }
+
+    fn pin(&self, moved: &Staged, target: &Path) -> io::Result<()> {
+        date::pin(&moved.file)?;
+        match self.sync && !date::lasts_with_folder(&moved.file) {
+            true => self.disk.sync_file(&moved.file, target),
+            false => Ok(()),
         }
     }
 
