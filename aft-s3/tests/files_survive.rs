@@ -3,7 +3,7 @@
 //! Each store here is made with short deadlines and left alone until they passed: a date that moved by then would make
 //! its commits void, and the store would read as empty.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "the helpers of tests")]
 
 use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
