@@ -5,6 +5,33 @@ use std::io::{self, ErrorKind};
 use aft_core::StorageError;
 use rustix::io::Errno;
 
+/// What is at an object's path and is none: neither a file nor a folder.
+#[derive(Debug)]
+pub(super) struct NoObject(pub(super) &'static str);
+
+impl std::fmt::Display for NoObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is in its place: objects are regular files", self.0)
+    }
+}
+
+impl std::error::Error for NoObject {}
+
+/// A file system that cannot say when a file became an object.
+#[derive(Debug)]
+pub(super) struct NoDates;
+
+impl std::fmt::Display for NoDates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "this file system does not keep the times of a file as they are set and beside each other, so it cannot \
+             hold a store",
+        )
+    }
+}
+
+impl std::error::Error for NoDates {}
+
 /// The cause of an error that somebody must do something about.
 fn advice(error: &io::Error) -> Option<&'static str> {
     let text = match Errno::from_io_error(error)? {
@@ -24,6 +51,9 @@ fn advice(error: &io::Error) -> Option<&'static str> {
 
 /// An error before the rename: nothing happened.
 pub(super) fn before(path: &str, error: io::Error) -> StorageError {
+    if error.get_ref().is_some_and(|cause| cause.is::<NoDates>()) {
+        return StorageError::invalid(path).with_source(error);
+    }
     if let Some(text) = advice(&error) {
         return StorageError::invalid(path).with_source(Explained { text, error });
     }
@@ -49,8 +79,25 @@ pub(super) fn rename(path: &str, error: io::Error) -> StorageError {
     }
 }
 
+/// The object is to be seen, but it, or the way to it, could not be synced.
+pub(super) fn sync(path: &str, error: io::Error) -> StorageError {
+    let text = "the object is to be seen, but syncing it to the disk failed: it is written anew before anything is \
+                believed of it";
+    StorageError::unknown(path).with_source(Explained { text, error })
+}
+
+/// The object is still in doubt: it could not be written anew.
+pub(super) fn in_doubt(path: &str, error: io::Error) -> StorageError {
+    let text = "the object is to be seen, but syncing it to the disk failed, and so did writing it anew: until that \
+                works nothing is believed of it, and nothing new is written; see to the disk";
+    StorageError::unavailable(path).with_source(Explained { text, error })
+}
+
 /// An error of a get or a list.
 pub(super) fn read(path: &str, error: io::Error) -> StorageError {
+    if error.get_ref().is_some_and(|cause| cause.is::<NoObject>()) {
+        return StorageError::invalid(path).with_source(error);
+    }
     if is_absent(&error) {
         return StorageError::not_found(path).with_source(error);
     }

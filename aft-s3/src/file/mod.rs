@@ -3,27 +3,36 @@
 //! The obvious ways fail. Writing in place shows half an object to readers. A rename overwrites. A hard link onto the
 //! name is atomic, but `last_modified` is then the time of the write, not of the link: a process that was stopped in
 //! between would surface an object that looks old. So an object is written to a *staged* file, synced, and moved with
-//! `renameat2(RENAME_NOREPLACE)`, which fails where the name is taken; and `last_modified` is the inode's change time,
-//! which the rename sets.
+//! `renameat2(RENAME_NOREPLACE)`, which fails where the name is taken. Its `last_modified` is the moment of the move,
+//! which the inode's change time tells; it is kept as the modification time, since the change time does not last
+//! ([`date`]). What could not be synced is not believed ([`doubt`]).
 
+mod date;
+mod disk;
+mod doubt;
 mod errno;
 mod folder;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod walk;
 
-use std::fs::{File, Metadata};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aft_core::{Object, ObjectInfo, Storage, StorageError, check_path};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use rustix::fs::OFlags;
 
+use disk::Disk;
+use doubt::Doubts;
+use errno::NoObject;
 use folder::Folders;
 use stage::Stage;
 
@@ -34,9 +43,13 @@ use stage::Stage;
 ///
 /// # Limits
 /// - `a` and `a/b` cannot both be objects: one is a file, the other needs a folder of that name. The second is `Invalid`.
-/// - The inode's change time is the store's clock: nothing else may touch the files (no `chmod`, no hard links, no
-///   restoring with other times while nodes run).
+/// - An object's date is its file's modification time. Owners, modes, hard links and copies that keep modification times
+///   (`cp -a`, `rsync -a`, tar) change nothing; `touch`, and copies that do not keep them (`cp -r`), make other dates.
+/// - What could not be synced is not believed until it could be written anew, but only by this `FileStorage`: another
+///   one, or another process, cannot know and reads what memory holds.
 /// - With [`sync`](Self::with_sync) off, an object survives the death of the process but not of the machine.
+/// - Where the root is a folder that hands its group down (setgid), what is made in it lets the group do what the root
+///   lets it do, whatever the writer's umask says.
 ///
 /// # Examples
 ///
@@ -61,6 +74,8 @@ struct Inner {
     root: PathBuf,
     stage: Stage,
     folders: Folders,
+    doubts: Doubts,
+    disk: Disk,
     sync: bool,
 }
 
@@ -82,17 +97,14 @@ impl FileStorage {
             }
             _ => {}
         }
-        let stage = Stage::new(&root);
-        Ok(Self { inner: Arc::new(Inner { root, stage, folders: Folders::default(), sync: true }) })
+        Ok(Self { inner: Arc::new(Inner::new(root, true)) })
     }
 
     /// Whether a create is on the disk before it returns (default `true`). Without it creates are faster and do not
     /// survive a power failure: for tests.
     #[must_use]
     pub fn with_sync(self, sync: bool) -> Self {
-        let Inner { root, .. } = &*self.inner;
-        let (root, stage) = (root.clone(), Stage::new(root));
-        Self { inner: Arc::new(Inner { root, stage, folders: Folders::default(), sync }) }
+        Self { inner: Arc::new(Inner::new(self.inner.root.clone(), sync)) }
     }
 
     /// Runs `work`, which blocks, where blocking is allowed.
@@ -109,23 +121,28 @@ impl FileStorage {
 }
 
 impl Inner {
+    fn new(root: PathBuf, sync: bool) -> Self {
+        let stage = Stage::new(&root);
+        let (folders, doubts, disk) = Default::default();
+        Self { root, stage, folders, doubts, disk, sync }
+    }
+
     fn file(&self, path: &str) -> Result<PathBuf, StorageError> {
         check_path(path)?;
         Ok(self.root.join(path))
     }
 
-    /// Opens an object. Whatever is no regular file is none.
     fn open(&self, path: &str) -> Result<(File, Metadata), StorageError> {
-        let file = File::open(self.file(path)?).map_err(|error| errno::read(path, error))?;
-        let metadata = file.metadata().map_err(|error| errno::read(path, error))?;
-        if metadata.is_file() { Ok((file, metadata)) } else { Err(StorageError::not_found(path)) }
+        let file = self.file(path)?;
+        self.settle(path)?;
+        open_object(&file).map_err(|error| errno::read(path, error))
     }
 
     fn get(&self, path: &str) -> Result<Object, StorageError> {
         let (mut file, metadata) = self.open(path)?;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
         file.read_to_end(&mut bytes).map_err(|error| errno::read(path, error))?;
-        Ok(Object { bytes: bytes.into(), last_modified: last_modified(&metadata) })
+        Ok(Object { bytes: bytes.into(), last_modified: date::of(&metadata) })
     }
 
     fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
@@ -145,31 +162,53 @@ impl Inner {
         for path in paths {
             let file = self.root.join(path);
             match std::fs::remove_file(&file) {
-                Ok(()) => touched.extend(file.parent().map(Path::to_owned)),
+                Ok(()) => {}
                 // A folder is no object, so there is nothing to delete.
-                Err(_) if file.is_dir() => {}
+                Err(_) if file.is_dir() => continue,
+                // Gone, but maybe not on the disk: whoever deleted it may have failed to sync that, and asks again.
                 Err(error) if errno::is_absent(&error) => {}
                 Err(error) => return Err(errno::delete(path, error)),
             }
+            touched.extend(file.parent().map(Path::to_owned));
         }
         for folder in touched {
             let kept = self.folders.prune(&self.root, &folder);
             if self.sync {
                 let path = paths.first().map_or("", String::as_str);
-                folder::sync(&kept)
-                    .or_else(errno::absent_is_ok)
-                    .map_err(|error| errno::delete(path, error))?;
+                let synced = self.disk.sync_folder(&kept);
+                synced.or_else(errno::absent_is_ok).map_err(|error| errno::delete(path, error))?;
             }
         }
         Ok(())
     }
 }
 
-/// The moment at which the rename made the file an object.
-fn last_modified(metadata: &Metadata) -> SystemTime {
-    let seconds = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or_default());
-    let nanoseconds = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).unwrap_or_default());
-    UNIX_EPOCH + seconds + nanoseconds
+/// Opens an object: a regular file, and none at the end of a link. Never waits, as a FIFO would make us.
+fn open_object(file: &Path) -> io::Result<(File, Metadata)> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(file);
+    let (found, error) = match opened {
+        Ok(opened) => match opened.metadata()? {
+            found if found.is_file() => return Ok((opened, found)),
+            found => (found, io::ErrorKind::NotFound.into()),
+        },
+        Err(error) if errno::is_absent(&error) => return Err(error),
+        // A link and a socket cannot be opened.
+        Err(error) => (std::fs::symlink_metadata(file)?, error),
+    };
+    Err(no_object(found.file_type()).map_or(error, io::Error::other))
+}
+
+/// What kind of thing this is, if neither a file nor a folder.
+fn no_object(kind: FileType) -> Option<NoObject> {
+    let what = match kind {
+        _ if kind.is_symlink() => "a symbolic link",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ if kind.is_char_device() || kind.is_block_device() => "a device",
+        _ => return None,
+    };
+    Some(NoObject(what))
 }
 
 #[async_trait]
@@ -194,7 +233,7 @@ impl Storage for FileStorage {
         prefix: &str,
         start_after: Option<&str>,
     ) -> BoxStream<'_, Result<ObjectInfo, StorageError>> {
-        walk::list(self.inner.root.clone(), prefix, start_after)
+        walk::list(Arc::clone(&self.inner), prefix, start_after)
     }
 
     async fn delete(&self, paths: &[String]) -> Result<(), StorageError> {

@@ -2,12 +2,13 @@
 
 use std::fs::{self, ReadDir};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use aft_core::{ObjectInfo, StorageError};
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::{errno, last_modified, stage};
+use super::{Inner, date, errno, stage};
 use crate::prefix;
 
 /// How many objects are looked at between two answers.
@@ -27,7 +28,7 @@ struct Level {
 }
 
 pub(super) fn list(
-    root: PathBuf,
+    store: Arc<Inner>,
     prefix: &str,
     start_after: Option<&str>,
 ) -> BoxStream<'static, Result<ObjectInfo, StorageError>> {
@@ -37,24 +38,30 @@ pub(super) fn list(
     let path = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let walk =
         Walk { prefix: prefix.to_owned(), start_after: start_after.map(str::to_owned), levels: Vec::new() };
-    stream::unfold(Some((walk, Some((root, path)))), |state| async move {
-        let (mut walk, start) = state?;
-        let prefix = walk.prefix.clone();
-        let page = tokio::task::spawn_blocking(move || {
-            let page = start
-                .map_or(Ok(()), |(root, path)| walk.enter(&root.join(&path), path))
-                .and_then(|()| walk.page());
-            (page, walk)
-        })
-        .await;
-        let (page, walk) = match page {
-            Ok((Ok(page), walk)) => (page, walk),
-            Ok((Err(error), _)) => return Some((failed(error), None)),
-            Err(error) => return Some((failed(StorageError::unavailable(prefix).with_source(error)), None)),
-        };
-        let page: Vec<_> = page.into_iter().map(Ok).collect();
-        let next = (!walk.levels.is_empty()).then_some((walk, None));
-        Some((stream::iter(page), next))
+    stream::unfold(Some((walk, Some((store.root.join(&path), path)))), move |state| {
+        let store = Arc::clone(&store);
+        async move {
+            let (mut walk, start) = state?;
+            let prefix = walk.prefix.clone();
+            let page = tokio::task::spawn_blocking(move || {
+                let page = start
+                    .map_or(Ok(()), |(folder, path)| walk.enter(&folder, path))
+                    .and_then(|()| store.settle_below(&walk.prefix))
+                    .and_then(|()| walk.page());
+                (page, walk)
+            })
+            .await;
+            let (page, walk) = match page {
+                Ok((Ok(page), walk)) => (page, walk),
+                Ok((Err(error), _)) => return Some((failed(error), None)),
+                Err(error) => {
+                    return Some((failed(StorageError::unavailable(prefix).with_source(error)), None));
+                }
+            };
+            let page: Vec<_> = page.into_iter().map(Ok).collect();
+            let next = (!walk.levels.is_empty()).then_some((walk, None));
+            Some((stream::iter(page), next))
+        }
     })
     .flatten()
     .boxed()
@@ -131,7 +138,7 @@ impl Walk {
                     Err(error) if errno::is_absent(&error) => {}
                     metadata => {
                         let metadata = metadata.map_err(|error| self.failed(error))?;
-                        let (size, last_modified) = (metadata.len(), last_modified(&metadata));
+                        let (size, last_modified) = (metadata.len(), date::of(&metadata));
                         page.push(ObjectInfo { path, size, last_modified });
                     }
                 }
