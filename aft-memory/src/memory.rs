@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use aft_core::{Clock, Object, ObjectInfo, Storage, StorageError, SystemClock, check_path};
@@ -37,6 +38,7 @@ const PAGE: usize = 1000;
 pub struct MemoryStorage {
     content: Arc<Mutex<BTreeMap<String, Object>>>,
     clock: Arc<dyn Clock>,
+    overwrites: Arc<AtomicBool>,
 }
 
 impl MemoryStorage {
@@ -49,7 +51,7 @@ impl MemoryStorage {
     /// An empty store whose `last_modified` comes from `clock`.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { content: Arc::default(), clock }
+        Self { content: Arc::default(), clock, overwrites: Arc::default() }
     }
 
     /// How many objects it holds.
@@ -68,6 +70,17 @@ impl MemoryStorage {
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         self.content.lock().keys().cloned().collect()
+    }
+
+    /// Changes the date of an object, as people do who copy or restore one; whether it is there.
+    pub fn redate(&self, path: &str, last_modified: SystemTime) -> bool {
+        let mut content = self.content.lock();
+        content.get_mut(path).map(|object| object.last_modified = last_modified).is_some()
+    }
+
+    /// Makes it a store that overwrites what is there, as a bucket may once versioning is switched on: no store for aft any more.
+    pub fn overwrite(&self) {
+        self.overwrites.store(true, Ordering::Relaxed);
     }
 
     fn object(&self, path: &str) -> Result<Object, StorageError> {
@@ -119,7 +132,7 @@ impl Storage for MemoryStorage {
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
         check_path(path)?;
         let mut content = self.content.lock();
-        if content.contains_key(path) {
+        if content.contains_key(path) && !self.overwrites.load(Ordering::Relaxed) {
             return Err(StorageError::already_exists(path));
         }
         let last_modified: SystemTime = self.clock.now();

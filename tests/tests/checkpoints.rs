@@ -109,8 +109,12 @@ async fn of_two_makers_one_counts_and_the_other_leaves_nothing_behind() {
     assert_eq!((left.number, right.number), (1, 1));
     assert_eq!((a.stats().checkpoint, b.stats().checkpoint), (1, 1));
     let paths: Vec<_> = world.memory.paths();
-    for folder in ["checkpoints/", "index/", "recent/", "garbage/"] {
-        assert_eq!(paths.iter().filter(|path| path.starts_with(folder)).count(), 1, "{folder} {paths:?}");
+    for (folder, objects) in [("checkpoints/", 2), ("index/", 1), ("recent/", 1), ("garbage/", 1)] {
+        assert_eq!(
+            paths.iter().filter(|path| path.starts_with(folder)).count(),
+            objects,
+            "{folder} {paths:?}"
+        );
     }
     for node in [&a, &b] {
         assert_eq!(get(node, "a").await.as_deref(), Some("1"));

@@ -144,7 +144,7 @@ impl Node {
             return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
         }
         if self.age_ms(id) > self.limits.lifetime_ms {
-            return self.committed_or(id, expired(id, self.limits.lifetime_ms)).await;
+            return self.committed_or(id, self.expired(id)).await;
         }
         Ok(false)
     }
@@ -206,6 +206,24 @@ impl Node {
         let message =
             "the store has no such commit as this receipt names: it is another store's, or was collected";
         Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(receipt.txn_id()))
+    }
+}
+
+impl Node {
+    /// The error of a transaction that is too old. Where only another object's date says so, it may be the clock that is wrong.
+    pub(crate) fn expired(&self, id: TxnId) -> Error {
+        let now = self.now();
+        let young = now.wall_ms.saturating_sub(id.start_ms()) <= self.limits.lifetime_ms;
+        let time = self.time.lock();
+        if let Some((date, path)) = time.ahead(now, &self.limits).filter(|_| young) {
+            let by = date.ms().saturating_sub(now.wall_ms);
+            let message = format!(
+                "the object {path:?} is dated {by} ms ahead of this machine's clock, so the transaction may be too old, and nothing more was \
+                 done: if the clock is behind, mend it; if the object is dated in the future, delete it, or wait"
+            );
+            return Error::new(ErrorKind::ClockSkew, message).with_txn(id).with_object(path);
+        }
+        expired(id, self.limits.lifetime_ms)
     }
 }
 

@@ -13,7 +13,7 @@ impl Node {
     /// dates, or adopted it. By dates it would be judged what counts, and what may be deleted (HAZARDS 24).
     pub(crate) async fn check_dates(&self) -> Result<(), Error> {
         match patiently(&self.rng, || self.store.get(MARKER)).await {
-            Ok(marker) if StoreTime::of(marker.last_modified) == self.marker_dated => Ok(()),
+            Ok(marker) if StoreTime::of(marker.last_modified) == self.marker_dated => self.check_marker(),
             Ok(_) => Err(dates_changed()),
             Err(error @ StorageError::NotFound { .. }) => {
                 let message = "the store's marker, aft.json, is gone since this node opened the store; nothing was done. Put it back from a \
@@ -22,6 +22,12 @@ impl Node {
             }
             Err(error) => Err(Error::storage("reading the store's marker", error)),
         }
+    }
+
+    /// Fails where the marker was dated otherwise than it was made when this node opened the store.
+    fn check_marker(&self) -> Result<(), Error> {
+        let in_place = self.limits.marker_in_place(self.marker.made_ms, self.marker_dated);
+        if in_place { Ok(()) } else { Err(dates_changed()) }
     }
 
     /// Fails where there are checkpoints and none of them counts, though some were settled: the feed before them is gone, and the store

@@ -16,7 +16,6 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, RequestHash};
 use crate::format::request::{Claim, request_hash};
 use crate::node::background::Task;
-use crate::node::begin::expired;
 use crate::node::register::{Committed, Looked, commit_of};
 use crate::node::store::{Store, backoff, patiently};
 use crate::node::{Node, format_error};
@@ -174,7 +173,7 @@ impl Node {
             let now = self.now();
             let age = now.wall_ms.saturating_sub(fresh.start_ms()).max(now.elapsed_since(began));
             if age > self.limits.lifetime_ms {
-                return Err(expired(fresh, self.limits.lifetime_ms));
+                return Err(self.expired(fresh));
             }
             match store.create(&path, bytes.clone()).await {
                 Ok(()) => return Ok(fresh),

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
 use crate::format::record::StoredValue;
 use crate::node::Node;
-use crate::node::begin::{Begin, expired, travelled_too_long};
+use crate::node::begin::{Begin, travelled_too_long};
 use crate::node::commit::Commit;
 use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
@@ -327,7 +327,7 @@ impl Transaction {
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         self.node.check_open()?;
         if self.age_ms() > self.node.limits.lifetime_ms {
-            return Err(expired(self.id, self.node.limits.lifetime_ms));
+            return Err(self.node.expired(self.id));
         }
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Transaction {
     /// time told) is no version that is missing.
     pub(crate) fn named(&self, error: Error) -> Error {
         if error.kind() == ErrorKind::VersionUnavailable && self.age_ms() > self.node.limits.lifetime_ms {
-            return expired(self.id, self.node.limits.lifetime_ms).with_source(error);
+            return self.node.expired(self.id).with_source(error);
         }
         if error.txn_id().is_some() { error } else { error.with_txn(self.id) }
     }

@@ -176,8 +176,13 @@ pub(crate) async fn an_older_manifest_is_used_only_while_it_is_whole() {
     }
     sleep(HOUR).await;
     tell_the_time(&node).await;
-    let newest =
-        world.memory.paths().into_iter().filter(|path| path.starts_with("checkpoints/")).nth(1).unwrap();
+    let newest = world
+        .memory
+        .paths()
+        .into_iter()
+        .filter(|path| path.ends_with(".json") && path.starts_with("checkpoints/"))
+        .nth(1)
+        .unwrap();
     let bytes = world.memory.get(&newest).await.unwrap().bytes;
     world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(bytes.len() / 2)));
     let gate = world.storage.fail(Operation::List, "feed/", 1, Fault::Delay);

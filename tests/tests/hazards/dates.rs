@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Outcome};
+use aft_core::{Aft, Clock, Config, ErrorKind, Outcome};
 use aft_memory::{Faults, SimulatedStorage};
-use aft_tests::World;
+use aft_tests::{World, get, write};
 use tokio::time::sleep;
 
-use crate::{die_committing, secs};
+use crate::{die_committing, secs, tell_the_time};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// 13: GET says seconds, LIST says milliseconds, and another interface says milliseconds for both: a decision that lands within
 /// the last second that counts is the same for all.
@@ -36,4 +38,101 @@ pub(crate) async fn h13_nodes_that_are_told_dates_in_different_precision_judge_a
     let outcomes = [seconds.outcome(id).await.unwrap(), milliseconds.outcome(id).await.unwrap()];
     assert_eq!(outcomes[0], outcomes[1], "two nodes judge one decision alike");
     assert!(matches!(outcomes[0], Outcome::Committed { .. }), "it landed in the last second that counts");
+}
+
+/// Changes every date of the store to now, as `cp` or a copy of each object onto itself does.
+fn redate_all(world: &World, folder: &str) {
+    let now = world.store_clock.now();
+    for path in world.memory.paths().into_iter().filter(|path| path.starts_with(folder)) {
+        assert!(world.memory.redate(&path, now));
+    }
+}
+
+/// 24: all of a store was copied. By its dates nothing counts, and it would look empty.
+pub(crate) async fn h24_a_store_whose_dates_were_changed_is_not_taken_for_an_empty_one() {
+    let world = World::new();
+    let node = world.node().await;
+    write(&node, &[("k", Some("v"))]).await;
+    node.publish().await.unwrap();
+    sleep(secs(70)).await;
+    redate_all(&world, "");
+    for builder in [world.builder(), world.builder().read_only()] {
+        match builder.open().await {
+            Ok(cold) => {
+                assert_eq!(get(&cold, "k").await.as_deref(), Some("v"), "what is there is not passed over")
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::DatesChanged, "{error}"),
+        }
+    }
+    let report = world.builder().check().await.unwrap();
+    assert!(!report.is_clean(), "{report:?}");
+    // A node that was open before it happened notices, too, before it judges by dates.
+    for refused in [node.checkpoint().await.map(drop), node.collect_garbage(false).await.map(drop)] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::DatesChanged);
+    }
+}
+
+/// 24: the dates of the checkpoints were changed, and of nothing else: they were sealed when they were young.
+pub(crate) async fn h24_a_sealed_checkpoint_counts_whatever_its_date() {
+    let world = World::new();
+    let node = world.node().await;
+    for value in ["1", "2", "3"] {
+        write(&node, &[("k", Some(value)), (value, Some(value))]).await;
+        node.publish().await.unwrap();
+        sleep(HOUR).await;
+        tell_the_time(&node).await;
+        node.checkpoint().await.unwrap();
+        node.collect_garbage(false).await.unwrap();
+    }
+    sleep(HOUR).await;
+    redate_all(&world, "checkpoints/");
+    let cold = world.builder().open().await.expect("a sealed checkpoint counts");
+    let found = (get(&cold, "k").await, get(&cold, "1").await);
+    assert_eq!(found, (Some("3".to_owned()), Some("1".to_owned())), "a sealed checkpoint counts");
+}
+
+/// 27: an object dated an hour ahead is not the store's time, for a node that dated its own clock.
+pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
+    let world = World::new();
+    let node = world.node().await;
+    write(&node, &[("k", Some("v"))]).await;
+    node.publish().await.unwrap();
+    let feed = world.memory.paths().into_iter().find(|path| path.starts_with("feed/")).unwrap();
+    let ahead = world.store_clock.now() + HOUR;
+    assert!(world.memory.redate(&feed, ahead));
+    let cold = world.node().await;
+    let mut tx = cold.begin().await.unwrap();
+    tx.get("other").await.expect("a young transaction is young");
+    tx.put("l", "v").unwrap();
+    tx.commit().await.expect("a young transaction is young");
+    // Who may write nothing cannot date its clock: it says which object it is.
+    let (reader, clock) = (world.builder().read_only(), world.clock());
+    clock.set_skew_ms(0);
+    let reader = reader.clock(clock).open().await.unwrap();
+    let mut tx = reader.begin().await.unwrap();
+    match tx.get("other").await {
+        Ok(_) => {}
+        Err(error) => {
+            assert!(error.kind() == ErrorKind::ClockSkew && error.to_string().contains(&feed), "{error}")
+        }
+    }
+}
+
+/// 29: create-if-absent is switched off under a node that is open.
+pub(crate) async fn h29_a_store_that_begins_to_overwrite_is_found_out() {
+    let world = World::new();
+    let config = Config { sweep_interval: secs(60), ..World::config() };
+    let node = world.builder().config(config).open().await.unwrap();
+    write(&node, &[("k", Some("1"))]).await;
+    world.memory.overwrite();
+    for _ in 0..4 {
+        sleep(secs(61)).await;
+        node.refresh().await.unwrap();
+        sleep(secs(1)).await;
+    }
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "2").unwrap();
+    let refused = tx.commit().await.expect_err("a store that overwrites is written to no more");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("versioning"), "{refused}");
 }

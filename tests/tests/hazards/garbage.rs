@@ -121,8 +121,13 @@ pub(crate) async fn garbage_waits_until_no_older_checkpoint_is_read_through() {
     sleep(HOUR).await;
     assert_eq!(node.checkpoint().await.unwrap().number, 2);
     node.collect_garbage(false).await.unwrap();
-    let newest =
-        world.memory.paths().into_iter().filter(|path| path.starts_with("checkpoints/")).nth(1).unwrap();
+    let newest = world
+        .memory
+        .paths()
+        .into_iter()
+        .filter(|path| path.ends_with(".json") && path.starts_with("checkpoints/"))
+        .nth(1)
+        .unwrap();
     world.memory.delete(&[newest]).await.unwrap();
     let cold = world.node().await;
     assert_eq!(cold.stats().checkpoint, 1);

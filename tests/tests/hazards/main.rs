@@ -144,6 +144,18 @@ cases! {
     dates::h13_nodes_that_are_told_dates_in_different_precision_judge_alike {
         RoundDates: "two nodes judge one decision alike",
     }
+    dates::h24_a_store_whose_dates_were_changed_is_not_taken_for_an_empty_one {
+        TrustMarkerDate: "what is there is not passed over",
+    }
+    dates::h24_a_sealed_checkpoint_counts_whatever_its_date {
+        IgnoreSeals: "a sealed checkpoint counts",
+    }
+    dates::h27_one_object_from_the_future_makes_nothing_else_old {
+        BelieveFutureDates: "a young transaction is young",
+    }
+    dates::h29_a_store_that_begins_to_overwrite_is_found_out {
+        NoRegularProof: "a store that overwrites is written to no more",
+    }
     clocks::h14_a_clock_an_hour_ahead_cannot_commit_and_drags_nobody_along {
         NeverVerify: "a clock an hour ahead cannot commit",
         NoClockCheck: "it knows its clock and does not even try",

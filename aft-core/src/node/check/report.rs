@@ -67,6 +67,8 @@ pub enum CheckProblemKind {
     Missing,
     /// It is there, and is not what was written, or breaks a rule.
     Damaged,
+    /// It is dated otherwise than it was made: the store was copied, or its dates were changed.
+    DatesChanged,
 }
 
 impl CheckReport {

@@ -89,7 +89,7 @@ impl Check<'_> {
                 }
             };
             match kind {
-                CheckProblemKind::Damaged => {
+                CheckProblemKind::Damaged | CheckProblemKind::DatesChanged => {
                     self.damaged(&path, format_args!("{what}, is not what was written"))
                 }
                 // Collected, it may be, by what the checkpoint says that cannot be read.
