@@ -102,6 +102,11 @@ fn no_listings() -> Vec<(&'static str, String, &'static str)> {
     let undated = whole.replacen(&format!("<LastModified>{DATE}</LastModified>"), "", 1);
     vec![
         ("a page of a portal", HTML.into(), "its root is \"html\""),
+        (
+            "one that is XML",
+            HTML.replace("=en", "='en'").replace("<meta charset=utf-8>", "").replace("<br>", "</p>"),
+            "\"html\"",
+        ),
         ("a page without a doctype", "<html></html>".into(), "its root is \"html\""),
         ("text", "Hello".into(), "no XML"),
         ("JSON", "{\"Contents\": []}".into(), "no XML"),

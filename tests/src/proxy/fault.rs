@@ -47,9 +47,9 @@ pub enum Fault {
     Instead(&'static str),
 }
 
-/// What a captive portal answers to everything.
-pub const PORTAL: &str = "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><title>Welcome</title></head>\
-                          <body><p>Please log in<br></body></html>";
+/// What a captive portal answers to everything. It is also well-formed XML, which makes it worse.
+pub const PORTAL: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><title>Welcome</title></head>\
+                          <body><p>Please log in</p></body></html>";
 
 impl Fault {
     /// One of each kind.
