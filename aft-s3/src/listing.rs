@@ -27,6 +27,7 @@ impl NoListing {
     }
 
     /// What the server always does.
+    #[cfg(any(feature = "aws", feature = "gcp"))]
     pub(crate) fn lasting(why: impl Into<String>) -> Self {
         Self { why: why.into(), lasting: true }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aft_core::conformance;
 use aft_core::{Aft, Config, Error, ErrorKind};
 use aft_tests::proxy::{Fault, PORTAL, Plan, nothing};
 use aft_tests::{get, write};
@@ -38,6 +39,7 @@ pub fn trials(kind: Kind) -> Vec<Trial> {
     // Side by side: they wait most of the time.
     let all = move || join_all(LIES.map(|(what, body, words)| lied_to(kind, what, body, words))).map(drop);
     vec![
+        trial(kind, "the contract of listings", move || keeps_the_contract(kind)),
         trial(kind, "what is no list is none, and nothing goes for it", all),
         trial(kind, "a list that is none three times is asked for again", move || three_times(kind)),
     ]
@@ -150,4 +152,15 @@ async fn three_times(kind: Kind) {
     }));
     assert_eq!(get(&node, "small").await.as_deref(), Some("1"));
     assert_eq!(server.proxy.counts().of(lie), 3);
+}
+
+/// Nothing that is right is refused: listings of many pages, with any name and any start.
+async fn keeps_the_contract(kind: Kind) {
+    let server = Server::start(kind, nothing()).await;
+    for check in conformance::CHECKS.iter().filter(|check| check.starts_with("list_")) {
+        let answer = conformance::run_check(check, server.storage(), &conformance::Options::default()).await;
+        if kind == Kind::Origin || !conformance::NOT_NEEDED.contains(check) {
+            answer.unwrap_or_else(|failure| panic!("{check}: {failure}"));
+        }
+    }
 }
