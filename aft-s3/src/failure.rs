@@ -8,6 +8,8 @@ use std::fmt;
 use aft_core::StorageError;
 use object_store::Error;
 
+use crate::listing::NoListing;
+
 /// Which kind of request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -70,20 +72,23 @@ fn code(text: &str) -> Option<&str> {
     element(text, "Code").or_else(of_path)
 }
 
+/// The first cause of this type.
+fn cause<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// Whether no connection came about, so that nothing was sent.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 fn never_sent(error: &Error) -> bool {
-    use std::error::Error as _;
-
     use object_store::client::{HttpError, HttpErrorKind};
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(http) = error.downcast_ref::<HttpError>() {
-            return http.kind() == HttpErrorKind::Connect;
-        }
-        cause = error.source();
-    }
-    false
+    cause::<HttpError>(error).is_some_and(|error| error.kind() == HttpErrorKind::Connect)
 }
 
 #[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
@@ -100,6 +105,15 @@ const FULL: &str = "the store is full: make room, or raise its quota";
 const ELSEWHERE: &str =
     "the bucket is in another region, or at another endpoint: set the region (AWS_REGION) or the endpoint";
 const NO_CONNECTION: &str = "no connection to the store: check the endpoint and the network";
+
+const NO_LISTING: &str = "what answered is not the store, or not all of its answer came: is there a proxy or a captive portal between?";
+
+/// What is meant by an answer to a list that is none.
+fn no_listing(error: &Error) -> Option<(Kind, Option<&'static str>)> {
+    let error = cause::<NoListing>(error)?;
+    let kind: Kind = if error.lasting { StorageError::invalid } else { StorageError::unavailable };
+    Some((kind, Some(NO_LISTING)))
+}
 
 /// What is meant by S3's codes that say more than their status.
 fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
@@ -196,7 +210,8 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
             (StorageError::unavailable as Kind, Some(NO_CONNECTION))
         }
         Error::Generic { .. } => {
-            status(&text).and_then(by_status).unwrap_or((StorageError::unknown as Kind, None))
+            let told = no_listing(&error).or_else(|| status(&text).and_then(by_status));
+            told.unwrap_or((StorageError::unknown as Kind, None))
         }
         _ => (StorageError::unknown as Kind, None),
     };

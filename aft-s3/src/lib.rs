@@ -5,9 +5,12 @@
 //! - [`FileStorage`] keeps objects as local files; it does not go through object_store, whose files cannot keep the
 //!   contract (see its module).
 
+#[cfg(any(feature = "aws", feature = "gcp"))]
+mod checked;
 mod failure;
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 mod file;
+mod listing;
 mod object;
 mod open;
 mod options;

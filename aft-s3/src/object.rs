@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aft_core::{Object, ObjectInfo, Storage, StorageError, check_path};
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::failure::{self, Request};
+use crate::listing::Pages;
 use crate::prefix;
 
 /// Larger than any object of any store: offsets past it are not sent, since servers disagree about huge numbers.
@@ -101,14 +103,21 @@ impl ObjectStorage {
         let lister = Arc::clone(lister);
         let prefix = format!("{}{prefix}", self.root);
         let offset = start_after.map(|after| format!("{}{after}", self.root)).filter(|after| *after > prefix);
-        stream::try_unfold(Some(None), move |state: Option<Option<String>>| {
+        let start = Some((None, Pages::default()));
+        stream::try_unfold(start, move |state: Option<(Option<String>, Pages)>| {
             let (lister, prefix, offset) = (Arc::clone(&lister), prefix.clone(), offset.clone());
             async move {
-                let Some(page_token) = state else { return Ok::<_, object_store::Error>(None) };
+                let Some((page_token, mut pages)) = state else { return Ok::<_, object_store::Error>(None) };
                 let options = PaginatedListOptions { offset, page_token, ..Default::default() };
                 let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
                 let page = lister.list_paginated(prefix, options).await?;
-                let next = page.page_token.map(Some);
+                // Some servers end a listing by an empty token.
+                let token = page.page_token.filter(|token| !token.is_empty());
+                let first = page.result.objects.first().map(|object| object.location.as_ref());
+                pages
+                    .add(first, token.as_deref())
+                    .map_err(|error| object_store::Error::Generic { store: "list", source: error.into() })?;
+                let next = token.map(|token| (Some(token), pages));
                 Ok(Some((stream::iter(page.result.objects.into_iter().map(Ok)), next)))
             }
         })
@@ -138,6 +147,17 @@ impl ObjectStorage {
     }
 }
 
+/// When an object was made. object_store takes an answer of S3 without a date for one of 1970.
+fn date(meta: &ObjectMeta, path: &str) -> Result<SystemTime, StorageError> {
+    match meta.last_modified.into() {
+        SystemTime::UNIX_EPOCH => Err(StorageError::invalid(path).with_source(UNDATED)),
+        date => Ok(date),
+    }
+}
+
+const UNDATED: &str = "the answer has no date (Last-Modified), or one of 1970; aft cannot use a store without the \
+                       dates of its objects: is there a proxy or a captive portal between that leaves them out?";
+
 impl fmt::Debug for ObjectStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The Display of a backend names its bucket; its Debug may hold more than should be seen.
@@ -155,7 +175,7 @@ impl Storage for ObjectStorage {
         let location = self.location(path)?;
         let failed = |error| failure::map(error, path, Request::Read);
         let answer = self.reads.get(&location).await.map_err(failed)?;
-        let last_modified = answer.meta.last_modified.into();
+        let last_modified = date(&answer.meta, path)?;
         let bytes = answer.bytes().await.map_err(failed)?;
         Ok(Object { bytes, last_modified })
     }
@@ -208,8 +228,10 @@ impl Storage for ObjectStorage {
                         let path = path.filter(|path| path.starts_with(&prefix));
                         let path =
                             path.filter(|path| start_after.as_deref().is_none_or(|after| *path > after));
-                        let (size, last_modified) = (meta.size, meta.last_modified.into());
-                        path.map(|path| Ok(ObjectInfo { path: path.to_owned(), size, last_modified }))
+                        path.map(|path| {
+                            let last_modified = date(&meta, path)?;
+                            Ok(ObjectInfo { path: path.to_owned(), size: meta.size, last_modified })
+                        })
                     }
                 };
                 futures::future::ready(wanted)

@@ -137,6 +137,7 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
     use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
     let build = |tries| -> Result<Arc<GoogleCloudStorage>, StorageError> {
         let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+        let builder = builder.with_http_connector(crate::checked::CheckedConnector::default());
         let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
         let built =
             builder.build().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;

@@ -9,6 +9,7 @@ use object_store::{ClientConfigKey, StaticCredentialProvider};
 use url::{Host, Url};
 
 use crate::ObjectStorage;
+use crate::checked::CheckedConnector;
 use crate::open::{invalid, prefix_of, retries};
 use crate::options::Options;
 use crate::profile::{Profile, ProfileError};
@@ -34,6 +35,7 @@ fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageEr
     };
     let seconds = |time: std::time::Duration| format!("{}ms", time.as_millis());
     let mut builder = AmazonS3Builder::from_env()
+        .with_http_connector(CheckedConnector::default())
         .with_bucket_name(bucket)
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), seconds(options.request_timeout))
         .with_config(

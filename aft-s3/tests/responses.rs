@@ -49,7 +49,7 @@ async fn serve(mut socket: TcpStream, answer: Answer, count: Arc<AtomicUsize>) {
         Closed => {}
         Nothing => tokio::time::sleep(Duration::from_secs(30)).await,
         Stalls => {
-            let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nLast-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nLast-Modified: Sun, 29 Nov 2026 12:00:00 GMT\r\n\
                         ETag: e\r\n\r\n<half>";
             let _ = socket.write_all(head.as_bytes()).await;
             tokio::time::sleep(Duration::from_secs(30)).await;

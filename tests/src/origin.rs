@@ -153,8 +153,10 @@ async fn list(storage: &MemoryStorage, query: &HashMap<String, String>) -> Resul
 async fn delete(storage: &MemoryStorage, body: &[u8]) -> Result<Answer, StorageError> {
     let body = String::from_utf8_lossy(body);
     let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split('<').next());
-    storage.delete(&keys.map(str::to_owned).collect::<Vec<_>>()).await?;
-    Ok(answer(StatusCode::OK, "<DeleteResult></DeleteResult>").map(Full::new))
+    let keys: Vec<_> = keys.map(str::to_owned).collect();
+    storage.delete(&keys).await?;
+    let deleted: String = keys.iter().map(|key| format!("<Deleted><Key>{key}</Key></Deleted>")).collect();
+    Ok(answer(StatusCode::OK, &format!("<DeleteResult>{deleted}</DeleteResult>")).map(Full::new))
 }
 
 /// The parts of a query.

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use exchange::Exchange;
-pub use fault::{Counts, Fault, Seen};
+pub use fault::{Counts, Fault, PORTAL, Seen};
 pub use plan::{Plan, nothing, once, seeded};
 use wire::Wire;
 

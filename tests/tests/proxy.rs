@@ -8,7 +8,7 @@ use std::time::Duration;
 use aft_core::Storage;
 use aft_memory::MemoryStorage;
 use aft_tests::origin::Origin;
-use aft_tests::proxy::{Fault, LONGEST, Proxy, nothing, once};
+use aft_tests::proxy::{Fault, LONGEST, PORTAL, Proxy, nothing, once};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -149,6 +149,18 @@ async fn faults_happen_only_where_they_fit() {
     let setup = setup(Fault::Truncate).await;
     assert!(matches!(setup.create().await, Seen::Answer(200, ..)));
     assert_eq!(setup.proxy.counts().total(), 0);
+    let setup = self::setup(Fault::Instead(PORTAL)).await;
+    assert_eq!(setup.get().await, Seen::Answer(200, 10, "0123456789".into()));
+    assert_eq!(setup.proxy.counts().total(), 0);
+}
+
+#[tokio::test]
+async fn in_place_of_a_listing_comes_what_was_said() {
+    let setup = setup(Fault::Instead(PORTAL)).await;
+    let list = "GET /b?list-type=2&prefix= HTTP/1.1\r\nHost: h";
+    let seen = exchange(setup.proxy.address(), list, "").await;
+    assert_eq!(seen, Seen::Answer(200, PORTAL.len(), PORTAL.into()));
+    assert_eq!(setup.proxy.counts().of(Fault::Instead("")), 1);
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ impl Exchange {
                 self.forward(request).await.map(full)
             }
             Fault::Truncate => self.forward(request).await.map(|answer| self.truncated(answer)),
+            Fault::Instead(body) => Ok(full(Response::new(Bytes::from_static(body.as_bytes())))),
         }
     }
 

@@ -43,11 +43,17 @@ pub enum Fault {
     Twice,
     /// Of the answer's body only a part arrives. Only for reads whose answer has a body of two bytes or more.
     Truncate,
+    /// The answer is a 200 with this body, and the server never hears of the request. Only for lists.
+    Instead(&'static str),
 }
+
+/// What a captive portal answers to everything. It is also well-formed XML, which makes it worse.
+pub const PORTAL: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><title>Welcome</title></head>\
+                          <body><p>Please log in</p></body></html>";
 
 impl Fault {
     /// One of each kind.
-    pub const KINDS: [Self; 14] = [
+    pub const KINDS: [Self; 15] = [
         Self::Cut { applied: false },
         Self::Cut { applied: true },
         Self::Reset { applied: false },
@@ -62,6 +68,7 @@ impl Fault {
         Self::Conflict { applied: true },
         Self::Twice,
         Self::Truncate,
+        Self::Instead(PORTAL),
     ];
 
     /// Its name in the counts.
@@ -82,6 +89,7 @@ impl Fault {
             Self::Conflict { applied: true } => "409 after",
             Self::Twice => "sent twice",
             Self::Truncate => "truncated",
+            Self::Instead(_) => "no listing",
         }
     }
 
@@ -91,6 +99,7 @@ impl Fault {
         match self {
             Self::Conflict { .. } | Self::Twice => request.creates,
             Self::Truncate => request.method == "GET",
+            Self::Instead(_) => request.method == "GET" && request.target.contains("list-type=2"),
             _ => true,
         }
     }

@@ -54,7 +54,8 @@ mod tests {
     fn seen(number: u64) -> Seen {
         let creates = number.is_multiple_of(2);
         let method = if creates { "PUT" } else { "GET" };
-        Seen { number, method: method.into(), target: "/b/k".into(), creates }
+        let target = if number.is_multiple_of(3) { "/b?list-type=2" } else { "/b/k" };
+        Seen { number, method: method.into(), target: target.into(), creates }
     }
 
     #[test]

@@ -18,6 +18,7 @@
     reason = "a test's own helpers"
 )]
 
+mod listings;
 mod refusals;
 mod retries;
 mod scripted;
@@ -41,6 +42,7 @@ fn main() {
     for kind in [Kind::Origin, Kind::Real] {
         trials.extend(scripted::trials(kind));
         trials.extend(retries::trials(kind));
+        trials.extend(listings::trials(kind));
         trials.extend(refusals::trials(kind));
         trials.extend(soak::trials(kind));
     }
