@@ -156,3 +156,34 @@ impl<W: Write> Writer<W> {
         Ok((to, end))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A dump of these keys and values, which come in pieces of an odd size.
+    pub(crate) fn dumped(format: DumpFormat, rows: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut dump = Writer::new(Vec::new(), format);
+        dump.head(rows.len() as u64).unwrap();
+        for (key, value) in rows {
+            dump.key(key, value.len() as u64).unwrap();
+            value.chunks(700_001).for_each(|part| dump.value(part).unwrap());
+            dump.end_of_value().unwrap();
+        }
+        dump.end().unwrap().0
+    }
+
+    #[test]
+    fn lines_are_as_documented() {
+        let lines = dumped(DumpFormat::Jsonl, &[(b"a\\\n", b"text \"1\"\n"), (b"b", b"\xff\0"), (b"e", b"")]);
+        assert_eq!(
+            String::from_utf8(lines).unwrap(),
+            r#"{"aft_dump":{"version":1,"keys":3}}
+{"key":"a\\\\\\x0a","value":"text \"1\"\n"}
+{"key":"b","value_base64":"/wA="}
+{"key":"e","value":""}
+{"end":{"keys":3,"bytes":11,"sha256":"9e1bd089c2ccfa9a71ad125b008e3a55f46c2589890dd66f659901466cb7c9a7"}}
+"#
+        );
+    }
+}

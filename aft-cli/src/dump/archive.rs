@@ -225,3 +225,19 @@ fn read_value(
 fn json<T: DeserializeOwned>(text: &[u8], place: &str) -> Result<T, Refusal> {
     serde_json::from_slice(text).map_err(|cause| Refusal::damaged(place, cause))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_over_8_gib_has_its_length_in_the_header() {
+        let mut archive = ArchiveWriter::new(Vec::new());
+        archive.key(b"k", 9 << 30).unwrap();
+        let bytes = archive.into_inner();
+        let mut header = Header::new_old();
+        header.as_mut_bytes().copy_from_slice(&bytes[2 * BLOCK..]);
+        assert_eq!(header.entry_size().unwrap(), 9 << 30);
+        assert_eq!(&*header.path_bytes(), b"000000000001.value");
+    }
+}

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::output::count;
+
 /// The version of the format.
 pub(crate) const VERSION: u32 = 1;
 /// The longest piece of a value: a line of JSON, or what is held of a tar member at a time.
@@ -111,7 +113,10 @@ impl fmt::Display for Refusal {
         match self {
             Self::Io(_) => f.write_str("it cannot be read"),
             Self::NoDump(why) => f.write_str(why),
-            Self::CutOff(keys) => write!(f, "it is cut off: it ends after {keys} whole keys, without an end"),
+            Self::CutOff(keys) => {
+                let keys = count(usize::try_from(*keys).unwrap_or(usize::MAX), "whole key");
+                write!(f, "it is cut off: it ends after {keys}")
+            }
             Self::Damaged { place, why } => write!(f, "it is damaged: {place}: {why}"),
         }
     }
@@ -133,6 +138,10 @@ pub(crate) struct Verifier {
 impl Verifier {
     /// Takes the next item, which was found at `place`.
     pub(crate) fn item(&mut self, item: &Item, place: &str) -> Result<(), Refusal> {
+        if self.head.is_none() && !matches!(item, Item::Head(_)) {
+            let why = "it is no dump of aft: it does not begin with the head of one";
+            return Err(Refusal::NoDump(why.to_owned()));
+        }
         match item {
             Item::Head(head) if self.head.is_none() => {
                 if head.version != VERSION {

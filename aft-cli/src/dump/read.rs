@@ -120,7 +120,8 @@ impl Incoming {
     pub(crate) async fn head(&mut self) -> Result<Head, Refusal> {
         match self.next().await? {
             Item::Head(head) => Ok(head),
-            _ => Err(Refusal::NoDump("it is no dump of aft: it does not begin with the head of one".into())),
+            // The verifier lets nothing else come first.
+            _ => Err(Refusal::damaged("the head", "it must be here, and is not")),
         }
     }
 
@@ -171,6 +172,115 @@ impl Incoming {
         match advice {
             Some(advice) => failure.advice(advice),
             None => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::PIECE_BYTES;
+    use super::*;
+    use crate::args::DumpFormat::{Jsonl, Tar};
+    use crate::dump::tests::dumped;
+
+    /// What a dump holds; where it is refused, why.
+    fn rows(dump: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refusal> {
+        let (mut rows, mut ended) = (Vec::<(Vec<u8>, Vec<u8>)>::new(), false);
+        read(dump, &mut |item| {
+            match item {
+                Item::Head(_) => {}
+                Item::Key(key) => rows.push((key, Vec::new())),
+                Item::Piece { bytes, .. } => rows.last_mut().unwrap().1.extend_from_slice(&bytes),
+                Item::End(_) => ended = true,
+            }
+            true
+        })?;
+        assert!(ended);
+        Ok(rows)
+    }
+
+    fn owned(rows: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+    }
+
+    const SMALL: &[(&[u8], &[u8])] =
+        &[(b"/etc/passwd", b"text"), (b"\0\xff\n", b"\xfe\0"), (b"a", b""), (b"k", &[b'v'; 600])];
+
+    #[test]
+    fn what_was_written_is_read_at_every_length_of_a_piece() {
+        let bytes: Vec<u8> = (0..3_200_000_u32).map(|n| (n / 77) as u8).collect();
+        let text = "äöü".repeat(400_000);
+        let lengths = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES];
+        let mut all: Vec<(&[u8], &[u8])> = lengths.iter().map(|len| (&b"key"[..], &bytes[..*len])).collect();
+        all.push((b"text", text.as_bytes()));
+        all.extend(SMALL);
+        for format in [Jsonl, Tar] {
+            assert!(rows(&dumped(format, &all)).unwrap() == owned(&all));
+            assert_eq!(rows(&dumped(format, &[])).unwrap(), owned(&[]));
+        }
+    }
+
+    #[test]
+    fn a_dump_that_is_cut_off_anywhere_is_refused() {
+        for format in [Jsonl, Tar] {
+            let whole = dumped(format, SMALL);
+            // The newline of the last line can be spared, and what fills an archive up.
+            let last = if format == Jsonl { b'}' } else { b'\n' };
+            let needed = whole.iter().rposition(|byte| *byte == last).unwrap() + 1;
+            assert!(rows(&whole[..needed]).is_ok());
+            for len in 0..needed {
+                match rows(&whole[..len]).unwrap_err() {
+                    Refusal::CutOff(keys) => assert!(keys <= SMALL.len() as u64),
+                    Refusal::NoDump(_) => assert!(len < 14),
+                    other => panic!("{format:?} cut at {len}: {other}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bit_that_flips_is_noticed_or_changes_nothing() {
+        for format in [Jsonl, Tar] {
+            let whole = dumped(format, SMALL);
+            let mut harmless = 0;
+            for bit in (0..whole.len() * 8).step_by(5) {
+                let mut damaged = whole.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(found) = rows(&damaged) {
+                    assert_eq!(found, owned(SMALL), "{format:?}, bit {bit}");
+                    harmless += 1;
+                }
+            }
+            // The case of hexadecimal digits in a key, and what fills blocks up.
+            assert!(harmless < if format == Jsonl { 20 } else { whole.len() }, "{format:?}: {harmless}");
+        }
+    }
+
+    #[test]
+    fn what_follows_or_is_mixed_up_is_refused() {
+        for format in [Jsonl, Tar] {
+            let whole = dumped(format, SMALL);
+            let twice = [&whole[..], &whole[..]].concat();
+            assert!(matches!(rows(&twice), Err(Refusal::Damaged { .. })), "{format:?}");
+        }
+        let parts =
+            String::from_utf8(dumped(Jsonl, &[(b"k", &vec![b'x'; 3 * PIECE_BYTES]), (b"l", b"")])).unwrap();
+        let lines: Vec<&str> = parts.split_inclusive('\n').collect();
+        assert_eq!(lines.len(), 6);
+        for order in [[0, 2, 1, 3, 4, 5], [0, 1, 1, 2, 3, 5], [0, 1, 2, 4, 3, 5], [0, 1, 2, 5, 3, 4]] {
+            let mixed: String = order.iter().map(|at| lines[*at]).collect();
+            assert!(matches!(rows(mixed.as_bytes()), Err(Refusal::Damaged { .. })), "{order:?}");
+        }
+        let newer = dumped(Jsonl, SMALL);
+        let newer = String::from_utf8(newer).unwrap().replace("\"version\":1", "\"version\":2");
+        assert!(
+            rows(newer.as_bytes()).unwrap_err().to_string().contains("version 2; this aft reads version 1")
+        );
+        for (begin, word) in
+            [(&b"\x1f\x8b"[..], "gzip -dc"), (b"", "empty"), (b"hello", "no dump"), (b"{}", "neither")]
+        {
+            let said = rows(begin).unwrap_err().to_string();
+            assert!(said.contains(word) || begin == b"{}", "{said}");
         }
     }
 }

@@ -39,7 +39,7 @@ impl Target {
             }
             return Ok(Self { path: None });
         };
-        // A link stays, and what it points to is replaced.
+        // A link to a file stays, and the file is replaced.
         let path = path.canonicalize().or_else(|_| std::path::absolute(path));
         let path = path.map_err(|cause| Failure::usage("bad path of a dump").because(cause))?;
         let shown = path.display();
