@@ -213,6 +213,9 @@ mod tests {
         let lengths = [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES];
         let mut all: Vec<(&[u8], &[u8])> = lengths.iter().map(|len| (&b"key"[..], &bytes[..*len])).collect();
         all.push((b"text", text.as_bytes()));
+        // Every byte is an escape of JSON, and every byte of the longest key one of JSON and of keys.
+        let (controls, longest) = (vec![1; 2 * PIECE_BYTES], [b'\\'; 4096]);
+        all.push((&longest, &controls));
         all.extend(SMALL);
         for format in [Jsonl, Tar] {
             assert!(rows(&dumped(format, &all)).unwrap() == owned(&all));
@@ -269,8 +272,12 @@ mod tests {
         assert_eq!(lines.len(), 6);
         for order in [[0, 2, 1, 3, 4, 5], [0, 1, 1, 2, 3, 5], [0, 1, 2, 4, 3, 5], [0, 1, 2, 5, 3, 4]] {
             let mixed: String = order.iter().map(|at| lines[*at]).collect();
-            assert!(matches!(rows(mixed.as_bytes()), Err(Refusal::Damaged { .. })), "{order:?}");
+            let said = rows(mixed.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains("does not follow") || said.contains("parts that are not there"), "{said}");
         }
+        let behind = format!("{parts}{{\"key\":\"m\",\"value\":\"late\"}}\n");
+        let said = rows(behind.as_bytes()).unwrap_err().to_string();
+        assert!(said.contains("line 7: it stands behind the end"), "{said}");
         let newer = dumped(Jsonl, SMALL);
         let newer = String::from_utf8(newer).unwrap().replace("\"version\":1", "\"version\":2");
         assert!(
