@@ -183,9 +183,12 @@ mod tests {
     use crate::args::DumpFormat::{Jsonl, Tar};
     use crate::dump::tests::dumped;
 
+    /// Keys and their values.
+    type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
     /// What a dump holds; where it is refused, why.
-    fn rows(dump: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refusal> {
-        let (mut rows, mut ended) = (Vec::<(Vec<u8>, Vec<u8>)>::new(), false);
+    fn rows(dump: &[u8]) -> Result<Rows, Refusal> {
+        let (mut rows, mut ended) = (Rows::new(), false);
         read(dump, &mut |item| {
             match item {
                 Item::Head(_) => {}
@@ -199,7 +202,7 @@ mod tests {
         Ok(rows)
     }
 
-    fn owned(rows: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn owned(rows: &[(&[u8], &[u8])]) -> Rows {
         rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
     }
 
