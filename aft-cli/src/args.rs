@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aft_core::TxnId;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
 use crate::key::{Key, Prefix};
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Ls(Ls),
     Import(Import),
     Export(Export),
+    Dump(Dump),
+    Load(Load),
     Log(Log),
     Status(Status),
     Txn(Txn),
@@ -148,6 +150,69 @@ pub(crate) struct Export {
     /// Export an empty directory where there is no key under the prefix, instead of failing with exit code 3
     #[arg(long)]
     pub(crate) allow_empty: bool,
+}
+
+/// Write all keys of one atomic scan as a stream, whatever bytes they are, for `aft load`
+///
+/// A dump holds every key with its value and ends with their number and a digest, so that one which was cut off or damaged is
+/// noticed by whoever loads it. It has no dates: equal keys and values make equal dumps. It goes to stdout, or to FILE, which is
+/// replaced when the dump is whole and synced.
+///
+/// As JSON lines a key is spelled as on the command line, and a value is the text `value` where it is UTF-8 and `value_base64`
+/// where it is not; values over 1 MiB are split into several lines (`part` of `of`). As a tar archive each key is two members,
+/// N.key and N.value, which hold its bytes: smaller and faster where values are not text.
+///
+/// It must be done within the store's transaction lifetime (15 minutes unless set otherwise); --prefix dumps a part.
+///
+/// Example: `aft dump --store s3://bucket/live | zstd > live.zst`, and back with `zstd -dc live.zst | aft load --store copy`
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    /// Only the keys that begin with this
+    #[arg(long, short, default_value = "", hide_default_value = true)]
+    pub(crate) prefix: Prefix,
+    #[arg(long, short, value_enum, default_value_t = DumpFormat::Jsonl)]
+    pub(crate) format: DumpFormat,
+    /// Write the dump to this file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Make a dump without keys where there is no key, instead of failing with exit code 3
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+}
+
+/// How a dump is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DumpFormat {
+    /// JSON lines: for text, `jq`, `diff` and compression
+    Jsonl,
+    /// A tar archive: for large and binary values
+    Tar,
+}
+
+/// Write the keys of a dump into the store, all in one transaction
+///
+/// Which format it has is found out. Nothing is committed before the whole dump was read and proved to be what was dumped.
+/// Keys that are there get the values of the dump; keys that the dump does not have stay as they are.
+///
+/// One transaction takes some tens of thousands of keys and 15 minutes (with the default settings); a load past these limits is
+/// refused and nothing is committed. With --batch it becomes several transactions, one after the other, and readers see what
+/// has come so far. The dump must then be a file, and is verified as a whole before the first one. Loading again is safe: it
+/// writes the same again, and under a --request only what is missing.
+///
+/// Example: `aft load live.jsonl --batch 10000 --request restore-of-monday`
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The dump; `-` (or no name at all) reads stdin
+    pub(crate) file: Option<PathBuf>,
+    /// Only the keys of the dump that begin with this
+    #[arg(long, short, default_value = "", hide_default_value = true)]
+    pub(crate) prefix: Prefix,
+    /// Load so many keys in each transaction
+    #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch: Option<u64>,
+    /// Load once under this request key, however often the command is run (remembered for outcome_retention, a day)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) request: Option<Key>,
 }
 
 /// Show the recent commits, newest first

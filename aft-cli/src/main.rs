@@ -7,6 +7,7 @@ mod chunks;
 mod cost;
 mod del;
 mod demo;
+mod dump;
 mod exit;
 mod export;
 mod failure;
@@ -14,6 +15,7 @@ mod gc;
 mod get;
 mod import;
 mod key;
+mod load;
 mod log;
 mod logging;
 mod ls;
@@ -74,6 +76,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ls(args) => ls::run(args, &store, &output).await,
         Command::Import(args) => import::run(args, &store, &output).await,
         Command::Export(args) => export::run(args, &store, &output).await,
+        Command::Dump(args) => dump::run(args, &store, &output).await,
+        Command::Load(args) => load::run(args, &store, &output).await,
         Command::Log(args) => log::run(args, &store, &output).await,
         Command::Status(_) => status::run(&store, &output).await,
         Command::Txn(args) => txn::show(args, &store, &output).await,
