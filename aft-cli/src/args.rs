@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Checkpoint(Checkpoint),
     Gc(Gc),
     Check(Check),
+    Adopt(Adopt),
     Demo(Demo),
     Probe(Probe),
     Cost(Cost),
@@ -294,6 +295,33 @@ pub(crate) struct Gc {
 /// a restore, and now and then.
 #[derive(Debug, Args)]
 pub(crate) struct Check {}
+
+/// Make a store whole that was copied by other tools, or whose dates were changed
+///
+/// What counts in a store is judged by the dates that its objects got when they were made. After a copy (`cp -r`, a bucket copied prefix to
+/// prefix, a restored backup) they say when it was copied, and every command refuses the store. This says once and for all that what is
+/// there now counts. It changes nothing but the marker aft.json, and decisions that are known to be void.
+///
+/// Decisions that no process published are named: whether they were acknowledged before the copy, or landed too late to count, only
+/// their dates could have told. Then nothing is done until --unpublished says what they are.
+///
+/// No process may use the store meanwhile. Afterwards run `aft check`: a copy may lack objects. To copy a store that is in use, use `aft clone`.
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// What becomes of decisions that nobody published: `commit` where processes were stopped well before the copy, `abort` where whoever
+    /// made them runs its work again
+    #[arg(long, value_enum)]
+    pub(crate) unpublished: Option<UnpublishedAs>,
+}
+
+/// What becomes of decisions that nobody published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnpublishedAs {
+    /// They count as committed
+    Commit,
+    /// They are made aborts
+    Abort,
+}
 
 /// Show what aft is for: a workflow that crashes and is retried, on plain keys and on aft
 ///

@@ -68,6 +68,7 @@ fn failure(report: &CheckReport) -> Failure {
         let kind = match kind {
             CheckProblemKind::Missing => "missing",
             CheckProblemKind::Damaged => "damaged",
+            CheckProblemKind::DatesChanged => "dates changed",
             _ => "wrong",
         };
         format!("{kind}: {path}: {what}")

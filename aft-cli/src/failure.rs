@@ -143,7 +143,9 @@ impl From<Error> for Failure {
             }
             ErrorKind::OutcomeUnknown => Exit::OutcomeUnknown,
             ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::ClockSkew => Exit::Unavailable,
-            ErrorKind::NoStore | ErrorKind::Corrupt | ErrorKind::Unsupported => Exit::BadStore,
+            ErrorKind::NoStore | ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::DatesChanged => {
+                Exit::BadStore
+            }
             ErrorKind::InvalidInput => Exit::Usage,
             _ => Exit::Error,
         };

@@ -1,5 +1,6 @@
 //! `aft`: the command line of aft stores.
 
+mod adopt;
 mod args;
 mod check;
 mod checkpoint;
@@ -86,6 +87,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
         Command::Gc(args) => gc::run(args, &store, &output).await,
         Command::Check(_) => check::run(&store, &output).await,
+        Command::Adopt(args) => adopt::run(args, &store, &output).await,
         Command::Demo(_) | Command::Probe(_) | Command::Cost(_) => Ok(()),
     }
 }

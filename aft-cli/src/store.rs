@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aft_core::{Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage};
+use aft_core::{
+    AdoptReport, Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage, Unpublished,
+};
 use serde::Serialize;
 use url::Url;
 
@@ -105,6 +107,13 @@ impl Store {
     pub(crate) async fn check(&self) -> Result<CheckReport, Failure> {
         let storage = self.storage()?;
         Aft::builder(storage).config(config()).check().await.map_err(|error| self.failed(error))
+    }
+
+    /// Adopts the store.
+    pub(crate) async fn adopt(&self, unpublished: Unpublished) -> Result<AdoptReport, Failure> {
+        let storage = self.storage()?;
+        let adopted = Aft::builder(storage).config(config()).adopt(unpublished).await;
+        adopted.map_err(|error| Failure::from(error).within(format!("cannot adopt the store {}", self.url)))
     }
 
     fn failed(&self, error: Error) -> Failure {

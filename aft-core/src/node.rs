@@ -1,5 +1,6 @@
 //! The edge: each file drives the protocol against a [`Storage`](crate::Storage) and a [`Clock`].
 
+mod adopt;
 mod background;
 mod begin;
 mod cache;
@@ -42,6 +43,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
+pub use adopt::{AdoptReport, Unpublished};
 pub use begin::Begin;
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
 pub use checkpoint::CheckpointReport;

@@ -9,6 +9,8 @@ use crate::txn_id::TxnId;
 
 /// Path of the marker.
 pub const MARKER: &str = "aft.json";
+/// Path of the copy of the marker while a store is adopted.
+pub const ADOPTION: &str = "adopt.json";
 /// Folder of the decisions.
 pub const COMMITS: &str = "commits/";
 /// Folder of the request objects.
@@ -185,6 +187,8 @@ impl Job {
 pub enum ObjectName {
     /// `aft.json`
     Marker,
+    /// `adopt.json`
+    Adoption,
     /// `commits/<shard>/<txn id>`
     Decision(TxnId),
     /// `values/<shard>/<txn id>/<attempt>-<n>`
@@ -215,6 +219,7 @@ impl ObjectName {
     pub fn path(&self, shards: Shards) -> String {
         match self {
             Self::Marker => MARKER.to_owned(),
+            Self::Adoption => ADOPTION.to_owned(),
             Self::Decision(txn) => format!("{COMMITS}{}/{txn}", shards.of(*txn)),
             Self::Value(txn, value) => {
                 format!("{VALUES}{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
@@ -237,6 +242,7 @@ impl ObjectName {
         let (folder, rest) = path.split_once('/').unwrap_or((path, ""));
         let name = match folder {
             MARKER => Self::Marker,
+            ADOPTION => Self::Adoption,
             "commits" => Self::Decision(rest.split_once('/')?.1.parse().ok()?),
             "values" => {
                 let (txn, value) = rest.split_once('/')?.1.split_once('/')?;
@@ -314,6 +320,7 @@ mod tests {
     fn names() -> impl Strategy<Value = ObjectName> {
         prop_oneof![
             Just(ObjectName::Marker),
+            Just(ObjectName::Adoption),
             id().prop_map(ObjectName::Decision),
             (id(), any::<u64>(), any::<u32>())
                 .prop_map(|(txn, attempt, n)| ObjectName::Value(txn, ValueName { attempt, n })),

@@ -143,6 +143,7 @@ impl Node {
         if !dry_run {
             self.check_writable()?;
         }
+        self.check_dates().await?;
         self.known.lock().look = true;
         self.refresh().await?;
         let now = self.store_time().ok_or_else(|| {

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::format::marker::Marker;
+use crate::format::marker::{Marker, SharedSettings};
 use crate::format::name::{MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::store::{Store, backoff, patiently};
@@ -77,16 +77,10 @@ impl Builder {
     /// create-if-absent), [`Corrupt`](ErrorKind::Corrupt) (a damaged marker), [`Denied`](ErrorKind::Denied),
     /// [`Unavailable`](ErrorKind::Unavailable), [`InvalidInput`](ErrorKind::InvalidInput) (a setting out of its limits).
     pub async fn open(self) -> Result<Aft, Error> {
-        self.config.validate()?;
-        let rng = NodeRng::new(self.seed);
-        let timeout = self.config.request_timeout.min(self.config.visibility_delay);
-        let store = Store::new(Arc::clone(&self.storage), timeout);
+        let (store, rng) = self.prepare()?;
         let opened = self.marker(&store, &rng).await?;
         opened.check_date()?;
-        let config = self.config.under(&opened.marker.settings);
-        if config.shared() != self.config.shared() {
-            tracing::warn!(configured = ?self.config.shared(), store = ?config.shared(), "the store's own settings win");
-        }
+        let config = self.effective(&opened.marker.settings);
         if !self.read_only {
             prove_create(&store, &rng, &opened.object).await?;
         }
@@ -98,6 +92,29 @@ impl Builder {
         }
         node.start_maintenance();
         Ok(Aft::new(node))
+    }
+
+    /// The store below, before its settings are known.
+    pub(crate) fn prepare(&self) -> Result<(Store, NodeRng), Error> {
+        self.config.validate()?;
+        let timeout = self.config.request_timeout.min(self.config.visibility_delay);
+        Ok((Store::new(Arc::clone(&self.storage), timeout), NodeRng::new(self.seed)))
+    }
+
+    /// The configuration under the settings that all nodes of the store share.
+    pub(crate) fn effective(&self, settings: &SharedSettings) -> Config {
+        let config = self.config.under(settings);
+        if config.shared() != self.config.shared() {
+            tracing::warn!(configured = ?self.config.shared(), store = ?config.shared(), "the store's own settings win");
+        }
+        config
+    }
+
+    pub(crate) fn now(&self) -> LocalTime {
+        LocalTime {
+            wall_ms: unix_ms(self.clock.now()),
+            monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
+        }
     }
 
     /// Checks the store as [`Aft::check`] does, also one that is so damaged that it cannot be opened. Not a byte is written to it.
@@ -118,7 +135,7 @@ impl Builder {
 
     /// The store's marker; made where there is none and one may be made.
     async fn marker(&self, store: &Store, rng: &NodeRng) -> Result<Opened, Error> {
-        if let Some(object) = get_marker(store, rng).await? {
+        if let Some(object) = get_marker(store, rng, MARKER).await? {
             return Opened::new(object, None);
         }
         if self.read_only || self.must_exist {
@@ -128,7 +145,7 @@ impl Builder {
         }
         if let Some(left) = left_behind(store).await? {
             // Unless another process made both since we looked.
-            if let Some(object) = get_marker(store, rng).await? {
+            if let Some(object) = get_marker(store, rng, MARKER).await? {
                 return Opened::new(object, None);
             }
             let message = format!(
@@ -137,21 +154,17 @@ impl Builder {
             );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        let clock = || LocalTime {
-            wall_ms: unix_ms(self.clock.now()),
-            monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
-        };
-        let store_id = rng.with(|rng| TxnId::from_parts(clock().wall_ms, rng)).to_string();
+        let store_id = rng.with(|rng| TxnId::from_parts(self.now().wall_ms, rng)).to_string();
         for wait in backoff(rng, 8) {
             // Each try says its own time: one that waited is not dated long after it.
-            let sent = clock();
+            let sent = self.now();
             let made = Marker::new(store_id.clone(), sent.wall_ms, None, self.config.shared());
             let marker = made.encode();
             let created = store.create(MARKER, marker.clone()).await;
-            let answered = clock();
+            let answered = self.now();
             match created {
                 Ok(()) | Err(StorageError::AlreadyExists { .. } | StorageError::Unknown { .. }) => {
-                    if let Some(object) = get_marker(store, rng).await? {
+                    if let Some(object) = get_marker(store, rng, MARKER).await? {
                         let opened = Opened::new(object, None)?;
                         if opened.marker.store_id == store_id {
                             opened.take_back(store, &self.config).await?;
@@ -169,15 +182,18 @@ impl Builder {
         Err(Error::storage("making the store's marker", StorageError::unavailable(MARKER)))
     }
 
-    fn node(self, store: Store, rng: NodeRng, config: Config, opened: Opened) -> Result<Node, Error> {
+    pub(crate) fn node(
+        self,
+        store: Store,
+        rng: NodeRng,
+        config: Config,
+        opened: Opened,
+    ) -> Result<Node, Error> {
         let shards =
             Shards::new(config.shards).ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
         let adopted_until = opened.marker.adopted_until.map(StoreTime);
         let limits = Limits { adopted_until, ..Limits::new(&config.shared()) };
-        let now = LocalTime {
-            wall_ms: unix_ms(self.clock.now()),
-            monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
-        };
+        let now = self.now();
         let mut time = NodeTime::default();
         time.note(opened.last_modified, MARKER, now, &limits);
         if let Some((sent, answered)) = opened.made {
@@ -225,12 +241,12 @@ pub(crate) fn ignores_create(what_became: &str) -> Error {
 }
 
 /// A marker as it was read.
-struct Opened {
-    object: Object,
-    marker: Marker,
-    last_modified: StoreTime,
+pub(crate) struct Opened {
+    pub(crate) object: Object,
+    pub(crate) marker: Marker,
+    pub(crate) last_modified: StoreTime,
     /// When this node sent it and was answered, where this node made it.
-    made: Option<(LocalTime, LocalTime)>,
+    pub(crate) made: Option<(LocalTime, LocalTime)>,
 }
 
 impl Opened {
@@ -281,8 +297,9 @@ async fn left_behind(store: &Store) -> Result<Option<String>, Error> {
     found.map_err(|error| Error::storage("looking for a store", error))
 }
 
-async fn get_marker(store: &Store, rng: &NodeRng) -> Result<Option<Object>, Error> {
-    match patiently(rng, || store.get(MARKER)).await {
+/// The marker, or the copy of it that lies beside it while a store is adopted.
+pub(crate) async fn get_marker(store: &Store, rng: &NodeRng, path: &str) -> Result<Option<Object>, Error> {
+    match patiently(rng, || store.get(path)).await {
         Ok(object) => Ok(Some(object)),
         Err(StorageError::NotFound { .. }) => Ok(None),
         Err(error) => Err(Error::storage("reading the store's marker", error)),
@@ -291,7 +308,7 @@ async fn get_marker(store: &Store, rng: &NodeRng) -> Result<Option<Object>, Erro
 
 /// Creating the marker again, with its own bytes, must be refused: proof, without leaving anything behind, that the store
 /// does not overwrite. One that did would lose commits.
-async fn prove_create(store: &Store, rng: &NodeRng, marker: &Object) -> Result<(), Error> {
+pub(crate) async fn prove_create(store: &Store, rng: &NodeRng, marker: &Object) -> Result<(), Error> {
     let mut last = StorageError::unavailable(MARKER);
     for wait in backoff(rng, 8) {
         match store.create(MARKER, marker.bytes.clone()).await {

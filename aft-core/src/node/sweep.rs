@@ -45,7 +45,9 @@ impl Node {
         self.publish().await?;
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
         let mut through = self.store_time();
-        let candidates = self.list_decisions().await?;
+        let swept = self.known.lock().swept_through;
+        let from = swept.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+        let candidates = self.list_decisions(from).await?;
         if planted(Planted::SweptThroughAfterList) {
             through = self.store_time();
         }
@@ -98,10 +100,9 @@ impl Node {
         Ok(report)
     }
 
-    /// Every decision that may be unpublished: the window of ids since the last sweep, in every shard.
-    async fn list_decisions(&self) -> Result<Vec<TxnId>, Error> {
-        let swept = self.known.lock().swept_through;
-        let from = TxnId::window_start(swept.map_or(0, |swept| self.limits.sweep_from_ms(swept)));
+    /// Every decision whose id starts then or later, in every shard.
+    pub(crate) async fn list_decisions(&self, from_ms: u64) -> Result<Vec<TxnId>, Error> {
+        let from = TxnId::window_start(from_ms);
         let lists = self.shards.commit_folders().map(|folder| {
             let list = async move {
                 let start_after = format!("{folder}{from}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Clock, Config, ErrorKind, Outcome};
+use aft_core::{Aft, Clock, Config, ErrorKind, Outcome, Unpublished};
 use aft_memory::{Faults, SimulatedStorage};
 use aft_tests::{World, get, write};
 use tokio::time::sleep;
@@ -72,6 +72,24 @@ pub(crate) async fn h24_a_store_whose_dates_were_changed_is_not_taken_for_an_emp
     }
 }
 
+/// 24: a copy was adopted. Nothing in it is judged by the dates of the copying.
+pub(crate) async fn h24_an_adopted_copy_reads_like_the_original() {
+    let world = World::new();
+    let node = world.node().await;
+    let key = b"order".as_slice();
+    node.run(key, async move |_| Ok("first".into())).await.unwrap();
+    write(&node, &[("k", Some("v"))]).await;
+    node.publish().await.unwrap();
+    drop(node);
+    sleep(HOUR).await;
+    redate_all(&world, "");
+    assert!(world.builder().adopt(Unpublished::Refuse).await.unwrap().adopted);
+    let node = world.node().await;
+    assert_eq!(get(&node, "k").await.as_deref(), Some("v"), "what was copied is there");
+    let run = node.run(key, async move |_| Ok("second".into())).await.unwrap();
+    assert_eq!(run.result, "first", "a finished request is not run again");
+}
+
 /// 24: the dates of the checkpoints were changed, and of nothing else: they were sealed when they were young.
 pub(crate) async fn h24_a_sealed_checkpoint_counts_whatever_its_date() {
     let world = World::new();
@@ -131,8 +149,11 @@ pub(crate) async fn h29_a_store_that_begins_to_overwrite_is_found_out() {
         sleep(secs(1)).await;
     }
     let mut tx = node.begin().await.unwrap();
-    tx.put("k", "2").unwrap();
-    let refused = tx.commit().await.expect_err("a store that overwrites is written to no more");
+    let refused = match tx.put("k", "2") {
+        Ok(()) => tx.commit().await.map(drop),
+        Err(error) => Err(error),
+    };
+    let refused = refused.expect_err("a store that overwrites is written to no more");
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.to_string().contains("versioning"), "{refused}");
 }

@@ -147,6 +147,9 @@ cases! {
     dates::h24_a_store_whose_dates_were_changed_is_not_taken_for_an_empty_one {
         TrustMarkerDate: "what is there is not passed over",
     }
+    dates::h24_an_adopted_copy_reads_like_the_original {
+        IgnoreAdoption: "what was copied is there",
+    }
     dates::h24_a_sealed_checkpoint_counts_whatever_its_date {
         IgnoreSeals: "a sealed checkpoint counts",
     }

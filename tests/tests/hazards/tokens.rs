@@ -73,7 +73,7 @@ pub async fn h12_a_token_is_as_old_as_the_store_says() {
     assert_eq!(writer.checkpoint().await.unwrap().folded, 2);
     late.refresh().await.unwrap();
     let read = tx.get("l").await.map_err(|error| error.kind());
-    assert_eq!(read, Err(ErrorKind::Expired), "having read k at 1, it cannot read l at 2");
+    assert_eq!(read, Err(ErrorKind::ClockSkew), "having read k at 1, it cannot read l at 2");
 }
 
 /// 12 and 14 once more: it began where the clock is an hour ahead, and waits in a queue until every right clock takes it for young.
