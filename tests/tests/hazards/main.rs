@@ -236,6 +236,7 @@ cases! {
     tokens::h12_a_token_is_as_old_as_the_store_says {
         AgeByOwnClock: "having read k at 1, it cannot read l at 2",
     }
+    tokens::h23_a_token_that_read_over_a_purged_deletion_loses_nothing {}
     tokens::a_token_resumed_twice_commits_once {
         ResumeSameAttempt: "one of them commits",
     }

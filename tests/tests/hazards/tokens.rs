@@ -1,7 +1,7 @@
 //! Tokens.
 
 use aft_core::{CommitOutcome, ErrorKind};
-use aft_tests::write;
+use aft_tests::{get, write};
 
 use super::*;
 
@@ -101,4 +101,34 @@ pub async fn h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn() {
     };
     let read = read.await.map_err(|error| error.kind());
     assert_eq!(read, Err(ErrorKind::Expired), "having read k at 1, it cannot read l at 2");
+}
+
+/// 23: what a transaction finds absent because its deletion left the index, it has read at no version. Where the deletion is still known as
+/// part of a whole commit, that rules out everything else that the commit wrote.
+pub async fn h23_a_token_that_read_over_a_purged_deletion_loses_nothing() {
+    for (scanned, older) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = World::new();
+        let (maker, behind) = (world.node().await, world.node().await);
+        if older {
+            write(&maker, &[("x", Some("0"))]).await;
+            maker.publish().await.unwrap();
+        }
+        write(&maker, &[("x", Some("1")), ("y", None)]).await;
+        maker.publish().await.unwrap();
+        sleep(secs(25 * 60)).await;
+        tell_the_time(&maker).await;
+        assert_eq!(get(&behind, "x").await.as_deref(), Some("1"));
+        assert_eq!(maker.checkpoint().await.unwrap().tombstones_purged, 1);
+
+        let mut tx = maker.begin().await.unwrap();
+        if scanned {
+            assert_eq!(tx.scan_prefix("y").await.unwrap(), []);
+        } else {
+            assert_eq!(tx.get("y").await.unwrap(), None);
+        }
+        let token = tx.suspend().await.unwrap();
+        let mut tx = behind.resume(&token).await.unwrap();
+        let x = tx.get("x").await.unwrap();
+        assert_eq!(x.as_deref(), Some(&b"1"[..]), "what was committed before it began is seen");
+    }
 }
