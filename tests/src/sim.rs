@@ -11,6 +11,7 @@ mod chaos;
 mod cluster;
 mod notes;
 mod planted;
+mod relay;
 pub(crate) mod recorded;
 pub(crate) mod recorder;
 mod requests;
