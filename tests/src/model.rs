@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
-use crate::model::branch::Branch;
+use crate::model::branch::{Branch, Own};
 use crate::world::World;
 
 /// The planted bugs that a few hundred seeds find.
@@ -23,7 +23,7 @@ pub const FOUND_BY_THE_MODEL: [Planted; 1] = [Planted::ForgetTokenBase];
 
 const NODES: u64 = 3;
 const KEYS: u64 = 6;
-const STEPS: usize = 40;
+const ERAS: usize = 6;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -94,8 +94,8 @@ struct Model {
 impl Model {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        // In every other run nodes look for checkpoints only when they have slept.
-        let sweep_interval = [3600 * 24, 60][usize::from(rng.next_u32().is_multiple_of(2))];
+        // In most runs nodes look for checkpoints only when they have slept.
+        let sweep_interval = [3600 * 24, 60][usize::from(rng.next_u32().is_multiple_of(4))];
         let config = Config {
             sweep_interval: Duration::from_secs(sweep_interval),
             inline_value_bytes: 64,
@@ -137,14 +137,29 @@ impl Model {
             let node = self.open().await?;
             self.nodes.push(node);
         }
-        for _ in 0..STEPS {
-            match self.draw(10) {
-                0..6 => self.transaction().await?,
-                6 | 7 => self.upkeep(false).await?,
-                _ => self.wait(&[1, 20, 120, 600, 1_100, 1_800, 7_200]).await,
+        for _ in 0..ERAS {
+            // Writes that rest for a while; then checkpoints, which some nodes know of and some do not; then reads.
+            self.transactions(3, &[1, 8]).await?;
+            self.wait(&[20, 120, 600, 1_100, 1_500, 7_200]).await;
+            self.transactions(2, &[0, 0, 8]).await?;
+            for _ in 0..=self.draw(3) {
+                self.upkeep(false).await?;
             }
+            self.transactions(6, &[0, 0, 0, 1]).await?;
         }
         self.last_look().await
+    }
+
+    /// Up to so many transactions, and of each how many in ten of its steps are writes.
+    async fn transactions(&mut self, most: u64, writes_in_ten: &[u64]) -> Result<(), Violation> {
+        for _ in 0..=self.draw(most) {
+            let writes = self.one_of(writes_in_ten);
+            self.transaction(writes).await?;
+            if self.draw(6) == 0 {
+                self.wait(&[1, 20, 120]).await;
+            }
+        }
+        Ok(())
     }
 
     async fn open(&mut self) -> Result<Aft, Violation> {
@@ -205,8 +220,8 @@ impl Model {
         Ok(())
     }
 
-    async fn transaction(&mut self) -> Result<(), Violation> {
-        match self.attempt().await {
+    async fn transaction(&mut self, writes_in_ten: u64) -> Result<(), Violation> {
+        match self.attempt(writes_in_ten).await {
             Ok(()) => Ok(()),
             Err(Ended::Given(kind)) => {
                 let count = if kind == ErrorKind::Conflict { "branches that do not fit" } else { "expired" };
@@ -228,15 +243,17 @@ impl Model {
         Ok(Branch::new(at, tx))
     }
 
-    async fn attempt(&mut self) -> Result<(), Ended> {
+    async fn attempt(&mut self, writes_in_ten: u64) -> Result<(), Ended> {
         let mut branch = self.begin().await?;
+        branch.writes_in_ten = writes_in_ten;
         for _ in 0..=self.draw(6) {
             match self.draw(20) {
                 0..12 => branch.step(self, None).await?,
                 12..17 => {
+                    let writes = branch.writes_in_ten;
                     let (token, own) = branch.suspend(self).await?;
                     self.meanwhile(false).await?;
-                    branch = self.resume(&token, own).await?;
+                    branch = self.resume(&token, own, writes).await?;
                 }
                 17 => branch = self.fork(branch).await?,
                 _ => self.meanwhile(true).await?,
@@ -262,22 +279,23 @@ impl Model {
         Ok(())
     }
 
-    async fn resume(&mut self, token: &Token, own: branch::Own) -> Result<Branch, Ended> {
+    async fn resume(&mut self, token: &Token, own: Own, writes_in_ten: u64) -> Result<Branch, Ended> {
         let at = self.node();
         let before = self.nodes[at].stats().checkpoint;
         let tx = self.nodes[at].resume(token).await.map_err(|error| ended(at, "resume", &error))?;
         let after = self.nodes[at].stats().checkpoint;
         self.note("resumptions", format!("node {at}: resumes, with checkpoint {before}, then {after}"));
-        Ok(Branch { at, tx, own })
+        Ok(Branch { at, tx, own, writes_in_ten })
     }
 
     /// Two branches, each on a node of its own, and joined.
     async fn fork(&mut self, branch: Branch) -> Result<Branch, Ended> {
+        let writes = branch.writes_in_ten;
         let (token, own) = branch.suspend(self).await?;
         let mut tokens = Vec::new();
         let mut joined = own.clone();
         for half in 0..2 {
-            let mut branch = self.resume(&token, own.clone()).await?;
+            let mut branch = self.resume(&token, own.clone(), writes).await?;
             for _ in 0..=self.draw(3) {
                 branch.step(self, Some(half)).await?;
             }
@@ -292,11 +310,11 @@ impl Model {
             _ => ended(0, "join", &error),
         })?;
         self.note("joins", "the branches are joined".to_owned());
-        self.resume(&token, joined).await
+        self.resume(&token, joined, writes).await
     }
 
     async fn commit(&mut self, branch: Branch) -> Result<(), Ended> {
-        let Branch { at, tx, own } = branch;
+        let Branch { at, tx, own, .. } = branch;
         let commit = tx.commit().await.map_err(|error| ended(at, "commit", &error))?;
         if commit.outcome != CommitOutcome::Fresh {
             return Err(Violation(format!("a first commit is {:?}", commit.outcome)).into());
@@ -330,7 +348,7 @@ impl Model {
             let failed = |error: Error| Violation(format!("the last look at node {at}: {error}"));
             let mut tx = self.nodes[at].begin_with(begin).await.map_err(failed)?;
             let rows = tx.scan(..).await.map_err(failed)?;
-            branch::compare(at, &rows, &self.map, &branch::Own::new(), "")?;
+            branch::compare(at, &rows, &self.map, &Own::new(), "")?;
         }
         let report = self.nodes[0].check().await.map_err(|error| Violation(format!("check: {error}")))?;
         if report.is_clean() { Ok(()) } else { Err(Violation(format!("check: {report:?}"))) }

@@ -15,6 +15,8 @@ pub(super) struct Branch {
     pub(super) at: usize,
     pub(super) tx: Transaction,
     pub(super) own: Own,
+    /// How many of its steps are writes.
+    pub(super) writes_in_ten: u64,
 }
 
 fn key(n: u64) -> String {
@@ -24,18 +26,19 @@ fn key(n: u64) -> String {
 
 impl Branch {
     pub(super) fn new(at: usize, tx: Transaction) -> Self {
-        Self { at, tx, own: Own::new() }
+        Self { at, tx, own: Own::new(), writes_in_ten: 0 }
     }
 
     /// Reads or writes something. A branch of two writes its own half of the keys.
     pub(super) async fn step(&mut self, model: &mut Model, half: Option<u64>) -> Result<(), Ended> {
-        match model.draw(8) {
-            0..3 => {
+        let write = model.draw(10) < self.writes_in_ten;
+        match model.draw(4) {
+            0..3 if !write => {
                 let more = model.draw(2);
                 let keys: Vec<_> = (0..=more).map(|_| key(model.draw(KEYS))).collect();
                 self.get(model, &keys).await
             }
-            3 => self.scan(model).await,
+            _ if !write => self.scan(model).await,
             _ => {
                 let n = model.draw(KEYS);
                 let n = half.map_or(n, |half| n / 2 * 2 + half);
@@ -70,7 +73,7 @@ impl Branch {
     }
 
     async fn scan(&mut self, model: &mut Model) -> Result<(), Ended> {
-        let prefix = model.one_of(&["", "a", "b", "a1"]);
+        let prefix = model.one_of(&["", "a", "b", "a1", "b4"]);
         let rows = if model.draw(3) == 0 {
             let mut pages = self.tx.scan_pages(KeyRange::prefix(prefix), 2);
             let mut rows = Vec::new();
@@ -90,7 +93,7 @@ impl Branch {
     }
 
     pub(super) async fn suspend(self, model: &mut Model) -> Result<(Token, Own), Ended> {
-        let Self { at, tx, own } = self;
+        let Self { at, tx, own, .. } = self;
         let token = tx.suspend().await.map_err(|error| ended(at, "suspend", &error))?;
         model.note("suspensions", format!("node {at}: suspends"));
         Ok((token, own))
