@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
-use crate::model::branch::{Branch, Own};
+use crate::model::branch::{Branch, OnItsWay, Own};
 use crate::world::World;
 
 /// The planted bugs that a few hundred seeds find.
@@ -141,13 +141,31 @@ impl Model {
             // Writes that rest for a while; then checkpoints, which some nodes know of and some do not; then reads.
             self.transactions(3, &[1, 8]).await?;
             self.wait(&[20, 120, 600, 1_100, 1_500, 7_200]).await;
-            self.transactions(2, &[0, 0, 8]).await?;
+            self.tell_the_time().await?;
+            self.transactions(2, &[0, 0, 0, 8]).await?;
             for _ in 0..=self.draw(3) {
                 self.upkeep(false).await?;
             }
             self.transactions(6, &[0, 0, 0, 1]).await?;
         }
         self.last_look().await
+    }
+
+    /// Mostly something is written and published after a pause: a quiet store does not know how late it is.
+    async fn tell_the_time(&mut self) -> Result<(), Violation> {
+        if self.draw(4) == 0 {
+            return Ok(());
+        }
+        let told = self.write_the_time().await;
+        self.settle(told)
+    }
+
+    async fn write_the_time(&mut self) -> Result<(), Ended> {
+        let mut branch = self.begin().await?;
+        let (at, value) = (branch.at, self.value());
+        branch.write(self, "time".to_owned(), Some(value))?;
+        self.commit(branch).await?;
+        Ok(self.publish(at).await?)
     }
 
     /// Up to so many transactions, and of each how many in ten of its steps are writes.
@@ -221,7 +239,12 @@ impl Model {
     }
 
     async fn transaction(&mut self, writes_in_ten: u64) -> Result<(), Violation> {
-        match self.attempt(writes_in_ten).await {
+        let ended = self.attempt(writes_in_ten).await;
+        self.settle(ended)
+    }
+
+    fn settle(&mut self, ended: Result<(), Ended>) -> Result<(), Violation> {
+        match ended {
             Ok(()) => Ok(()),
             Err(Ended::Given(kind)) => {
                 let count = if kind == ErrorKind::Conflict { "branches that do not fit" } else { "expired" };
@@ -250,10 +273,9 @@ impl Model {
             match self.draw(20) {
                 0..12 => branch.step(self, None).await?,
                 12..17 => {
-                    let writes = branch.writes_in_ten;
-                    let (token, own) = branch.suspend(self).await?;
+                    let on_its_way = branch.suspend(self).await?;
                     self.meanwhile(false).await?;
-                    branch = self.resume(&token, own, writes).await?;
+                    branch = self.resume(on_its_way).await?;
                 }
                 17 => branch = self.fork(branch).await?,
                 _ => self.meanwhile(true).await?,
@@ -279,38 +301,41 @@ impl Model {
         Ok(())
     }
 
-    async fn resume(&mut self, token: &Token, own: Own, writes_in_ten: u64) -> Result<Branch, Ended> {
+    async fn resume(&mut self, on_its_way: OnItsWay) -> Result<Branch, Ended> {
         let at = self.node();
         let before = self.nodes[at].stats().checkpoint;
-        let tx = self.nodes[at].resume(token).await.map_err(|error| ended(at, "resume", &error))?;
+        let tx = self.nodes[at].resume(&on_its_way.token).await.map_err(|error| ended(at, "resume", &error))?;
         let after = self.nodes[at].stats().checkpoint;
+        let newest = self.nodes.iter().map(|node| node.stats().checkpoint).max().unwrap_or(0);
+        for (older, count) in [(before, "resumptions where an older checkpoint was known"), (after, "resumptions through an older checkpoint")] {
+            *self.counts.entry(count).or_default() += u64::from(older < newest);
+        }
         self.note("resumptions", format!("node {at}: resumes, with checkpoint {before}, then {after}"));
-        Ok(Branch { at, tx, own, writes_in_ten })
+        Ok(Branch::at(at, tx, on_its_way))
     }
 
     /// Two branches, each on a node of its own, and joined.
     async fn fork(&mut self, branch: Branch) -> Result<Branch, Ended> {
-        let writes = branch.writes_in_ten;
-        let (token, own) = branch.suspend(self).await?;
+        let fork = branch.suspend(self).await?;
         let mut tokens = Vec::new();
-        let mut joined = own.clone();
+        let mut joined = fork.clone();
         for half in 0..2 {
-            let mut branch = self.resume(&token, own.clone(), writes).await?;
+            let mut branch = self.resume(fork.clone()).await?;
             for _ in 0..=self.draw(3) {
                 branch.step(self, Some(half)).await?;
             }
             self.meanwhile(true).await?;
-            let (token, wrote) = branch.suspend(self).await?;
-            tokens.push(token);
-            joined.extend(wrote.into_iter().filter(|(key, value)| own.get(key) != Some(value)));
+            let ends = branch.suspend(self).await?;
+            tokens.push(ends.token);
+            joined.own.extend(ends.own.into_iter().filter(|(key, value)| fork.own.get(key) != Some(value)));
         }
-        let token = Token::join(tokens).map_err(|error| match error.kind() {
+        joined.token = Token::join(tokens).map_err(|error| match error.kind() {
             // A deletion that one of them read as such, and the other no more.
             ErrorKind::Conflict => Ended::Given(ErrorKind::Conflict),
             _ => ended(0, "join", &error),
         })?;
         self.note("joins", "the branches are joined".to_owned());
-        self.resume(&token, joined, writes).await
+        self.resume(joined).await
     }
 
     async fn commit(&mut self, branch: Branch) -> Result<(), Ended> {

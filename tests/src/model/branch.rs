@@ -10,6 +10,15 @@ use crate::model::{Ended, KEYS, Model, Violation, ended};
 /// What a transaction wrote: `None` for a deletion.
 pub(super) type Own = BTreeMap<String, Option<String>>;
 
+/// A suspended one.
+#[derive(Clone)]
+pub(super) struct OnItsWay {
+    pub(super) token: Token,
+    pub(super) own: Own,
+    writes_in_ten: u64,
+    last: u64,
+}
+
 /// A transaction, or a branch of one, at a node.
 pub(super) struct Branch {
     pub(super) at: usize,
@@ -17,16 +26,29 @@ pub(super) struct Branch {
     pub(super) own: Own,
     /// How many of its steps are writes.
     pub(super) writes_in_ten: u64,
+    /// The key that it read last.
+    last: u64,
 }
 
+/// Keys of two folders, so that a prefix is a part.
 fn key(n: u64) -> String {
-    // Two folders, so that a prefix is a part.
-    format!("{}{n}", if n < KEYS / 2 { "a" } else { "b" })
+    format!("{}{}", if n < KEYS / 2 { "a" } else { "b" }, n % (KEYS / 2))
+}
+
+/// The key of the other folder: the two are often written together, and read one after the other.
+fn partner(n: u64) -> u64 {
+    (n + KEYS / 2) % KEYS
 }
 
 impl Branch {
     pub(super) fn new(at: usize, tx: Transaction) -> Self {
-        Self { at, tx, own: Own::new(), writes_in_ten: 0 }
+        Self { at, tx, own: Own::new(), writes_in_ten: 0, last: 0 }
+    }
+
+    /// The same transaction, as a node goes on with it.
+    pub(super) fn at(at: usize, tx: Transaction, on_its_way: OnItsWay) -> Self {
+        let OnItsWay { own, writes_in_ten, last, .. } = on_its_way;
+        Self { at, tx, own, writes_in_ten, last }
     }
 
     /// Reads or writes something. A branch of two writes its own half of the keys.
@@ -35,7 +57,9 @@ impl Branch {
         match model.draw(4) {
             0..3 if !write => {
                 let more = model.draw(2);
-                let keys: Vec<_> = (0..=more).map(|_| key(model.draw(KEYS))).collect();
+                let mut keys: Vec<_> = (0..more).map(|_| key(model.draw(KEYS))).collect();
+                self.last = if model.draw(2) == 0 { partner(self.last) } else { model.draw(KEYS) };
+                keys.push(key(self.last));
                 self.get(model, &keys).await
             }
             _ if !write => self.scan(model).await,
@@ -43,12 +67,16 @@ impl Branch {
                 let n = model.draw(KEYS);
                 let n = half.map_or(n, |half| n / 2 * 2 + half);
                 let value = if model.draw(5) < 3 { Some(model.value()) } else { None };
+                if half.is_none() && model.draw(2) == 0 {
+                    let other = if value.is_some() { None } else { Some(model.value()) };
+                    self.write(model, key(partner(n)), other)?;
+                }
                 self.write(model, key(n), value)
             }
         }
     }
 
-    fn write(&mut self, model: &mut Model, key: String, value: Option<String>) -> Result<(), Ended> {
+    pub(super) fn write(&mut self, model: &mut Model, key: String, value: Option<String>) -> Result<(), Ended> {
         let written = match &value {
             Some(value) => self.tx.put(&key, value.clone()),
             None => self.tx.delete(&key),
@@ -73,7 +101,7 @@ impl Branch {
     }
 
     async fn scan(&mut self, model: &mut Model) -> Result<(), Ended> {
-        let prefix = model.one_of(&["", "a", "b", "a1", "b4"]);
+        let prefix = model.one_of(&["", "a", "b", "a1", "b1", "b2"]);
         let rows = if model.draw(3) == 0 {
             let mut pages = self.tx.scan_pages(KeyRange::prefix(prefix), 2);
             let mut rows = Vec::new();
@@ -92,11 +120,11 @@ impl Branch {
         Ok(compare(self.at, &rows, &model.map, &self.own, prefix)?)
     }
 
-    pub(super) async fn suspend(self, model: &mut Model) -> Result<(Token, Own), Ended> {
-        let Self { at, tx, own, .. } = self;
+    pub(super) async fn suspend(self, model: &mut Model) -> Result<OnItsWay, Ended> {
+        let Self { at, tx, own, writes_in_ten, last } = self;
         let token = tx.suspend().await.map_err(|error| ended(at, "suspend", &error))?;
         model.note("suspensions", format!("node {at}: suspends"));
-        Ok((token, own))
+        Ok(OnItsWay { token, own, writes_in_ten, last })
     }
 }
 
