@@ -1,4 +1,6 @@
-//! Sequential transactions over several nodes against a plain map: thousands of short histories in which hours pass.
+//! Sequential transactions over several nodes against a plain map: hundreds of short histories in which hours pass.
+
+#![allow(clippy::print_stdout, reason = "what happened in the runs, for whoever asks")]
 
 use aft_core::planted::Planted;
 use aft_tests::{FOUND_BY_THE_MODEL, ModelReport, run_models};
@@ -7,7 +9,7 @@ use aft_tests::{FOUND_BY_THE_MODEL, ModelReport, run_models};
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let first = number("AFT_MODEL_SEED").unwrap_or(0);
-    first..first + number("AFT_MODEL_SEEDS").unwrap_or(400)
+    first..first + number("AFT_MODEL_SEEDS").unwrap_or(300)
 }
 
 fn show(report: &ModelReport) -> String {
@@ -28,20 +30,44 @@ fn what_is_read_is_what_a_plain_map_says() {
     // A model in which something never happens shows nothing about it.
     let happened = |what: &str| counts.iter().find(|(name, _)| **name == what).map_or(0, |(_, times)| *times);
     let runs = seeds().end - seeds().start;
-    for what in ["deletions purged", "resumptions", "joins", "collections", "nodes that died", "commits"] {
-        assert!(happened(what) >= runs / 4, "{what} happened {} times", happened(what));
+    for what in [
+        "deletions purged",
+        "resumptions",
+        "resumptions that found a newer checkpoint",
+        "joins",
+        "collections",
+        "nodes that died",
+        "commits",
+    ] {
+        assert!(runs < 100 || happened(what) >= runs, "{what} happened {} times", happened(what));
     }
-    assert!(happened("expired") <= happened("transactions") / 4, "few transactions may end early");
+    assert!(happened("expired") * 20 <= happened("transactions"), "few transactions may end early");
+}
+
+#[test]
+fn a_seed_run_twice_is_the_same_run() {
+    for seed in 0..8 {
+        let (first, second) = (aft_tests::run_model(seed, None), aft_tests::run_model(seed, None));
+        assert_eq!(first.steps, second.steps, "seed {seed}");
+    }
 }
 
 #[test]
 fn every_planted_bug_of_the_list_is_found() {
-    let missed = |bug: &&Planted| {
-        let (wrong, counts) = run_models(0..200, Some(**bug));
-        println!("{bug:?}: {:?}", counts.get("deletions purged"));
-        println!("{:?}", wrong.iter().map(|it| it.seed).collect::<Vec<_>>());
-        wrong.is_empty()
-    };
+    let missed = |bug: &&Planted| run_models(0..200, Some(**bug)).0.is_empty();
     let missed: Vec<_> = FOUND_BY_THE_MODEL.iter().filter(missed).collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+fn zz_temporary() {
+    for bug in Planted::ALL {
+        let bug_found = run_models(0..120, Some(bug)).0;
+        if !bug_found.is_empty() {
+            println!(
+                "FOUND {bug:?} {:?}",
+                bug_found.iter().map(|it| (it.seed, it.violation.clone())).collect::<Vec<_>>()
+            );
+        }
+    }
 }

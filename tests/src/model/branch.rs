@@ -76,7 +76,12 @@ impl Branch {
         }
     }
 
-    pub(super) fn write(&mut self, model: &mut Model, key: String, value: Option<String>) -> Result<(), Ended> {
+    pub(super) fn write(
+        &mut self,
+        model: &mut Model,
+        key: String,
+        value: Option<String>,
+    ) -> Result<(), Ended> {
         let written = match &value {
             Some(value) => self.tx.put(&key, value.clone()),
             None => self.tx.delete(&key),

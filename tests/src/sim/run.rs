@@ -159,7 +159,15 @@ impl Plan {
                 (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
         }
         let streams = seed % 7 == 1;
-        Self { feed_alone, relays, upkeep, streams, trouble: options.trouble.unwrap_or(trouble), worst, config }
+        Self {
+            feed_alone,
+            relays,
+            upkeep,
+            streams,
+            trouble: options.trouble.unwrap_or(trouble),
+            worst,
+            config,
+        }
     }
 }
 
