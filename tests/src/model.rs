@@ -19,7 +19,13 @@ use crate::model::branch::{Branch, OnItsWay, Own};
 use crate::world::World;
 
 /// The planted bugs that a few hundred seeds find.
-pub const FOUND_BY_THE_MODEL: [Planted; 1] = [Planted::ForgetTokenBase];
+pub const FOUND_BY_THE_MODEL: [Planted; 5] = [
+    Planted::ForgetTokenBase,
+    Planted::SettleWithoutUnfolded,
+    Planted::SettledComesBack,
+    Planted::CollectFeedEarly,
+    Planted::CollectYoungValues,
+];
 
 const NODES: u64 = 3;
 const KEYS: u64 = 6;

@@ -58,16 +58,3 @@ fn every_planted_bug_of_the_list_is_found() {
     let missed: Vec<_> = FOUND_BY_THE_MODEL.iter().filter(missed).collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
-
-#[test]
-fn zz_temporary() {
-    for bug in Planted::ALL {
-        let bug_found = run_models(0..120, Some(bug)).0;
-        if !bug_found.is_empty() {
-            println!(
-                "FOUND {bug:?} {:?}",
-                bug_found.iter().map(|it| (it.seed, it.violation.clone())).collect::<Vec<_>>()
-            );
-        }
-    }
-}
