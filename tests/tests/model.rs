@@ -44,6 +44,16 @@ fn what_is_read_is_what_a_plain_map_says() {
     assert!(happened("expired") * 20 <= happened("transactions"), "few transactions may end early");
 }
 
+/// Seeds that found bugs once.
+#[test]
+fn seeds_that_found_bugs_find_them_no_more() {
+    let story = "check missed the decision of a folded commit that somebody had published again";
+    for seed in [1553, 1935, 3609] {
+        let report = aft_tests::run_model(seed, None);
+        assert!(report.violation.is_none(), "{story}: {}", show(&report));
+    }
+}
+
 #[test]
 fn a_seed_run_twice_is_the_same_run() {
     for seed in 0..8 {
