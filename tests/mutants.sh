@@ -70,6 +70,7 @@ join: inline values keep their places|branches.rs|s/    lay_out\(&mut writes\);\
 join: receipts are lost|branches.rs|s/    joined\.receipts\.extend\(b\.receipts\);\n//
 join: attempts are lost|branches.rs|s/    joined\.lineage\.extend\(b\.lineage\);\n//
 join: the younger age counts|branches.rs|s/age_ms\.max\(b\.age_ms\)/age_ms.min(b.age_ms)/
+join: the older checkpoint counts|branches.rs|s/base\.max\(b\.base\)/base.min(b.base)/
 join: a foreign request|branches.rs|s/\(&a\.store_id, a\.txn, &a\.request_key\) != \(&b\.store_id, b\.txn, &b\.request_key\)/(&a.store_id, a.txn) != (&b.store_id, b.txn)/
 resume: ranges are forgotten|branches.rs|s/    state\.ranges\.iter\(\)\.for_each\([^\n]*\n//
 resume: a version that is not there was absent|branches.rs|s/return Err\(Lost\(\*version\)\)/let _ = Lost(*version)/

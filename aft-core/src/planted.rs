@@ -129,6 +129,10 @@ pub enum Planted {
     OldTokensNeedReads,
     /// How long a token was on its way is believed of the clocks.
     TrustTokenClocks,
+    /// A token is read on through an older checkpoint than the one it was read through.
+    ForgetTokenBase,
+    /// A transaction reads on where an older checkpoint is used in place of the one it was read through.
+    TrustOlderBase,
     /// A stream is taken for stored while its last parts are on their way.
     StreamBeforeUpload,
     /// The parts of a stream are listed in another order than they came in.
@@ -171,7 +175,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 75] = [
+        pub const ALL: [Self; 77] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -233,6 +237,8 @@ mod active {
             Self::TrustOldClaims,
             Self::OldTokensNeedReads,
             Self::TrustTokenClocks,
+            Self::ForgetTokenBase,
+            Self::TrustOlderBase,
             Self::StreamBeforeUpload,
             Self::PartsOutOfOrder,
             Self::AgeByOwnClock,

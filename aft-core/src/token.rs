@@ -214,6 +214,7 @@ mod tests {
             txn,
             age_ms: 3,
             seen_until: 4,
+            base: 5,
             request_key: Some(Bytes::from("order-4711")),
             latest: false,
             publish_before_ack: true,

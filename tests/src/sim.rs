@@ -3,7 +3,8 @@
 //!
 //! - [`run`] runs one seed and judges what happened.
 //! - A recorder writes down what clients saw; [`crate::checker`] decides whether aft's promises hold in it.
-//! - `workload` is what clients do, `chaos` what happens to them.
+//! - `workload` is what clients do, `relay` what they do in seeds that are about transactions between nodes of different checkpoints,
+//!   `chaos` what happens to them.
 
 mod archive;
 mod audit;
@@ -13,6 +14,7 @@ mod notes;
 mod planted;
 pub(crate) mod recorded;
 pub(crate) mod recorder;
+mod relay;
 mod requests;
 mod run;
 pub(crate) mod truth;

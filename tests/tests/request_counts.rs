@@ -338,6 +338,33 @@ async fn a_token_costs_one_get_for_each_version_that_the_node_does_not_know() {
     assert_eq!(spent(&world), counts(0, 0, 1, 0), "the commit");
 }
 
+/// A checkpoint that a token was read through costs nothing where it is built on, and one look where the node is behind.
+#[tokio::test(start_paused = true)]
+async fn a_token_costs_a_look_only_where_it_was_read_through_a_newer_checkpoint() {
+    let world = World::new();
+    let (maker, behind) = (world.node().await, world.node().await);
+    aft_tests::put(&maker, "old", "v").await;
+    maker.publish().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    aft_tests::put(&maker, "young", "v").await;
+    maker.publish().await.unwrap();
+    behind.refresh().await.unwrap();
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    behind.refresh().await.unwrap();
+    assert_eq!(behind.stats().checkpoint, 0);
+
+    let mut tx = maker.begin().await.unwrap();
+    assert_eq!(tx.get("absent").await.unwrap(), None);
+    let token = tx.suspend().await.unwrap();
+    spent(&world);
+    drop(maker.resume(&token).await.unwrap());
+    assert_eq!(spent(&world), [0; 4], "built on here");
+    drop(behind.resume(&token).await.unwrap());
+    assert_eq!(spent(&world), counts(1, 0, 0, 2), "a refresh that looks for it, and its manifest");
+    drop(behind.resume(&token).await.unwrap());
+    assert_eq!(spent(&world), [0; 4], "known now");
+}
+
 /// The cost of a commit is what the store saw for it, bytes included, from its begin to its ack.
 #[tokio::test(start_paused = true)]
 async fn a_commit_tells_every_request_that_its_transaction_sent() {

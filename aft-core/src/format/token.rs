@@ -24,6 +24,8 @@ pub struct Suspended {
     pub age_ms: u64,
     /// Every commit that was published before this date of the store, in seconds since 1970, was known to it when it began.
     pub seen_until: u64,
+    /// The number of the newest manifest that it has read through, 0 for none.
+    pub base: u64,
     /// Its request key.
     pub request_key: Option<Bytes>,
     /// Whether it began with a refresh.
@@ -62,6 +64,7 @@ struct WireToken<'a> {
     store_id: &'a str,
     age_ms: u64,
     seen_until: u64,
+    base: u64,
     latest: bool,
     publish_before_ack: bool,
     lineage: Vec<u64>,
@@ -145,6 +148,7 @@ impl Suspended {
             store_id: &self.store_id,
             age_ms: self.age_ms,
             seen_until: self.seen_until,
+            base: self.base,
             latest: self.latest,
             publish_before_ack: self.publish_before_ack,
             lineage: self.lineage.iter().copied().collect(),
@@ -209,6 +213,7 @@ impl Suspended {
             txn: record.txn,
             age_ms: wire.age_ms,
             seen_until: wire.seen_until,
+            base: wire.base,
             request_key: record.request_key,
             latest: wire.latest,
             publish_before_ack: wire.publish_before_ack,

@@ -232,6 +232,16 @@ pub(crate) fn travelled_too_long(id: TxnId) -> Error {
     Error::new(ErrorKind::Expired, message).with_txn(id)
 }
 
+/// For a transaction that has read through a newer manifest, with this number, than the node can build on.
+pub(crate) fn read_through_newer(id: TxnId, number: u64, base: &Base) -> Error {
+    let message = format!(
+        "the transaction has read through checkpoint {number}, and the newest that this node can read is {}; \
+         resume its token, which is as it was, on a node that reads checkpoint {number} or a newer one, or run it again as a new transaction",
+        base.number()
+    );
+    Error::new(ErrorKind::VersionUnavailable, message).with_txn(id)
+}
+
 pub(crate) fn expired(id: TxnId, lifetime_ms: u64) -> Error {
     let message =
         format!("older than the transaction lifetime of {lifetime_ms} ms; run it again as a new transaction");

@@ -107,6 +107,9 @@ impl Transaction {
         mut rows: BTreeMap<Bytes, Row>,
     ) -> Result<Vec<Answer>, Error> {
         let Glimpse { base, keys: known } = glimpse;
+        if !keys.is_empty() {
+            self.reads_through(&base)?;
+        }
         let mut answers = Vec::with_capacity(keys.len());
         for (key, (versions, asked)) in keys.iter().zip(known) {
             // What was chosen for the keys before may have ruled out the version that made the index unnecessary.
@@ -148,6 +151,7 @@ impl Transaction {
             if base.manifest().is_some() {
                 self.check_still_alive(&base)?;
             }
+            self.reads_through(&base)?;
             let keys = merged(recent, &rows);
             let page = choose::scan(range, limit, &mut self.reads, keys, &base);
             let page = page.map_err(|cause| self.unsatisfiable(cause))?;

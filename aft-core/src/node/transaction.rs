@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
 use crate::format::record::StoredValue;
 use crate::node::Node;
-use crate::node::begin::{Begin, travelled_too_long};
+use crate::node::begin::{Begin, read_through_newer, travelled_too_long};
 use crate::node::commit::Commit;
 use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
@@ -21,6 +21,7 @@ use crate::node::request::{Claimed, Claiming};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
+use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::choose::Unsatisfiable;
 use crate::protocol::clock_check::LocalTime;
@@ -61,6 +62,8 @@ pub struct Transaction {
     age_ms: u64,
     /// Every commit that was published before this was known when it began, here or where it came from.
     pub(crate) seen_until: StoreTime,
+    /// The number of the newest manifest that it has read through, here or where it came from; 0 for none.
+    pub(crate) base: u64,
     pub(crate) reads: ReadSet,
     pub(crate) buffer: WriteBuffer,
     pub(crate) uploads: Uploads,
@@ -88,6 +91,7 @@ impl Transaction {
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
             seen_until: StoreTime(0),
+            base: 0,
             reads: ReadSet::default(),
             buffer: WriteBuffer::new(attempt),
             uploads: Uploads::default(),
@@ -320,6 +324,27 @@ impl Transaction {
     pub(crate) fn check_seen(&self, base: &Base) -> Result<(), Error> {
         if !self.ancestors.is_empty() && self.node.folded_beyond(base, self.seen_until) {
             return Err(travelled_too_long(self.id));
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on through an older manifest than before. A key whose deletion had left that index was read at no version; a view that
+    /// builds on an older one may still hold the commit that deleted it, whole, and it would be ruled out with all that it wrote
+    /// (HAZARDS 23).
+    pub(crate) fn check_base(&self, base: &Base) -> Result<(), Error> {
+        if base.number() < self.base && !planted(Planted::TrustOlderBase) {
+            return Err(read_through_newer(self.id, self.base, base));
+        }
+        Ok(())
+    }
+
+    /// Notes that keys are read through this manifest.
+    pub(crate) fn reads_through(&mut self, base: &Base) -> Result<(), Error> {
+        self.check_base(base)?;
+        self.base = self.base.max(base.number());
+        // Here its age answers for it: what is folded by now was known when it began.
+        if self.ancestors.is_empty() {
+            self.seen_until = self.seen_until.max(base.horizon());
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::format::record::Write;
 use crate::format::token::{Suspended, SuspendedWrite};
-use crate::node::begin::{Begin, travelled_too_long};
+use crate::node::begin::{Begin, read_through_newer, travelled_too_long};
 use crate::node::fetch::INDEX_TRIES;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
@@ -62,6 +62,7 @@ impl Transaction {
             txn: self.id,
             age_ms,
             seen_until: self.seen_until.0,
+            base: self.base,
             request_key: self.begin.request,
             latest: self.begin.latest,
             publish_before_ack: self.begin.publish_before_ack,
@@ -84,11 +85,14 @@ impl Aft {
     /// Goes on with a suspended transaction, wherever it was suspended: its reads, its writes and its age are as they were. May be
     /// called any number of times with one token, also at once; the first to commit wins, and the others learn its outcome.
     ///
-    /// Costs what [`begin`](Self::begin) costs, and one get for each commit that the transaction has read and this node does not know.
+    /// Costs what [`begin`](Self::begin) costs, and one get for each commit that the transaction has read and this node does not know; two lists
+    /// and a get where it has read through a newer checkpoint than this node knows.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a token of another store, [`Expired`](ErrorKind::Expired) where the transaction is too old, or
-    /// a checkpoint since may have folded what it did not know when it began, and it did not commit, [`VersionUnavailable`](ErrorKind::VersionUnavailable); else as [`begin`](Self::begin).
+    /// a checkpoint since may have folded what it did not know when it began, and it did not commit;
+    /// [`VersionUnavailable`](ErrorKind::VersionUnavailable) where what it has read is not to be had here, or this node cannot read the
+    /// checkpoint that it has read through; else as [`begin`](Self::begin).
     pub fn resume<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Transaction, Error>> {
         self.node().resume(&token.state).boxed()
     }
@@ -112,13 +116,20 @@ impl Node {
         } else {
             state.receipts.values().cloned().collect()
         };
-        self.catch_up(state.latest, &receipts).await.map_err(|error| error.with_txn(state.txn))?;
+        let read_through = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
+        // What it read through a newer checkpoint holds only where that is built on, or one after it: it is there to be found.
+        let behind = !over && self.view.read().base().number() < read_through;
+        self.known.lock().look |= behind;
+        let caught_up = self.catch_up(state.latest || behind, &receipts).await;
+        caught_up.map_err(|error| error.with_txn(state.txn))?;
         if !over && !planted(Planted::OldTokensNeedReads) {
-            // The store may have told by now that it is older than the clocks said.
-            let unseen = self.folded_beyond(self.view.read().base(), StoreTime(state.seen_until));
-            over = if unseen {
+            let base = Arc::clone(self.view.read().base());
+            over = if self.folded_beyond(&base, StoreTime(state.seen_until)) {
                 self.committed_or(state.txn, travelled_too_long(state.txn)).await?
+            } else if base.number() < read_through {
+                self.committed_or(state.txn, read_through_newer(state.txn, read_through, &base)).await?
             } else {
+                // The store may have told by now that it is older than the clocks said.
                 self.check_id(state.txn).await?
             };
         }
@@ -138,6 +149,7 @@ impl Transaction {
     async fn restore(&mut self, state: &Suspended, over: bool) -> Result<(), Error> {
         self.at_least_as_old_as(state.age_ms);
         self.seen_until = StoreTime(state.seen_until);
+        self.base = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
         if planted(Planted::ResumeSameAttempt)
             && let Some(attempt) = state.lineage.first()
         {
@@ -175,6 +187,7 @@ impl Transaction {
                 continue;
             }
             self.check_seen(&base)?;
+            self.check_base(&base)?;
             let rows = rows.iter().map(|(key, row)| (key.clone(), Found::of_row(row))).collect();
             return restore_reads(state, &view, &rows).map_err(|cause| {
                 let message =

@@ -82,6 +82,7 @@ pub fn join(a: Suspended, b: Suspended) -> Result<Suspended, Unjoinable> {
     joined.lineage.extend(b.lineage);
     joined.age_ms = joined.age_ms.max(b.age_ms);
     joined.seen_until = joined.seen_until.min(b.seen_until);
+    joined.base = joined.base.max(b.base);
     joined.latest |= b.latest;
     joined.publish_before_ack |= b.publish_before_ack;
     Ok(Suspended { reads, writes, result, floors, ..joined })

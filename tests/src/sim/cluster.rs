@@ -222,7 +222,8 @@ impl Cluster {
             if process.is_crashed() {
                 return None;
             }
-            let maintenance = (self.shared.upkeep && rng.next_u32().is_multiple_of(3)).then(maintenance);
+            let maintenance = (self.shared.upkeep && !self.shared.relays && rng.next_u32().is_multiple_of(3))
+                .then(maintenance);
             let config = Config {
                 maintenance,
                 cache_bytes: if rng.next_u32() % 2 == 0 { 0 } else { 8 << 20 },

@@ -31,7 +31,7 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 22] = [
 
 /// As [`FOUND_BY_SEEDS`], where nodes make checkpoints and collect garbage in every seed
 /// ([`Options::upkeep`](super::Options::upkeep)).
-pub const FOUND_WITH_UPKEEP: [(Planted, u64, u64); 13] = [
+pub const FOUND_WITH_UPKEEP: [(Planted, u64, u64); 14] = [
     (Planted::FoldByCommitTime, 0, 40),
     (Planted::HorizonWithoutLifetime, 0, 40),
     (Planted::SettleWithoutUnfolded, 0, 40),
@@ -45,4 +45,5 @@ pub const FOUND_WITH_UPKEEP: [(Planted, u64, u64); 13] = [
     (Planted::CollectFilesEarly, 0, 40),
     (Planted::CollectYoungValues, 0, 40),
     (Planted::OrphansWithoutIndex, 0, 40),
+    (Planted::ForgetTokenBase, 0, 40),
 ];

@@ -133,6 +133,8 @@ pub fn run(seed: u64, options: &Options) -> Report {
 struct Plan {
     /// In every fourth seed no node dies and none sweeps: the feed alone must make everything visible.
     feed_alone: bool,
+    /// In every fourth seed with upkeep transactions travel between nodes that seldom look for checkpoints, and no node dies.
+    relays: bool,
     /// In every fifth seed nodes make checkpoints and collect garbage, under windows so short that there is some.
     upkeep: bool,
     /// In every seventh seed values go up and come down as streams, in parts so small that each has some.
@@ -145,7 +147,8 @@ struct Plan {
 impl Plan {
     fn new(seed: u64, options: &Options) -> Self {
         let upkeep = options.upkeep.unwrap_or(seed % 5 == 4);
-        let feed_alone = seed % 4 == 3 && !upkeep;
+        let relays = upkeep && seed % 4 == 1;
+        let feed_alone = (seed % 4 == 3 && !upkeep) || relays;
         let mut config = config();
         if feed_alone {
             config.sweep_interval = Duration::from_secs(24 * 3600);
@@ -156,7 +159,15 @@ impl Plan {
                 (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
         }
         let streams = seed % 7 == 1;
-        Self { feed_alone, upkeep, streams, trouble: options.trouble.unwrap_or(trouble), worst, config }
+        Self {
+            feed_alone,
+            relays,
+            upkeep,
+            streams,
+            trouble: options.trouble.unwrap_or(trouble),
+            worst,
+            config,
+        }
     }
 }
 
@@ -176,7 +187,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let recorder = Recorder::new(network.clone(), plan.streams);
     // Every other seed has requests and tokens too.
     let lifetime_ms = u64::try_from(plan.config.transaction_lifetime.as_millis()).unwrap_or_default();
-    let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), plan.upkeep, lifetime_ms);
+    let upkeep = (plan.upkeep, plan.relays);
+    let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), upkeep, lifetime_ms);
     let machines = 2 + rng.next_u32() as usize % 3;
     let windows = Windows::of(&plan.config);
     let skew_ms = u64::try_from(plan.config.max_clock_skew.as_millis()).unwrap_or_default();

@@ -47,12 +47,19 @@ pub(crate) struct Shared {
     lifetime_ms: u64,
     /// Whether nodes make checkpoints and collect garbage.
     pub(crate) upkeep: bool,
+    /// Whether transactions travel between nodes that build on different checkpoints.
+    pub(crate) relays: bool,
     /// What they did.
     pub(crate) upkept: Mutex<Done>,
 }
 
 impl Shared {
-    pub(crate) fn new(recorder: Arc<Recorder>, requests: bool, upkeep: bool, lifetime_ms: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        recorder: Arc<Recorder>,
+        requests: bool,
+        (upkeep, relays): (bool, bool),
+        lifetime_ms: u64,
+    ) -> Arc<Self> {
         let (ids, parcels) = (Mutex::default(), Mutex::default());
         Arc::new(Self {
             recorder,
@@ -63,6 +70,7 @@ impl Shared {
             next_request: AtomicU64::new(0),
             lifetime_ms,
             upkeep,
+            relays,
             upkept: Mutex::default(),
         })
     }
@@ -77,6 +85,10 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
         sleep(Duration::from_millis(pause)).await;
         if actor.client.is_crashed() {
             return;
+        }
+        if actor.shared.relays {
+            actor.relay_work().await;
+            continue;
         }
         if shared_requests && actor.draw(3) == 0 {
             actor.request_work().await;
@@ -148,7 +160,7 @@ impl Actor {
     }
 
     /// Reads, writes, deletes and scans, in any order.
-    async fn mixed(&mut self) {
+    pub(crate) async fn mixed(&mut self) {
         let Some(mut tx) = self.begin().await else { return };
         for _ in 0..1 + self.draw(6) {
             self.think(1200).await;

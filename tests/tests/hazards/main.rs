@@ -251,6 +251,15 @@ cases! {
     tokens::h12_a_token_is_as_old_as_the_store_says {
         AgeByOwnClock: "having read k at 1, it cannot read l at 2",
     }
+    tokens::h23_a_token_that_read_over_a_purged_deletion_loses_nothing {
+        ForgetTokenBase: "what was committed before it began is seen",
+    }
+    tokens::h23_a_token_is_not_read_on_through_an_older_checkpoint {
+        ForgetTokenBase: "nothing is read through an older checkpoint",
+    }
+    tokens::h23_a_checkpoint_in_place_of_a_damaged_one_hides_nothing {
+        TrustOlderBase: "what was committed before it began is seen",
+    }
     tokens::a_token_resumed_twice_commits_once {
         ResumeSameAttempt: "one of them commits",
     }

@@ -1,7 +1,8 @@
 //! Tokens.
 
-use aft_core::{CommitOutcome, ErrorKind};
-use aft_tests::write;
+use aft_core::{CommitOutcome, ErrorKind, Storage};
+use aft_memory::Corruption;
+use aft_tests::{get, write};
 
 use super::*;
 
@@ -101,4 +102,83 @@ pub async fn h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn() {
     };
     let read = read.await.map_err(|error| error.kind());
     assert_eq!(read, Err(ErrorKind::Expired), "having read k at 1, it cannot read l at 2");
+}
+
+/// A node that has purged the deletion of y from its index, which x = 1 was committed with, and one that still builds on an older
+/// checkpoint, or none. `older`: there is an x = 0 before it.
+async fn a_purged_deletion(world: &World, older: bool) -> (Aft, Aft) {
+    let (maker, behind) = (world.node().await, world.node().await);
+    if older {
+        write(&maker, &[("x", Some("0"))]).await;
+        maker.publish().await.unwrap();
+        maker.checkpoint().await.unwrap();
+        behind.refresh().await.unwrap();
+    }
+    write(&maker, &[("x", Some("1")), ("y", None)]).await;
+    maker.publish().await.unwrap();
+    sleep(secs(25 * 60)).await;
+    tell_the_time(&maker).await;
+    assert_eq!(get(&behind, "x").await.as_deref(), Some("1"));
+    assert_eq!(maker.checkpoint().await.unwrap().tombstones_purged, 1);
+    (maker, behind)
+}
+
+async fn reads_over_it(tx: &mut Transaction, scanned: bool) {
+    if scanned {
+        assert_eq!(tx.scan_prefix("y").await.unwrap(), []);
+    } else {
+        assert_eq!(tx.get("y").await.unwrap(), None);
+    }
+}
+
+const WAYS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+/// 23: what a transaction finds absent because its deletion left the index, it has read at no version. Where the deletion is still known as
+/// part of a whole commit, that rules out everything else that the commit wrote.
+pub async fn h23_a_token_that_read_over_a_purged_deletion_loses_nothing() {
+    for (scanned, older) in WAYS {
+        let world = World::new();
+        let (maker, behind) = a_purged_deletion(&world, older).await;
+        let mut tx = maker.begin().await.unwrap();
+        reads_over_it(&mut tx, scanned).await;
+        let token = tx.suspend().await.unwrap();
+        let mut tx = behind.resume(&token).await.unwrap();
+        let x = tx.get("x").await.unwrap();
+        assert_eq!(x.as_deref(), Some(&b"1"[..]), "what was committed before it began is seen");
+    }
+}
+
+/// 23, where the checkpoint that was read through cannot be read any more: the token waits, and goes on where it can.
+pub async fn h23_a_token_is_not_read_on_through_an_older_checkpoint() {
+    let world = World::new();
+    let (maker, behind) = a_purged_deletion(&world, true).await;
+    let mut tx = maker.begin().await.unwrap();
+    reads_over_it(&mut tx, false).await;
+    let token = tx.suspend().await.unwrap();
+    let newest = world.memory.paths().into_iter().rfind(|path| path.starts_with("checkpoints/")).unwrap();
+    world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(9)));
+    let error = behind.resume(&token).await.expect_err("nothing is read through an older checkpoint");
+    assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
+    assert!(error.to_string().contains("through checkpoint 2"), "{error}");
+    let mut tx = behind.resume(&token).await.unwrap();
+    assert_eq!(tx.get("x").await.unwrap().unwrap(), "1");
+}
+
+/// 23, on one node: a file of the index is lost, and the checkpoint before is used in its place.
+pub async fn h23_a_checkpoint_in_place_of_a_damaged_one_hides_nothing() {
+    for scanned in [false, true] {
+        let world = World::new();
+        let (maker, _) = a_purged_deletion(&world, true).await;
+        let node = world.node().await;
+        let mut tx = node.begin().await.unwrap();
+        reads_over_it(&mut tx, scanned).await;
+        let file = world.memory.paths().into_iter().rfind(|path| path.starts_with("index/")).unwrap();
+        world.memory.delete(&[file]).await.unwrap();
+        let x = tx.get("x").await.map_err(|error| error.kind());
+        let lost = x == Err(ErrorKind::VersionUnavailable);
+        assert!(lost, "what was committed before it began is seen, or nothing: {x:?}");
+        for node in [node, maker] {
+            assert_eq!(get(&node, "x").await.as_deref(), Some("1"));
+        }
+    }
 }

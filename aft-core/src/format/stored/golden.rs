@@ -33,7 +33,7 @@ const SUMS: [(u16, &str, u64); 11] = [
     (1, "recent.bin", 0x0a35_f6cc_3d59_de34),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
     (1, "run.parquet", 0x290b_02c1_b6f6_b580),
-    (1, "token.bin", 0x9963_0203_0fc8_a34c),
+    (1, "token.bin", 0x6f3b_dd7a_f13f_627a),
 ];
 
 fn path(version: u16, name: &str) -> PathBuf {
@@ -136,6 +136,7 @@ fn a_token() -> Suspended {
         txn: txn(10),
         age_ms: 1_500,
         seen_until: 1_756_000_000,
+        base: 300,
         request_key: record.request_key,
         latest: true,
         publish_before_ack: true,

@@ -50,7 +50,7 @@ fn versioned(places: Places, versions: &[Version]) -> BTreeMap<Bytes, Version> {
 
 /// Any suspended transaction.
 pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
-    let scalars = ("[a-z0-9-]{0,36}", txn(), any::<(u64, u64)>(), any::<(bool, bool)>());
+    let scalars = ("[a-z0-9-]{0,36}", txn(), any::<(u64, u64, u64)>(), any::<(bool, bool)>());
     let optional = || prop::option::of(bytes(0..20));
     let writer = any::<prop::sample::Index>;
     let contents = prop::collection::btree_map(key(), (content(), writer()), 0..6);
@@ -58,7 +58,7 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
     let written = (lineage, contents, prop::option::of((writer(), bytes(0..20))));
     (scalars, optional(), receipts(), (places(), places(), ranges()), written).prop_map(
         |(
-            (store_id, txn, (age_ms, seen_until), (latest, publish_before_ack)),
+            (store_id, txn, (age_ms, seen_until, base), (latest, publish_before_ack)),
             request_key,
             receipts,
             read,
@@ -79,6 +79,7 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
                 txn,
                 age_ms,
                 seen_until,
+                base,
                 request_key,
                 latest,
                 publish_before_ack,
@@ -102,6 +103,7 @@ struct Raw {
     store_id: &'static str,
     age_ms: u64,
     seen_until: u64,
+    base: u64,
     latest: bool,
     publish_before_ack: bool,
     lineage: Vec<u64>,
@@ -134,6 +136,7 @@ impl Raw {
             store_id: "store",
             age_ms: 1,
             seen_until: 2,
+            base: 3,
             latest: false,
             publish_before_ack: false,
             lineage: vec![5, 7],

@@ -74,6 +74,10 @@ impl Commits {
         for pruned in &recent.pruned {
             self.note_published(pruned.decided_by, StoreTime(pruned.published));
         }
+        // A later copy of a folded commit, by somebody who was slow to publish, is not its publication.
+        for (decided_by, dated) in &recent.published {
+            self.note_published(*decided_by, StoreTime(*dated));
+        }
     }
 
     fn is_folded(&self, commit: &Commit, base: &Base) -> bool {

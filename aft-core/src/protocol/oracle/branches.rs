@@ -133,6 +133,7 @@ impl Branch {
         assert!(token.lineage.iter().eq(self.attempts.keys()));
         assert_eq!(token.age_ms, self.attempts.keys().copied().map(age_ms).max().unwrap());
         assert_eq!(token.seen_until, u64::MAX - token.age_ms);
+        assert_eq!(token.base, token.age_ms);
         assert_eq!(token.latest, self.attempts.keys().copied().any(latest));
     }
 }
@@ -196,6 +197,7 @@ impl Attempt {
             txn: TxnId::from_bytes([0xee; 16]),
             age_ms: age_ms(number),
             seen_until: u64::MAX - age_ms(number),
+            base: age_ms(number),
             request_key: Some(Bytes::from("request")),
             latest: latest(number),
             publish_before_ack: false,
@@ -314,6 +316,7 @@ impl Attempt {
         token.lineage.insert(self.number);
         token.age_ms = token.age_ms.max(age_ms(self.number));
         token.seen_until = token.seen_until.min(u64::MAX - age_ms(self.number));
+        token.base = token.base.max(age_ms(self.number));
         token.latest |= latest(self.number);
         self.from.reads = self.reader.model;
         self.from.known.extend(self.reader.history.0.keys());
