@@ -107,6 +107,12 @@ impl Store {
         Aft::builder(storage).config(config()).check().await.map_err(|error| self.failed(error))
     }
 
+    /// Looks over every decision of the store, also where it cannot be opened.
+    pub(crate) async fn sweep_all(&self) -> Result<SweepAllReport, Failure> {
+        let storage = self.storage()?;
+        Aft::builder(storage).config(config()).sweep_all().await.map_err(|error| self.failed(error))
+    }
+
     fn failed(&self, error: Error) -> Failure {
         let advice = (error.kind() == ErrorKind::NoStore).then_some(
             "name another place with --store or AFT_STORE, or make a store with `aft put` or `aft import`",

@@ -70,6 +70,12 @@ impl MemoryStorage {
         self.content.lock().keys().cloned().collect()
     }
 
+    /// Changes the date of an object, as people do who copy or restore one; whether it is there.
+    pub fn redate(&self, path: &str, last_modified: SystemTime) -> bool {
+        let mut content = self.content.lock();
+        content.get_mut(path).map(|object| object.last_modified = last_modified).is_some()
+    }
+
     fn object(&self, path: &str) -> Result<Object, StorageError> {
         check_path(path)?;
         self.content.lock().get(path).cloned().ok_or_else(|| StorageError::not_found(path))

@@ -12,7 +12,8 @@ use tracing::Instrument;
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName};
 use crate::node::Node;
-use crate::node::feed_queue::{Publication, objects_of};
+use crate::node::feed_queue::{Publication, Told, objects_of};
+use crate::node::heal::publication;
 use crate::node::register::Looked;
 use crate::node::stats::add;
 use crate::node::store::patiently;
@@ -41,9 +42,12 @@ impl Node {
         self.check_writable()?;
         self.refresh().await?;
         self.publish().await?;
+        let told_late = self.publish_told_late().await?;
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
         let mut through = self.time.lock().newest;
-        let candidates = self.list_decisions().await?;
+        let swept = self.known.lock().swept_through;
+        let from = swept.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+        let candidates = self.list_decisions(from).await?;
         if planted(Planted::SweptThroughAfterList) {
             through = self.time.lock().newest;
         }
@@ -57,22 +61,14 @@ impl Node {
                 |id: &TxnId| *id < oldest || known.published.contains_key(id) || known.dead.contains(id);
             candidates.into_iter().filter(|id| !settled(id)).collect()
         };
-        let looked: Vec<_> = futures::stream::iter(unpublished)
-            .map(|id| async move { (id, self.look(&self.store, id).await) }.boxed())
-            .buffer_unordered(self.config.parallel_requests)
-            .collect()
-            .await;
+        let looked = self.look_at(&unpublished).await;
         let mut found = Vec::new();
         let mut damaged = None;
         for (id, looked) in looked {
             match looked {
                 Ok(Looked::Committed { commits, .. }) => {
                     tracing::info!(txn = %id, "found a commit that its node did not publish");
-                    found.extend(
-                        commits
-                            .into_iter()
-                            .map(|it| Publication::new(it.commit, it.request_key, &it.payload)),
-                    );
+                    found.extend(commits.iter().map(publication));
                 }
                 Ok(Looked::Dead { .. }) => {
                     report.dead += 1;
@@ -83,7 +79,7 @@ impl Node {
                 Err(error) => damaged = Some(error),
             }
         }
-        report.published = found.len() as u64;
+        report.published = told_late + found.len() as u64;
         self.publish_found(&found, through.filter(|_| damaged.is_none())).await?;
         if let Some(error) = damaged {
             return Err(error.wrapped(format!(
@@ -96,24 +92,29 @@ impl Node {
         Ok(report)
     }
 
-    /// Every decision that may be unpublished: the window of ids since the last sweep, in every shard.
-    async fn list_decisions(&self) -> Result<Vec<TxnId>, Error> {
-        let swept = self.known.lock().swept_through;
-        let from = TxnId::window_start(swept.map_or(0, |swept| self.limits.sweep_from_ms(swept)));
+    /// Every decision whose id starts then or later, in every shard.
+    pub(crate) async fn list_decisions(&self, from_ms: u64) -> Result<Vec<TxnId>, Error> {
+        let from = TxnId::window_start(from_ms);
         let lists = self.shards.commit_folders().map(|folder| {
-            let list = async move {
-                let start_after = format!("{folder}{from}");
-                patiently(&self.rng, || self.store.list(&folder, Some(&start_after))).await
-            };
-            list.boxed()
+            async move { self.list_decisions_in(&folder, from).await }.boxed()
         });
-        let listed: Vec<_> = futures::stream::iter(lists)
+        let listed: Vec<_> = futures::stream::iter(lists.collect::<Vec<_>>())
             .buffer_unordered(self.config.parallel_requests)
             .try_collect()
+            .await?;
+        let mut ids: Vec<_> = listed.into_iter().flatten().collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The decisions of a shard from an id on.
+    pub(crate) async fn list_decisions_in(&self, folder: &str, from: TxnId) -> Result<Vec<TxnId>, Error> {
+        let start_after = format!("{folder}{from}");
+        let listed = patiently(&self.rng, || self.store.list(folder, Some(&start_after)))
             .await
             .map_err(|error| Error::storage("listing decisions", error))?;
-        let mut ids = Vec::new();
-        for object in listed.into_iter().flatten() {
+        let mut ids = Vec::with_capacity(listed.len());
+        for object in listed {
             self.time.lock().note(StoreTime::of(object.last_modified));
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Decision(id)) => ids.push(id),
@@ -123,7 +124,6 @@ impl Node {
                 ),
             }
         }
-        ids.sort_unstable();
         Ok(ids)
     }
 
@@ -133,12 +133,13 @@ impl Node {
         // The claim to have swept comes last: it is true only once everything found is out.
         let (last, first) = objects.split_last().map_or((&[][..], &[][..]), |(last, first)| (*last, first));
         for object in first {
-            self.publish_object(object, None).await?;
+            self.publish_object(object, &Told::default()).await?;
         }
         if last.is_empty() && through.is_none() {
             return Ok(());
         }
-        self.publish_object(last, through).await?;
+        let told = Told { swept_through: through, ..Told::default() };
+        self.publish_object(last, &told).await?;
         if let Some(through) = through {
             let mut known = self.known.lock();
             known.swept_through = known.swept_through.max(Some(through));
