@@ -55,7 +55,8 @@ fn failure(report: &SweepAllReport) -> Failure {
     let doubtful = report.doubtful.iter().map(|LostCommit { txn_id, keys, missing }| {
         format!("not published: {txn_id}: {missing} of its {keys} keys may have been deleted since; `aft txn {txn_id}` tells of it")
     });
-    let unreadable = report.unreadable.iter().map(|path| format!("damaged: {path}: what it committed may be lost"));
+    let unreadable =
+        report.unreadable.iter().map(|path| format!("damaged: {path}: what it committed may be lost"));
     let overtaken = report.overtaken_by.map(|number| {
         format!("checkpoint {number} was made meanwhile: keys of the restored commits may be there again that were deleted; look at them")
     });

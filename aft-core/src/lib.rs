@@ -144,8 +144,8 @@ pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
     Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport, Commit, CommitInfo,
-    CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages, Stats, StoreInfo,
-    SweepAllReport, SweepReport, Transaction, ValueStream,
+    CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages,
+    Stats, StoreInfo, SweepAllReport, SweepReport, Transaction, ValueStream,
 };
 pub use path::check_path;
 pub use protocol::key_range::KeyRange;

@@ -244,7 +244,18 @@ impl Node {
         let fold = fold.into_iter().map(|(commit, _)| commit).collect();
         // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
         let purge_bound = restored.into_iter().fold(purge_bound(settled_ms), Version::min);
-        Ok(Draft { base, begun, horizon, basis, swept_through, settled_ms, purge_bound, fold, pruned, recent })
+        Ok(Draft {
+            base,
+            begun,
+            horizon,
+            basis,
+            swept_through,
+            settled_ms,
+            purge_bound,
+            fold,
+            pruned,
+            recent,
+        })
     }
 
     /// Writes what the manifest names beside the runs, and says what it will say.

@@ -64,7 +64,9 @@ impl Node {
                 self.refresh().await?;
                 match self.indexed_value(store, found).await {
                     Ok(value) => Ok(Some(value)),
-                    Err(_) => self.value_in_decision(store, found).await.ok().flatten().ok_or(error).map(Some),
+                    Err(_) => {
+                        self.value_in_decision(store, found).await.ok().flatten().ok_or(error).map(Some)
+                    }
                 }
             }
             fetched => fetched.map(Some),

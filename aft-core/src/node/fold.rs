@@ -309,10 +309,11 @@ impl Node {
             }
             .boxed()
         });
-        let objects: BTreeMap<String, Result<Bytes, Error>> = futures::stream::iter(reads.collect::<Vec<_>>())
-            .buffer_unordered(self.config.parallel_requests)
-            .collect()
-            .await;
+        let objects: BTreeMap<String, Result<Bytes, Error>> =
+            futures::stream::iter(reads.collect::<Vec<_>>())
+                .buffer_unordered(self.config.parallel_requests)
+                .collect()
+                .await;
         let mut rows = Vec::with_capacity(found.len());
         for (found, value) in found.into_iter().zip(values) {
             let row = match self.row_of(&found, value, &objects) {

@@ -34,9 +34,8 @@ impl Node {
     pub(crate) fn take_in_late(&self, object: &FeedObject) {
         let unpublished: Vec<_> = {
             let known = self.known.lock();
-            let new = |commit: &&Arc<Commit>| {
-                !commit.restored && !known.published.contains_key(&commit.decided_by)
-            };
+            let new =
+                |commit: &&Arc<Commit>| !commit.restored && !known.published.contains_key(&commit.decided_by);
             object.commits.iter().filter(new).cloned().collect()
         };
         self.learn(unpublished.iter().cloned());
@@ -107,7 +106,9 @@ impl Node {
             match self.look(&self.store, id).await? {
                 Looked::Committed { commits, .. } => told.extend(commits.iter().map(publication)),
                 // Folded and collected meanwhile, as the next refresh tells; or lost, as a check does.
-                _ => tracing::warn!(feed_object = path, txn = %id, "a commit that a late feed object told cannot be published again"),
+                _ => {
+                    tracing::warn!(feed_object = path, txn = %id, "a commit that a late feed object told cannot be published again")
+                }
             }
         }
         Ok(told)
@@ -126,9 +127,13 @@ impl Node {
         }
         for (_, error) in &damaged {
             let error = error as &dyn std::error::Error;
-            tracing::error!(error, "a feed object cannot be used; what it told is looked for among the decisions");
+            tracing::error!(
+                error,
+                "a feed object cannot be used; what it told is looked for among the decisions"
+            );
         }
-        let found = if planted(Planted::DamageIsEmpty) { 0 } else { self.publish_unpublished(&damaged).await? };
+        let found =
+            if planted(Planted::DamageIsEmpty) { 0 } else { self.publish_unpublished(&damaged).await? };
         let names: Vec<_> = damaged.iter().map(|(name, _)| *name).collect();
         if !self.read_only {
             // Last: it is true only once everything found is out.
@@ -181,10 +186,14 @@ impl Node {
             return Err(error);
         }
         if self.known.lock().forgiving || planted(Planted::UnreadableIsNothing) {
-            tracing::error!(error = &error as &dyn std::error::Error, "a decision cannot be read; it is passed over");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a decision cannot be read; it is passed over"
+            );
             return Ok(());
         }
-        let names: Vec<_> = damaged.iter().map(|(name, _)| format!("{name:?}", name = name.to_string())).collect();
+        let names: Vec<_> =
+            damaged.iter().map(|(name, _)| format!("{name:?}", name = name.to_string())).collect();
         let (names, path) = (names.join(", "), self.path(ObjectName::Decision(id)));
         let message = format!(
             "the feed object {names} is damaged, and the decision {path:?}, which it may have told of, cannot be read either: transactions cannot begin, since the commit of {id} may be missing; run `aft sweep --all`, which goes on without it and reports what is lost"
@@ -207,8 +216,13 @@ impl Node {
     }
 
     /// An inline value that the feed object which carries its commit has lost: the decision has it too. `None` where it does not.
-    pub(crate) async fn value_in_decision(&self, store: &Store, found: &Found) -> Result<Option<Bytes>, Error> {
-        let Place::Inline { object: ObjectName::Feed(name), len, checksum: expected, .. } = found.place() else {
+    pub(crate) async fn value_in_decision(
+        &self,
+        store: &Store,
+        found: &Found,
+    ) -> Result<Option<Bytes>, Error> {
+        let Place::Inline { object: ObjectName::Feed(name), len, checksum: expected, .. } = found.place()
+        else {
             return Ok(None);
         };
         if planted(Planted::OneCopyOfValue) {

@@ -70,11 +70,7 @@ impl Node {
     }
 
     /// Makes one feed object of decided, in-time commits, and makes sure that it counts.
-    pub(crate) async fn publish_object(
-        &self,
-        batch: &[Publication],
-        told: &Told,
-    ) -> Result<(), Error> {
+    pub(crate) async fn publish_object(&self, batch: &[Publication], told: &Told) -> Result<(), Error> {
         let (feed, payload) = feed_of(batch, told);
         let bytes = feed.encode(&payload).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, "a batch of commits cannot be encoded").with_source(cause)

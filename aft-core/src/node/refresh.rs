@@ -374,7 +374,9 @@ impl Node {
                     };
                     // Only commits in time are published, so none can be dated after its feed object; one that claims so would
                     // drag every clock along.
-                    let latest = last_modified.ms() + self.limits.skew_ms + self.limits.visibility_ms + 1000;
+                    let landed = last_modified.ms().min(name.time_ms.saturating_add(self.limits.publish_ms));
+                    let landed = if late { landed } else { last_modified.ms() };
+                    let latest = landed + self.limits.skew_ms + self.limits.visibility_ms + 1000;
                     if record.clock.ms() > latest {
                         let message = format!(
                             "the feed object {path:?} carries a commit from the future: {}",
@@ -395,7 +397,16 @@ impl Node {
         }
         let swept_through = feed.swept_through.map(StoreTime);
         let instead_of = feed.instead_of;
-        Ok(Some(FeedObject { name, last_modified, late, commits, published, pruned, swept_through, instead_of }))
+        Ok(Some(FeedObject {
+            name,
+            last_modified,
+            late,
+            commits,
+            published,
+            pruned,
+            swept_through,
+            instead_of,
+        }))
     }
 
     fn take_in(&self, object: FeedObject) {

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{ObjectName, OUTCOMES};
+use crate::format::name::{OUTCOMES, ObjectName};
 use crate::node::feed_queue::{Publication, Told, objects_of};
 use crate::node::heal::publication;
 use crate::node::register::{Committed, Looked};
@@ -83,7 +83,8 @@ impl Node {
         self.known.lock().look = true;
         self.refresh().await?;
         self.publish().await?;
-        let mut report = SweepAllReport { published: self.publish_told_late().await?, ..SweepAllReport::default() };
+        let mut report =
+            SweepAllReport { published: self.publish_told_late().await?, ..SweepAllReport::default() };
         let folded = self.folded_decisions().await?;
         let folders: Vec<_> = self.shards.commit_folders().collect();
         for folder in folders {
@@ -138,7 +139,11 @@ impl Node {
     }
 
     /// Publishes those of these commits, all older than what is settled, that nothing can have deleted since.
-    async fn restore(self: &Arc<Self>, old: Vec<Committed>, report: &mut SweepAllReport) -> Result<(), Error> {
+    async fn restore(
+        self: &Arc<Self>,
+        old: Vec<Committed>,
+        report: &mut SweepAllReport,
+    ) -> Result<(), Error> {
         self.known.lock().look = true;
         self.refresh().await?;
         let verified = self.now();
@@ -170,8 +175,13 @@ impl Node {
         for number in self.list_manifests(base.number()).await? {
             // Its maker may not have known of what was restored.
             let purged = self.manifest(number).await?.map(|(manifest, _)| manifest.purged);
-            if purged.is_some_and(|purged| purged > base.purged() && least.is_some_and(|least| purged > least)) {
-                tracing::error!(number, "a checkpoint was made while commits were restored; deleted keys may be there again");
+            if purged
+                .is_some_and(|purged| purged > base.purged() && least.is_some_and(|least| purged > least))
+            {
+                tracing::error!(
+                    number,
+                    "a checkpoint was made while commits were restored; deleted keys may be there again"
+                );
                 report.overtaken_by = Some(number);
             }
         }

@@ -95,9 +95,10 @@ impl Node {
     /// Every decision whose id starts then or later, in every shard.
     pub(crate) async fn list_decisions(&self, from_ms: u64) -> Result<Vec<TxnId>, Error> {
         let from = TxnId::window_start(from_ms);
-        let lists = self.shards.commit_folders().map(|folder| {
-            async move { self.list_decisions_in(&folder, from).await }.boxed()
-        });
+        let lists = self
+            .shards
+            .commit_folders()
+            .map(|folder| async move { self.list_decisions_in(&folder, from).await }.boxed());
         let listed: Vec<_> = futures::stream::iter(lists.collect::<Vec<_>>())
             .buffer_unordered(self.config.parallel_requests)
             .try_collect()

@@ -136,7 +136,9 @@ impl Check<'_> {
         let mut commits = commits.into_inner();
         for (name, what) in std::mem::take(&mut commits.damaged_feed) {
             if commits.stood_in.contains(&name) {
-                self.leave_out(format_args!("the damaged feed object {name}, in whose place another one stands"));
+                self.leave_out(format_args!(
+                    "the damaged feed object {name}, in whose place another one stands"
+                ));
             } else {
                 self.damaged(&name.to_string(), what);
                 commits.feed_is_damaged = true;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 
+use super::Check;
 use super::commits::Commits;
 use super::index::Manifests;
 use super::suspects::{Suspect, SuspectKind};
-use super::Check;
 use crate::error::{Error, ErrorKind};
 use crate::format::name::ObjectName;
 use crate::planted::{Planted, planted};
@@ -27,7 +27,9 @@ impl Check<'_> {
             return Ok(());
         }
         if manifests.is_partial || commits.recent_is_damaged {
-            self.leave_out("whether anything committed was lost: what the damaged checkpoint told is not known");
+            self.leave_out(
+                "whether anything committed was lost: what the damaged checkpoint told is not known",
+            );
             return Ok(());
         }
         let base = &manifests.base;
