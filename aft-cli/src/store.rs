@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aft_core::{Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage};
+use aft_core::{Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage, SweepAllReport};
 use serde::Serialize;
 use url::Url;
 
