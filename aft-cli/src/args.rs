@@ -253,7 +253,12 @@ pub(crate) struct Cancel {
 
 /// Find and publish commits whose process died before it told the other nodes
 #[derive(Debug, Args)]
-pub(crate) struct Sweep {}
+pub(crate) struct Sweep {
+    /// Look over every decision of the store, also where it cannot be opened: publish again what nothing carries any more (`aft check`
+    /// names such commits), where nothing newer can have deleted it, and report the rest. Let no other process make checkpoints meanwhile
+    #[arg(long)]
+    pub(crate) all: bool,
+}
 
 /// Fold old commits into the index, so that the store opens fast and can be cleaned
 ///

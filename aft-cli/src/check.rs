@@ -33,6 +33,7 @@ fn print(report: &CheckReport, output: &Output) -> Result<(), Failure> {
         ("files of the index", report.run_files),
         ("rows in them", report.rows),
         ("commits not in it yet", report.commits),
+        ("commits the next sweep publishes", report.unpublished),
         ("decisions", report.decisions),
         ("feed objects", report.feed_objects),
         ("claims of requests", report.claims),
@@ -69,13 +70,21 @@ fn failure(report: &CheckReport) -> Failure {
             CheckProblemKind::Missing => "missing",
             CheckProblemKind::Damaged => "damaged",
             CheckProblemKind::DatesChanged => "dates changed",
+            CheckProblemKind::Unpublished => "unpublished",
             _ => "wrong",
         };
         format!("{kind}: {path}: {what}")
     });
     let more = (report.more_problems > 0).then(|| format!("and {} more", thousands(report.more_problems)));
     let problems = usize::try_from(report.problems.len() as u64 + report.more_problems).unwrap_or(usize::MAX);
-    Failure::new(Exit::BadStore, format_args!("{} missing or damaged", count(problems, "object")))
+    let lost = report.problems.iter().any(|problem| problem.kind == CheckProblemKind::Unpublished);
+    let what = if lost { "missing, damaged or unpublished" } else { "missing or damaged" };
+    let advice = if lost {
+        "keys that do not need them can still be read and written; `aft sweep --all` publishes again what is decided and not published"
+    } else {
+        "keys that do not need them can still be read and written; the next process that writes replaces a damaged feed object; what else is damaged can only be put back from a copy with its date"
+    };
+    Failure::new(Exit::BadStore, format_args!("{} {what}", count(problems, "object")))
         .items(named.chain(more))
-        .advice("keys that do not need them can still be read and written; put the objects back from a copy where there is one")
+        .advice(advice)
 }

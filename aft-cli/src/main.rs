@@ -83,7 +83,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Status(_) => status::run(&store, &output).await,
         Command::Txn(args) => txn::show(args, &store, &output).await,
         Command::Cancel(args) => txn::cancel(args, &store, &output).await,
-        Command::Sweep(_) => sweep::run(&store, &output).await,
+        Command::Sweep(args) => sweep::run(&store, &args, &output).await,
         Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
         Command::Gc(args) => gc::run(args, &store, &output).await,
         Command::Check(_) => check::run(&store, &output).await,

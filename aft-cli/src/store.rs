@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aft_core::{
-    AdoptReport, Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage, Unpublished,
+    AdoptReport, Aft, CheckReport, Commit, CommitOutcome, Config, Error, ErrorKind, Storage, SweepAllReport,
+    Unpublished,
 };
 use serde::Serialize;
 use url::Url;
@@ -114,6 +115,12 @@ impl Store {
         let storage = self.storage()?;
         let adopted = Aft::builder(storage).config(config()).adopt(unpublished).await;
         adopted.map_err(|error| Failure::from(error).within(format!("cannot adopt the store {}", self.url)))
+    }
+
+    /// Looks over every decision of the store, also where it cannot be opened.
+    pub(crate) async fn sweep_all(&self) -> Result<SweepAllReport, Failure> {
+        let storage = self.storage()?;
+        Aft::builder(storage).config(config()).sweep_all().await.map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: Error) -> Failure {

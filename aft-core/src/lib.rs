@@ -78,7 +78,7 @@
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Token`], [`KeyRange`], [`ScanPages`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
-//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`CommitInfo`] |
+//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`], [`CommitInfo`] |
 //! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
@@ -144,8 +144,8 @@ pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
     AdoptReport, Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport, Commit,
-    CommitInfo, CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, Outcome, Run, ScanPages,
-    Stats, StoreInfo, SweepReport, Transaction, Unpublished, ValueStream,
+    CommitInfo, CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, LostCommit, Outcome, Run,
+    ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream,
 };
 pub use path::check_path;
 pub use protocol::key_range::KeyRange;

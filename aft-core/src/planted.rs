@@ -161,6 +161,30 @@ pub enum Planted {
     IgnoreSeals,
     /// That the store honours create-if-absent is proven at open alone.
     NoRegularProof,
+    /// A feed object that is late, or whose date was changed, is not even read.
+    LateSaysNothing,
+    /// What a late feed object told is not published again.
+    FoundStaysHere,
+    /// A checkpoint is made of a node that knows commits which nobody published.
+    CheckpointForgetsFound,
+    /// A damaged feed object is taken for an empty one.
+    DamageIsEmpty,
+    /// A damaged feed object is looked into by every node, whatever stands in for it.
+    StandInUnread,
+    /// A decision that cannot be read is passed over, where it may be of a damaged feed object.
+    UnreadableIsNothing,
+    /// A lost commit is published again whatever may have been deleted since.
+    RestoreDeleted,
+    /// A restored commit is taken for folded, by its age.
+    RestoredIsSettled,
+    /// A deletion leaves the index although a restored commit that it hides does not lie in it yet.
+    PurgeAboveRestored,
+    /// A restored commit is published however long ago it was found that it may be.
+    SlowRestore,
+    /// An inline value is looked for in one object.
+    OneCopyOfValue,
+    /// A check does not ask whether what is decided was published.
+    CheckIgnoresLost,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -175,7 +199,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 77] = [
+        pub const ALL: [Self; 89] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -253,6 +277,18 @@ mod active {
             Self::BelieveFutureDates,
             Self::IgnoreSeals,
             Self::NoRegularProof,
+            Self::LateSaysNothing,
+            Self::FoundStaysHere,
+            Self::CheckpointForgetsFound,
+            Self::DamageIsEmpty,
+            Self::StandInUnread,
+            Self::UnreadableIsNothing,
+            Self::RestoreDeleted,
+            Self::RestoredIsSettled,
+            Self::PurgeAboveRestored,
+            Self::SlowRestore,
+            Self::OneCopyOfValue,
+            Self::CheckIgnoresLost,
         ];
     }
 

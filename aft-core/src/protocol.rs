@@ -14,6 +14,7 @@ pub mod key_range;
 mod oracle;
 pub mod prune;
 pub mod read_set;
+pub mod restore;
 pub mod timeliness;
 pub mod view;
 pub mod write_buffer;

@@ -159,7 +159,10 @@ async fn a_late_feed_object_counts_for_nobody_and_its_maker_publishes_again() {
         requests.iter().filter(|it| it.operation == operation && it.path.starts_with("feed/")).count()
     };
     assert_eq!(on_feed(Operation::Create), 2, "the late one and its second edition");
-    assert_eq!(on_feed(Operation::Get), 1, "the late one is not even read");
+    assert_eq!(on_feed(Operation::Get), 2, "each is read once: the late one may tell what nothing else does");
+    b.refresh().await.unwrap();
+    assert_eq!(on_feed(Operation::Get), 2, "each is read once");
+    assert_eq!(b.sweep().await.unwrap().published, 0, "what it tells was published by its maker");
 }
 
 #[tokio::test(start_paused = true)]

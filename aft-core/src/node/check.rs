@@ -11,6 +11,7 @@
 mod commits;
 mod files;
 mod index;
+mod lost;
 mod report;
 mod suspects;
 mod values;
@@ -35,6 +36,7 @@ use crate::node::stats::{RequestCounts, get};
 use crate::node::store::{Store, patiently};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{Object, ObjectInfo, StorageError};
+use crate::txn_id::TxnId;
 
 /// So many bytes of an object count as one more request under way.
 const BYTES_PER_REQUEST: u64 = 16 << 20;
@@ -49,6 +51,8 @@ struct Check<'a> {
     suspects: Mutex<Vec<Suspect>>,
     /// The checksums of the paths of all value objects that something names: eight bytes for each.
     names: Mutex<HashSet<u64>>,
+    /// The decisions that lists name of what checkpoints folded.
+    folded: Mutex<HashSet<TxnId>>,
 }
 
 impl Node {
@@ -62,6 +66,7 @@ impl Node {
             report: Mutex::default(),
             suspects: Mutex::default(),
             names: Mutex::default(),
+            folded: Mutex::default(),
         };
         match self.check_dates().await {
             // By dates it is judged what counts: nothing that this store says of itself can be checked.
@@ -93,6 +98,7 @@ impl Check<'_> {
         let manifests = self.index(first, &mut commits).await?;
         self.unfolded(&manifests, &commits).await?;
         self.garbage_files().await?;
+        self.unpublished(&manifests, &commits).await?;
         let manifests = self.files(manifests, now).await?;
         let manifests = self.settle(manifests, &commits).await?;
         self.orphaned_values(&manifests, &commits, now).await?;

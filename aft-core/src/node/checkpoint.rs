@@ -28,6 +28,7 @@ use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
+use crate::version::Version;
 
 /// What a checkpoint did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ struct Draft {
     basis: StoreTime,
     swept_through: StoreTime,
     settled_ms: u64,
+    /// Tombstones strictly below may leave the index.
+    purge_bound: Version,
     fold: Vec<Arc<Commit>>,
     /// Commits whose batch superseded them, and that are as old as the folded ones.
     pruned: Vec<PrunedCommit>,
@@ -108,7 +111,7 @@ impl Node {
         let mut fold = Fold {
             node: self,
             runs: draft.base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default(),
-            purge_bound: purge_bound(draft.settled_ms),
+            purge_bound: draft.purge_bound,
             garbage: Garbage::default(),
             written: Written::default(),
             greatest: draft.base.greatest(),
@@ -194,6 +197,11 @@ impl Node {
         // First what was seen, then the view: everything that was seen is in it then.
         let (mut recent, basis, swept_through, pruned) = {
             let known = self.known.lock();
+            // Whoever begins from this checkpoint would not look where they are told.
+            if !known.found.is_empty() && !planted(Planted::CheckpointForgetsFound) {
+                let message = "no checkpoint was made: feed objects whose dates were changed tell of commits that the next sweep publishes; try again";
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
             let published = known.published.iter().map(|(id, dated)| (*id, dated.0)).collect();
             let seen: Vec<FeedName> = known.seen.iter().copied().collect();
             let recent =
@@ -210,6 +218,8 @@ impl Node {
                 .collect();
             (Arc::clone(view.base()), commits)
         };
+        let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
+        let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
         let horizon = self.limits.horizon(begun).max(base.horizon());
         let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
             let by_clock = planted(Planted::FoldByCommitTime);
@@ -234,7 +244,20 @@ impl Node {
         recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
         recent.pruned = young_pruned;
         let fold = fold.into_iter().map(|(commit, _)| commit).collect();
-        Ok(Draft { base, begun, horizon, basis, swept_through, settled_ms, fold, pruned, recent })
+        // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
+        let purge_bound = restored.into_iter().fold(purge_bound(settled_ms), Version::min);
+        Ok(Draft {
+            base,
+            begun,
+            horizon,
+            basis,
+            swept_through,
+            settled_ms,
+            purge_bound,
+            fold,
+            pruned,
+            recent,
+        })
     }
 
     /// Writes what the manifest names beside the runs, and says what it will say.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::format::feed::{Entry, Feed, Home};
+use crate::format::name::FeedName;
 use crate::format::record::{CommitRecord, WRITE_OVERHEAD};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::prune::superseded;
+use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{self, Commit};
 
 /// About how large a feed object may grow: more commits go to the next.
-const OBJECT_BYTES: u64 = 8 << 20;
+pub(crate) const OBJECT_BYTES: u64 = 8 << 20;
 /// Inline values of a commit travel in the feed up to this sum; those of a larger one stay in its decision.
 const CARRIED_BYTES: u64 = 256 << 10;
 /// How much may wait for publication before commits have to wait for it too.
@@ -39,7 +41,7 @@ impl Publication {
         Self { commit, request_key, payload }
     }
 
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let meta: u64 = self.commit.writes.iter().map(|write| write.key.len() as u64 + WRITE_OVERHEAD).sum();
         meta + self.payload.iter().map(|value| value.len() as u64).sum::<u64>() + WRITE_OVERHEAD
     }
@@ -71,14 +73,26 @@ impl Publication {
     }
 }
 
+/// What a feed object says beside its commits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    /// Every commit decided before this is published.
+    pub(crate) swept_through: Option<StoreTime>,
+    /// Damaged feed objects that need not be read any more.
+    pub(crate) instead_of: Vec<FeedName>,
+    /// When it was made sure of that lost commits may be published again.
+    pub(crate) verified: Option<LocalTime>,
+}
+
 /// A batch as a feed object's content and payload. All its commits are decided and in time.
-pub(crate) fn feed_of(batch: &[Publication], swept_through: Option<u64>) -> (Feed, Vec<Bytes>) {
+pub(crate) fn feed_of(batch: &[Publication], told: &Told) -> (Feed, Vec<Bytes>) {
     let commits: Vec<_> = batch.iter().map(|publication| Arc::clone(&publication.commit)).collect();
     let pruned = superseded(&commits);
     let kept = batch.iter().zip(&pruned).filter(|(_, pruned)| !**pruned);
     let payload = kept.flat_map(|(publication, _)| publication.payload.iter().cloned()).collect();
     let entries = batch.iter().zip(&pruned).map(|(publication, pruned)| publication.entry(*pruned)).collect();
-    (Feed { swept_through, instead_of: Vec::new(), entries }, payload)
+    let swept_through = told.swept_through.map(|through| through.0);
+    (Feed { swept_through, instead_of: told.instead_of.clone(), entries }, payload)
 }
 
 /// Cuts a batch into feed objects of a sensible size.

@@ -54,11 +54,20 @@ impl Node {
             }
         };
         match fetched {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let told = self.value_in_decision(store, found).await.ok().flatten();
+                told.ok_or(error).map(Some)
+            }
             // It was folded meanwhile, and the object that held it collected: the row has it now.
             Err(error) if error.kind() == ErrorKind::VersionUnavailable => {
                 self.known.lock().look = true;
                 self.refresh().await?;
-                self.indexed_value(store, found).await.map_err(|_| error).map(Some)
+                match self.indexed_value(store, found).await {
+                    Ok(value) => Ok(Some(value)),
+                    Err(_) => {
+                        self.value_in_decision(store, found).await.ok().flatten().ok_or(error).map(Some)
+                    }
+                }
             }
             fetched => fetched.map(Some),
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt};
 
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
@@ -304,24 +304,35 @@ impl Node {
         let reads = objects.into_iter().map(|(path, needed)| {
             async move {
                 let read = patiently(&self.rng, || self.store.get_sized(&path, needed)).await;
-                let object = read.map_err(|error| missing(&path, error))?;
-                Ok::<_, Error>((path, object.bytes))
+                let object = read.map_err(|error| missing(&path, error));
+                (path, object.map(|object| object.bytes))
             }
             .boxed()
         });
-        let objects: BTreeMap<String, Bytes> = futures::stream::iter(reads.collect::<Vec<_>>())
-            .buffer_unordered(self.config.parallel_requests)
-            .try_collect()
-            .await?;
-        let rows = found.into_iter().zip(values).map(|(found, value)| self.row_of(&found, value, &objects));
-        rows.collect()
+        let objects: BTreeMap<String, Result<Bytes, Error>> =
+            futures::stream::iter(reads.collect::<Vec<_>>())
+                .buffer_unordered(self.config.parallel_requests)
+                .collect()
+                .await;
+        let mut rows = Vec::with_capacity(found.len());
+        for (found, value) in found.into_iter().zip(values) {
+            let row = match self.row_of(&found, value, &objects) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let value = self.value_in_decision(&self.store, &found).await?.ok_or(error)?;
+                    self.row_of(&found, Some(value), &objects)
+                }
+                row => row,
+            };
+            rows.push(row?);
+        }
+        Ok(rows)
     }
 
     fn row_of(
         &self,
         found: &Found,
         cached: Option<Bytes>,
-        objects: &BTreeMap<String, Bytes>,
+        objects: &BTreeMap<String, Result<Bytes, Error>>,
     ) -> Result<Row, Error> {
         let value = match (found.place(), cached) {
             (Place::Tombstone, _) => RowValue::Tombstone,
@@ -329,7 +340,7 @@ impl Node {
             (_, Some(value)) => RowValue::Inline(value),
             (Place::Inline { object, start, len, checksum: expected }, None) => {
                 let path = self.path(object);
-                let whole = objects.get(&path).cloned().unwrap_or_default();
+                let whole = objects.get(&path).cloned().transpose()?.unwrap_or_default();
                 let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(whole.len());
                 let value = whole.slice(clamp(start)..clamp(start.saturating_add(len)));
                 if value.len() as u64 != len || checksum(&value) != expected {

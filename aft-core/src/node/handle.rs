@@ -16,6 +16,7 @@ use crate::node::checkpoint::CheckpointReport;
 use crate::node::collect::GarbageReport;
 use crate::node::open::Builder;
 use crate::node::outcome::Outcome;
+use crate::node::restore::SweepAllReport;
 use crate::node::stats::{Stats, get};
 use crate::node::sweep::SweepReport;
 use crate::node::transaction::Transaction;
@@ -110,8 +111,8 @@ impl Aft {
     /// [`Config::max_staleness`], else nothing.
     ///
     /// # Errors
-    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged feed
-    /// object), [`Closed`](crate::ErrorKind::Closed).
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a feed
+    /// object and a decision that it may have told of are both damaged), [`Closed`](crate::ErrorKind::Closed).
     pub fn begin(&self) -> BoxFuture<'_, Result<Transaction, Error>> {
         self.node.begin(Begin::new()).boxed()
     }
@@ -188,6 +189,23 @@ impl Aft {
         async move {
             self.node.check_open()?;
             self.node.sweep().await
+        }
+        .boxed()
+    }
+
+    /// Looks over *every* decision of the store for commits that nothing carries (neither the feed nor a checkpoint: a feed object was
+    /// deleted, or was damaged when no node looked) and publishes them again. One that is older than what checkpoints
+    /// take for settled is *restored* only where nothing newer can have deleted what it wrote; the others are reported. For repairs: no other
+    /// node should make checkpoints meanwhile, and where one did, the report says so. Costs a list per shard, a get
+    /// per decision that is neither known to be published nor named by a checkpoint, and what the index needs to look up the keys of
+    /// old ones. [`Builder::sweep_all`] works where the store cannot be opened.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep), but for damaged decisions, which are in the report.
+    pub fn sweep_all(&self) -> BoxFuture<'_, Result<SweepAllReport, Error>> {
+        async move {
+            self.node.check_open()?;
+            self.node.sweep_all().await
         }
         .boxed()
     }

@@ -20,6 +20,12 @@ pub(crate) struct Known {
     pub(crate) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
     pub(crate) seen: BTreeSet<FeedName>,
+    /// Late feed objects of other nodes that were read. No checkpoint names them: each node reads them once.
+    pub(crate) late: BTreeSet<FeedName>,
+    /// Decisions whose commits a late feed object told and nobody is known to have published, and that object.
+    pub(crate) found: BTreeMap<TxnId, FeedName>,
+    /// Whether decisions that cannot be read are passed over: a caller asked for what can still be had.
+    pub(crate) forgiving: bool,
     /// Own feed objects whose date is not known yet.
     pub(crate) own: BTreeMap<FeedName, OwnObject>,
     /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
@@ -94,6 +100,7 @@ impl Known {
     pub(crate) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
         let first = self.published.entry(decided_by).or_insert(dated);
         *first = (*first).min(dated);
+        self.found.remove(&decided_by);
     }
 
     /// When a commit was published that a feed object of this date carries: an earlier one may have carried it before, and been folded and
@@ -119,7 +126,9 @@ impl Known {
             let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
             self.seen = self.seen.split_off(&oldest);
             self.own = self.own.split_off(&oldest);
+            self.late = self.late.split_off(&oldest);
         }
+        self.found = self.found.split_off(&TxnId::window_start(settled_ms));
         // Only where one of the two moved on: there may be many.
         if let Some(swept) = self.swept_through.filter(|swept| self.forgot != Some((*swept, base.number()))) {
             self.forgot = Some((swept, base.number()));

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
 use crate::format::name::{MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
+use crate::node::restore::SweepAllReport;
 use crate::node::store::{Store, backoff, patiently};
 use crate::node::{
     Aft, Node, NodeTime, background, cache, clock_error, feed_queue, format_error, known, stats,
@@ -35,12 +36,14 @@ pub struct Builder {
     seed: Option<u64>,
     read_only: bool,
     must_exist: bool,
+    forgiving: bool,
 }
 
 impl Builder {
     pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self { storage, config: Config::default(), clock, seed: None, read_only: false, must_exist: false }
+        let (read_only, must_exist, forgiving) = (false, false, false);
+        Self { storage, config: Config::default(), clock, seed: None, read_only, must_exist, forgiving }
     }
 
     /// Settings; the default is [`Config::default`].
@@ -133,6 +136,18 @@ impl Builder {
         Arc::new(builder.node(store, rng, config, opened)?).check().await
     }
 
+    /// Looks over every decision of the store as [`Aft::sweep_all`] does, also where the store cannot be opened since a feed object and a
+    /// decision that it may have told of are both damaged: it goes on without that one, for all nodes, and reports it.
+    ///
+    /// # Errors
+    /// As [`Builder::open`] of a store that must exist, and [`Aft::sweep_all`].
+    pub async fn sweep_all(self) -> Result<SweepAllReport, Error> {
+        let aft = Self { forgiving: true, must_exist: true, ..self }.open().await?;
+        let report = aft.sweep_all().await?;
+        aft.close().await?;
+        Ok(report)
+    }
+
     /// The store's marker; made where there is none and one may be made.
     async fn marker(&self, store: &Store, rng: &NodeRng) -> Result<Opened, Error> {
         if let Some(object) = get_marker(store, rng, MARKER).await? {
@@ -201,7 +216,8 @@ impl Builder {
         }
         // What an adopted store decided, it decided before its marker.
         let since = if adopted_until.is_some() { StoreTime(0) } else { opened.last_modified };
-        let known = known::Known::since(since);
+        let mut known = known::Known::since(since);
+        known.forgiving = self.forgiving;
         Ok(Node {
             store,
             limits,

@@ -14,16 +14,19 @@ use crate::error::{Error, ErrorKind};
 use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
-use crate::node::feed_queue::{Publication, feed_of, objects_of};
+use crate::node::feed_queue::{Publication, Told, feed_of, objects_of};
 use crate::node::known::{NOT_DATED, OwnCommit};
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
+use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 
 /// Tries before publishing is given up for now: about 15 s of waiting.
 const PUBLISH_TRIES: u32 = 14;
+/// Lost commits are published within this of the moment at which nothing spoke against it: long before any checkpoint can fold them.
+const RESTORE_MS: u64 = 60_000;
 
 impl Node {
     /// Publishes every own commit that was acknowledged before this call.
@@ -59,7 +62,7 @@ impl Node {
             (queue.published(), queue.batch())
         };
         for object in objects_of(&batch) {
-            self.publish_object(object, None).await?;
+            self.publish_object(object, &Told::default()).await?;
             self.feed.lock().done(from, object.len());
             from += object.len() as u64;
         }
@@ -67,19 +70,15 @@ impl Node {
     }
 
     /// Makes one feed object of decided, in-time commits, and makes sure that it counts.
-    pub(crate) async fn publish_object(
-        &self,
-        batch: &[Publication],
-        swept_through: Option<StoreTime>,
-    ) -> Result<(), Error> {
-        let (feed, payload) = feed_of(batch, swept_through.map(|through| through.0));
+    pub(crate) async fn publish_object(&self, batch: &[Publication], told: &Told) -> Result<(), Error> {
+        let (feed, payload) = feed_of(batch, told);
         let bytes = feed.encode(&payload).map_err(|cause| {
             Error::new(ErrorKind::InvalidInput, "a batch of commits cannot be encoded").with_source(cause)
         })?;
         let commits: Vec<_> = feed.entries.iter().zip(batch).map(own_commit).collect();
         let mut last = None;
         for wait in backoff(&self.rng, PUBLISH_TRIES) {
-            match self.create_feed_object(bytes.clone(), &commits).await {
+            match self.create_feed_object(bytes.clone(), &commits, told.verified).await {
                 Ok(true) => {
                     add(&self.counters.published, 1);
                     let mut known = self.known.lock();
@@ -100,8 +99,20 @@ impl Node {
     }
 
     /// Creates a feed object under a new name; whether it landed in time.
-    async fn create_feed_object(&self, bytes: Bytes, commits: &[OwnCommit]) -> Result<bool, StorageError> {
+    async fn create_feed_object(
+        &self,
+        bytes: Bytes,
+        commits: &[OwnCommit],
+        verified: Option<LocalTime>,
+    ) -> Result<bool, StorageError> {
         let sent = self.now();
+        // The name says this moment: what is sent later than that lands late.
+        let slow = verified.is_some_and(|verified| sent.elapsed_since(verified) > RESTORE_MS);
+        if slow && !planted(Planted::SlowRestore) {
+            return Err(StorageError::invalid("feed/").with_source(
+                "finding that lost commits may be published again lies too far back; nothing was published; run it again",
+            ));
+        }
         let time_ms = {
             let time = self.time.lock();
             time.check.store_now_ms(&self.limits, sent, time.newest(sent, &self.limits))

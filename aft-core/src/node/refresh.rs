@@ -46,14 +46,28 @@ struct Plan {
 }
 
 /// A feed object as it was read.
-struct FeedObject {
-    name: FeedName,
+pub(crate) struct FeedObject {
+    pub(crate) name: FeedName,
     last_modified: StoreTime,
-    commits: Vec<Arc<Commit>>,
+    /// Whether it is dated too late to publish anything.
+    late: bool,
+    pub(crate) commits: Vec<Arc<Commit>>,
     published: Vec<TxnId>,
     pruned: Vec<PrunedCommit>,
     swept_through: Option<StoreTime>,
+    instead_of: Vec<FeedName>,
 }
+
+/// A feed object that is to be read.
+struct Unread {
+    name: FeedName,
+    last_modified: StoreTime,
+    size: u64,
+    late: bool,
+}
+
+/// A feed object that cannot be understood, and why.
+pub(crate) type Damaged = (FeedName, Error);
 
 impl Node {
     /// Learns every commit published before this call.
@@ -159,8 +173,12 @@ impl Node {
             }
         };
         let feed = async {
-            let unseen = self.sort_out(self.list_feed(plan.cursor).await?, None)?;
-            self.read_feed(unseen, |object| self.take_in(object)).await
+            let unseen = self.sort_out(self.list_feed(plan.cursor).await?, None);
+            // What counts first: it may tell all that the late ones do.
+            let (late, unseen): (Vec<_>, Vec<_>) = unseen.into_iter().partition(|it| it.late);
+            let mut damaged = self.read_feed(unseen, |object| self.take_in(object)).await?;
+            damaged.extend(self.read_feed(late, |object| self.take_in(object)).await?);
+            self.heal(damaged).await
         };
         let (found, ()) = futures::try_join!(manifest.boxed(), feed.boxed())?;
         // Only after the feed: what it folded and this node had not seen must have come in before.
@@ -216,9 +234,9 @@ impl Node {
             }
         };
         let in_recent = recent.as_ref().map_or_else(BTreeSet::new, |it| it.seen.iter().copied().collect());
-        let unseen = self.sort_out(listed, Some(&in_recent))?;
+        let unseen = self.sort_out(listed, Some(&in_recent));
         let objects = parking_lot::Mutex::new(Vec::new());
-        self.read_feed(unseen, |object| objects.lock().push(object)).await?;
+        let damaged = self.read_feed(unseen, |object| objects.lock().push(object)).await?;
         if let Some(found) = &found
             && let Some(instead_of) = damage.or_else(|| found.instead_of.clone())
         {
@@ -234,6 +252,7 @@ impl Node {
         }
         let base = found.map_or_else(Arc::default, |found| found.base);
         self.take_in_whole(base, recent, objects.into_inner());
+        self.heal(damaged).await?;
         Ok(true)
     }
 
@@ -252,12 +271,8 @@ impl Node {
             .map_err(|error| Error::storage("listing the feed", error))
     }
 
-    /// The feed objects of a listing that count and were not taken in yet; or, where a view is made anew, those not in this set.
-    fn sort_out(
-        &self,
-        listed: Vec<ObjectInfo>,
-        anew: Option<&BTreeSet<FeedName>>,
-    ) -> Result<Vec<(FeedName, StoreTime, u64)>, Error> {
+    /// The feed objects of a listing that were not taken in yet; or, where a view is made anew, those not in this set.
+    fn sort_out(&self, listed: Vec<ObjectInfo>, anew: Option<&BTreeSet<FeedName>>) -> Vec<Unread> {
         let mut unseen = Vec::new();
         let mut own = Vec::new();
         let now = self.now();
@@ -273,8 +288,14 @@ impl Node {
             if let Some(OwnObject { sent, answered, .. }) = mine {
                 time.check.measure(sent, answered, last_modified);
             }
+            let taken_in =
+                anew.map_or_else(|| known.seen.contains(&name), |in_recent| in_recent.contains(&name));
             if !self.limits.feed_in_time(name.time_ms, last_modified) {
-                tracing::debug!(path, "a feed object landed late and does not count");
+                // It publishes nothing; but what it tells of is committed. Of its own objects a node knows that.
+                let told = mine.is_some() || taken_in || known.seen.contains(&name);
+                if !told && !known.late.contains(&name) && !planted(Planted::LateSaysNothing) {
+                    unseen.push(Unread { name, last_modified, size, late: true });
+                }
                 continue;
             }
             if let Some(OwnObject { commits, .. }) = mine {
@@ -291,48 +312,53 @@ impl Node {
                     continue;
                 }
             }
-            if size > LARGEST_FEED_OBJECT {
-                let message = format!("the feed object {path:?} has {size} bytes, more than any node writes");
-                return Err(Error::new(ErrorKind::Corrupt, message));
-            }
-            if !anew.map_or_else(|| known.seen.contains(&name), |in_recent| in_recent.contains(&name)) {
-                unseen.push((name, last_modified, size));
+            if !taken_in {
+                unseen.push(Unread { name, last_modified, size, late: false });
             }
         }
         drop((known, time));
         let mut view = self.view.write();
         own.into_iter().for_each(|(version, published)| view.note_published(version, published));
-        Ok(unseen)
+        unseen
     }
 
+    /// Reads feed objects; which of them are damaged.
     async fn read_feed(
         &self,
-        unseen: Vec<(FeedName, StoreTime, u64)>,
+        unseen: Vec<Unread>,
         take: impl Fn(FeedObject) + Send + Sync,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Damaged>, Error> {
         let take = &take;
         futures::stream::iter(unseen)
-            .map(|(name, last_modified, size)| {
+            .map(|unread: Unread| {
                 async move {
-                    if let Some(object) = self.feed_object(name, last_modified, size).await? {
-                        take(object);
+                    match self.feed_object(&unread).await {
+                        Ok(Some(object)) => take(object),
+                        Ok(None) => {}
+                        Err(error) if error.kind() == ErrorKind::Corrupt => {
+                            return Ok(Some((unread.name, error)));
+                        }
+                        // Whoever made it knew that it is late, and told its commits elsewhere before it went.
+                        Err(error) if error.kind() == ErrorKind::VersionUnavailable && unread.late => {}
+                        Err(error) => return Err(error),
                     }
-                    Ok(())
+                    Ok(None)
                 }
                 .boxed()
             })
             .buffer_unordered(self.config.parallel_requests)
-            .try_for_each(|()| async { Ok(()) })
+            .try_filter_map(|damaged| async { Ok(damaged) })
+            .try_collect()
             .await
     }
 
-    async fn feed_object(
-        &self,
-        name: FeedName,
-        last_modified: StoreTime,
-        size: u64,
-    ) -> Result<Option<FeedObject>, Error> {
+    async fn feed_object(&self, unread: &Unread) -> Result<Option<FeedObject>, Error> {
+        let Unread { name, last_modified, size, late } = *unread;
         let path = name.to_string();
+        if size > LARGEST_FEED_OBJECT {
+            let message = format!("the feed object {path:?} has {size} bytes, more than any node writes");
+            return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
+        }
         let read = patiently(&self.rng, || self.store.get_sized(&path, size)).await;
         if read.is_err() && planted(Planted::SkipUnreadableFeedObject) {
             return Ok(None);
@@ -357,7 +383,9 @@ impl Node {
                     };
                     // Only commits in time are published, so none can be dated after its feed object; one that claims so would
                     // drag every clock along.
-                    let latest = last_modified.ms() + self.limits.skew_ms + self.limits.visibility_ms + 1000;
+                    let landed = last_modified.ms().min(name.time_ms.saturating_add(self.limits.publish_ms));
+                    let landed = if late { landed } else { last_modified.ms() };
+                    let latest = landed + self.limits.skew_ms + self.limits.visibility_ms + 1000;
                     if record.clock.ms() > latest {
                         let message = format!(
                             "the feed object {path:?} carries a commit from the future: {}",
@@ -377,10 +405,23 @@ impl Node {
             self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
         }
         let swept_through = feed.swept_through.map(StoreTime);
-        Ok(Some(FeedObject { name, last_modified, commits, published, pruned, swept_through }))
+        let instead_of = feed.instead_of;
+        Ok(Some(FeedObject {
+            name,
+            last_modified,
+            late,
+            commits,
+            published,
+            pruned,
+            swept_through,
+            instead_of,
+        }))
     }
 
     fn take_in(&self, object: FeedObject) {
+        if object.late {
+            return self.take_in_late(&object);
+        }
         let commits: Vec<_> = {
             let known = self.known.lock();
             let first = |commit: &Commit| known.first_published(commit.decided_by, object.last_modified);
@@ -399,10 +440,12 @@ impl Node {
             known.last_sweep = known.last_sweep.max(Some(object.last_modified));
         }
         known.seen.insert(object.name);
+        known.seen.extend(object.instead_of.iter().copied());
     }
 
     /// Builds on another manifest, with everything that it did not fold, in one step.
     fn take_in_whole(&self, base: Arc<Base>, recent: Option<Recent>, objects: Vec<FeedObject>) {
+        let (late, objects): (Vec<_>, Vec<_>) = objects.into_iter().partition(|object| object.late);
         let told = recent.iter().flat_map(|recent| &recent.commits).map(recent_commit);
         let fed: Vec<_> = {
             let mut known = self.known.lock();
@@ -439,6 +482,8 @@ impl Node {
             known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.swept_through)));
             known.basis = known.basis.max(Some(StoreTime(manifest.basis)));
         }
+        drop(known);
+        late.iter().for_each(|object| self.take_in_late(object));
     }
 
     /// Builds on a newer manifest: all that it did not fold is in the view already.

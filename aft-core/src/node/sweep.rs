@@ -13,7 +13,8 @@ use tracing::Instrument;
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName};
 use crate::node::Node;
-use crate::node::feed_queue::{Publication, objects_of};
+use crate::node::feed_queue::{Publication, Told, objects_of};
+use crate::node::heal::publication;
 use crate::node::open::ignores_create;
 use crate::node::register::Looked;
 use crate::node::stats::add;
@@ -43,6 +44,7 @@ impl Node {
         self.check_writable()?;
         self.refresh().await?;
         self.publish().await?;
+        let told_late = self.publish_told_late().await?;
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
         let mut through = self.store_time();
         let swept = self.known.lock().swept_through;
@@ -61,22 +63,14 @@ impl Node {
                 |id: &TxnId| *id < oldest || known.published.contains_key(id) || known.dead.contains(id);
             candidates.into_iter().filter(|id| !settled(id)).collect()
         };
-        let looked: Vec<_> = futures::stream::iter(unpublished)
-            .map(|id| async move { (id, self.look(&self.store, id).await) }.boxed())
-            .buffer_unordered(self.config.parallel_requests)
-            .collect()
-            .await;
+        let looked = self.look_at(&unpublished).await;
         let mut found = Vec::new();
         let mut damaged = None;
         for (id, looked) in looked {
             match looked {
                 Ok(Looked::Committed { commits, .. }) => {
                     tracing::info!(txn = %id, "found a commit that its node did not publish");
-                    found.extend(
-                        commits
-                            .into_iter()
-                            .map(|it| Publication::new(it.commit, it.request_key, &it.payload)),
-                    );
+                    found.extend(commits.iter().map(publication));
                 }
                 Ok(Looked::Dead { .. }) => {
                     report.dead += 1;
@@ -87,7 +81,7 @@ impl Node {
                 Err(error) => damaged = Some(error),
             }
         }
-        report.published = found.len() as u64;
+        report.published = told_late + found.len() as u64;
         self.publish_found(&found, through.filter(|_| damaged.is_none())).await?;
         if let Some(error) = damaged {
             return Err(error.wrapped(format!(
@@ -103,20 +97,27 @@ impl Node {
     /// Every decision whose id starts then or later, in every shard.
     pub(crate) async fn list_decisions(&self, from_ms: u64) -> Result<Vec<TxnId>, Error> {
         let from = TxnId::window_start(from_ms);
-        let lists = self.shards.commit_folders().map(|folder| {
-            let list = async move {
-                let start_after = format!("{folder}{from}");
-                patiently(&self.rng, || self.store.list(&folder, Some(&start_after))).await
-            };
-            list.boxed()
-        });
-        let listed: Vec<_> = futures::stream::iter(lists)
+        let lists = self
+            .shards
+            .commit_folders()
+            .map(|folder| async move { self.list_decisions_in(&folder, from).await }.boxed());
+        let listed: Vec<_> = futures::stream::iter(lists.collect::<Vec<_>>())
             .buffer_unordered(self.config.parallel_requests)
             .try_collect()
+            .await?;
+        let mut ids: Vec<_> = listed.into_iter().flatten().collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The decisions of a shard from an id on.
+    pub(crate) async fn list_decisions_in(&self, folder: &str, from: TxnId) -> Result<Vec<TxnId>, Error> {
+        let start_after = format!("{folder}{from}");
+        let listed = patiently(&self.rng, || self.store.list(folder, Some(&start_after)))
             .await
             .map_err(|error| Error::storage("listing decisions", error))?;
-        let mut ids = Vec::new();
-        for object in listed.into_iter().flatten() {
+        let mut ids = Vec::with_capacity(listed.len());
+        for object in listed {
             self.note_date(StoreTime::of(object.last_modified), &object.path);
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Decision(id)) => ids.push(id),
@@ -126,7 +127,6 @@ impl Node {
                 ),
             }
         }
-        ids.sort_unstable();
         Ok(ids)
     }
 
@@ -136,12 +136,13 @@ impl Node {
         // The claim to have swept comes last: it is true only once everything found is out.
         let (last, first) = objects.split_last().map_or((&[][..], &[][..]), |(last, first)| (*last, first));
         for object in first {
-            self.publish_object(object, None).await?;
+            self.publish_object(object, &Told::default()).await?;
         }
         if last.is_empty() && through.is_none() {
             return Ok(());
         }
-        self.publish_object(last, through).await?;
+        let told = Told { swept_through: through, ..Told::default() };
+        self.publish_object(last, &told).await?;
         if let Some(through) = through {
             let mut known = self.known.lock();
             known.swept_through = known.swept_through.max(Some(through));

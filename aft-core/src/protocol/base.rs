@@ -66,7 +66,7 @@ impl Base {
     pub fn has_folded(&self, version: Version, published: Option<StoreTime>, restored: bool) -> bool {
         let Some(manifest) = &self.0 else { return false };
         published.is_some_and(|published| published < self.horizon())
-            || (!restored
+            || ((!restored || planted(Planted::RestoredIsSettled))
                 && version.txn.start_ms() < manifest.settled_ms
                 && !planted(Planted::SettledComesBack))
     }

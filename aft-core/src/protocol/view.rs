@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::format::envelope::checksum;
 use crate::format::name::{FeedName, ObjectName, ValueName};
 use crate::format::record::{CommitRecord, StoredValue, Value, Write};
 use crate::format::row::{Row, RowValue};
@@ -157,6 +158,18 @@ impl Commit {
             Place::Tombstone | Place::Stored(_) | Place::Indexed { .. } => None,
         };
         (0..self.writes.len()).filter_map(inline).collect()
+    }
+
+    /// Whether these are its inline values, in order.
+    #[must_use]
+    pub fn is_payload(&self, payload: &[Bytes]) -> bool {
+        let mut payload = payload.iter();
+        self.writes.iter().all(|write| match write.value {
+            Value::Inline { len, checksum: expected, .. } => {
+                payload.next().is_some_and(|value| value.len() as u64 == len && checksum(value) == expected)
+            }
+            Value::Tombstone | Value::Stored(_) => true,
+        })
     }
 
     /// The value objects that the commit names.

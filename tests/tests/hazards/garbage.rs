@@ -75,6 +75,8 @@ pub(crate) async fn the_feed_stays_until_what_it_carries_is_folded() {
     let (writer, maker) = (world.node().await, world.node().await);
     write(&writer, &[("k", Some("v"))]).await;
     writer.publish().await.unwrap();
+    let feed = || world.memory.paths().into_iter().find(|path| path.starts_with("feed/"));
+    let told = feed();
     sleep(secs(10)).await;
     tell_the_time(&writer).await;
     sleep(secs(10)).await;
@@ -83,6 +85,8 @@ pub(crate) async fn the_feed_stays_until_what_it_carries_is_folded() {
     let cold = world.node().await;
     let value = cold.begin().await.unwrap().get("k").await.expect("a young value is there");
     assert_eq!(value.unwrap(), "v");
+    // Its decision has the value too; but then each read costs more.
+    assert_eq!(feed(), told, "a young value is there");
 }
 
 /// The files of a checkpoint that is under way are named by no manifest yet.

@@ -12,6 +12,7 @@ mod dates;
 mod expiry;
 mod feed;
 mod garbage;
+mod healing;
 mod pruning;
 mod reads;
 mod register;
@@ -262,6 +263,39 @@ cases! {
     }
     tokens::a_token_resumed_twice_commits_once {
         ResumeSameAttempt: "one of them commits",
+    }
+    healing::h24_what_a_feed_object_with_a_changed_date_tells_is_seen_and_published_again {
+        LateSaysNothing: "a published commit is seen",
+        FoundStaysHere: "what was told late is published again",
+    }
+    healing::h24_a_checkpoint_waits_for_what_was_told_late {
+        CheckpointForgetsFound: "a published commit is seen",
+    }
+    healing::a_damaged_feed_object_is_replaced {
+        DamageIsEmpty: "a published commit is seen",
+        StandInUnread: "one node looks, the others need not",
+    }
+    healing::a_damaged_feed_object_and_a_damaged_decision_are_not_guessed {
+        UnreadableIsNothing: "nobody knows what was committed",
+    }
+    healing::a_commit_whose_feed_object_is_gone_is_named_and_published_again {
+        CheckIgnoresLost: "a lost commit is named",
+    }
+    healing::a_commit_older_than_what_is_settled_is_restored {
+        CheckIgnoresLost: "a lost commit is named",
+        RestoredIsSettled: "a lost commit is restored",
+    }
+    healing::h02_a_lost_commit_that_may_have_been_deleted_is_only_reported {
+        RestoreDeleted: "a deleted key stays deleted",
+    }
+    healing::h02_a_deletion_stays_in_the_index_until_what_it_hides_is_there {
+        PurgeAboveRestored: "a deleted key stays deleted",
+    }
+    healing::a_lost_commit_is_published_at_once_or_not_at_all {
+        SlowRestore: "what was found too long ago is not published",
+    }
+    healing::a_value_that_the_feed_lost_is_read_from_the_decision {
+        OneCopyOfValue: "the key is read",
     }
     feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
         SkipUnreadableFeedObject: "a published commit is seen",

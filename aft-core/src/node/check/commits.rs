@@ -34,6 +34,14 @@ pub(super) struct Commits {
     published: BTreeMap<TxnId, StoreTime>,
     /// Feed objects that were read, damaged ones too.
     feed: BTreeSet<FeedName>,
+    /// Whether any of them is damaged, and nothing stands in for it: whoever refreshes next finds what it told.
+    pub(super) feed_is_damaged: bool,
+    damaged_feed: BTreeMap<FeedName, String>,
+    stood_in: BTreeSet<FeedName>,
+    /// Decisions that late feed objects tell of: whoever refreshes next takes them in.
+    pub(super) told_late: BTreeSet<TxnId>,
+    /// Up to where sweeps claim to have swept.
+    pub(super) swept_through: Option<StoreTime>,
     /// What each decision says.
     decided: BTreeMap<TxnId, Register>,
     /// Whether the newest checkpoint's own commits are not known.
@@ -50,6 +58,16 @@ enum Register {
 }
 
 impl Commits {
+    /// The commits that decisions tell and nobody is known to have published.
+    pub(super) fn unpublished(&self) -> Vec<Arc<Commit>> {
+        let open = self.decided.iter().filter(|(id, _)| !self.published.contains_key(id));
+        let commits = open.filter_map(|(_, register)| match register {
+            Register::Commits(commits) => Some(commits),
+            Register::Dead | Register::Damaged => None,
+        });
+        commits.flatten().cloned().collect()
+    }
+
     pub(super) fn is_decided(&self, id: TxnId) -> bool {
         self.decided.contains_key(&id)
     }
@@ -89,19 +107,16 @@ impl Check<'_> {
     /// Reads every feed object that counts.
     pub(super) async fn feed(&self) -> Result<Commits, Error> {
         let commits = Mutex::new(Commits::default());
-        let in_time = |(name, object): (ObjectName, ObjectInfo)| {
-            let ObjectName::Feed(name) = name else { return None };
-            let dated = StoreTime::of(object.last_modified);
-            self.node.limits.feed_in_time(name.time_ms, dated).then_some((name, dated, object))
-        };
         let listed = self.list(FEED).await?;
-        let all = listed.len();
-        let objects: Vec<_> = listed.into_iter().filter_map(in_time).collect();
-        if objects.len() < all {
-            self.leave_out(format_args!(
-                "{} feed objects, which landed too late to count",
-                all - objects.len()
-            ));
+        let named = listed.into_iter().filter_map(|(name, object)| {
+            let ObjectName::Feed(name) = name else { return None };
+            Some((name, StoreTime::of(object.last_modified), object))
+        });
+        let (objects, late): (Vec<_>, Vec<_>) =
+            named.partition(|(name, dated, _)| self.node.limits.feed_in_time(name.time_ms, *dated));
+        if !late.is_empty() {
+            self.leave_out(format_args!("{} feed objects, which landed too late to count", late.len()));
+            self.late_feed(late, &commits).await?;
         }
         let (commits_of, work) = (&commits, objects);
         self.each(work, |(name, dated, object): (FeedName, StoreTime, ObjectInfo)| {
@@ -122,7 +137,39 @@ impl Check<'_> {
             .boxed()
         })
         .await?;
-        Ok(commits.into_inner())
+        let mut commits = commits.into_inner();
+        for (name, what) in std::mem::take(&mut commits.damaged_feed) {
+            if commits.stood_in.contains(&name) {
+                self.leave_out(format_args!(
+                    "the damaged feed object {name}, in whose place another one stands"
+                ));
+            } else {
+                self.damaged(&name.to_string(), what);
+                commits.feed_is_damaged = true;
+            }
+        }
+        Ok(commits)
+    }
+
+    /// Reads the feed objects that do not count: what they tell of is committed.
+    async fn late_feed(
+        &self,
+        late: Vec<(FeedName, StoreTime, ObjectInfo)>,
+        commits: &Mutex<Commits>,
+    ) -> Result<(), Error> {
+        self.each(late, |(_, _, object): (FeedName, StoreTime, ObjectInfo)| {
+            async move {
+                let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
+                let Ok(feed) = Feed::decode(&read.bytes) else { return Ok(()) };
+                let told = feed.entries.iter().map(|entry| match entry {
+                    Entry::Commit { decided_by, .. } | Entry::Pruned { decided_by, .. } => *decided_by,
+                });
+                commits.lock().told_late.extend(told);
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
     }
 
     fn feed_object(
@@ -138,8 +185,13 @@ impl Check<'_> {
         commits.feed.insert(name);
         let feed = match decoded {
             Ok(feed) => feed,
-            Err(cause) => return self.damaged(path, format_args!("a feed object: {cause}")),
+            Err(cause) => {
+                commits.damaged_feed.insert(name, format!("a feed object: {cause}"));
+                return;
+            }
         };
+        commits.swept_through = commits.swept_through.max(feed.swept_through.map(StoreTime));
+        commits.stood_in.extend(feed.instead_of);
         let limits = self.node.limits;
         let latest = dated.ms().saturating_add(limits.skew_ms + limits.visibility_ms + 1000);
         let mut wrong = None;

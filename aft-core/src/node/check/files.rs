@@ -9,22 +9,25 @@ use super::index::Manifests;
 use crate::error::Error;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
-use crate::format::name::{GARBAGE, INDEX, ObjectName, RECENT};
+use crate::format::name::{GARBAGE, INDEX, OUTCOMES, ObjectName, RECENT};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::ObjectInfo;
 
 impl Check<'_> {
-    /// Reads every garbage file: what it names is no orphan.
+    /// Reads every garbage file, and every file of outcomes: what it names is no orphan, and is folded.
     pub(super) async fn garbage_files(&self) -> Result<(), Error> {
-        self.each(self.list(GARBAGE).await?, |(_, object): (ObjectName, ObjectInfo)| {
+        let mut lists = self.list(GARBAGE).await?;
+        lists.extend(self.list(OUTCOMES).await?);
+        self.each(lists, |(_, object): (ObjectName, ObjectInfo)| {
             async move {
                 // One that is gone was worked off.
                 let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
                 match Garbage::decode(&read.bytes) {
-                    Ok(garbage) => garbage
-                        .values
-                        .into_iter()
-                        .for_each(|(txn, value)| self.name_value(ObjectName::Value(txn, value))),
+                    Ok(garbage) => {
+                        self.folded.lock().extend(garbage.decisions);
+                        let values = garbage.values.into_iter();
+                        values.for_each(|(txn, value)| self.name_value(ObjectName::Value(txn, value)));
+                    }
                     Err(cause) => self.damaged(&object.path, format_args!("a list of garbage: {cause}")),
                 }
                 Ok(())

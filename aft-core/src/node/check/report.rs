@@ -24,6 +24,8 @@ pub struct CheckReport {
     pub commits: u64,
     /// Decisions that can be read.
     pub decisions: u64,
+    /// Commits that nobody has published yet, and that the next sweep does.
+    pub unpublished: u64,
     /// Feed objects that count and can be read.
     pub feed_objects: u64,
     /// Claims of request keys that can be read.
@@ -69,10 +71,12 @@ pub enum CheckProblemKind {
     Damaged,
     /// It is dated otherwise than it was made: the store was copied, or its dates were changed.
     DatesChanged,
+    /// It is a committed decision that nothing carries: no feed object and no checkpoint tells of it, and no sweep will look for it.
+    Unpublished,
 }
 
 impl CheckReport {
-    /// Whether nothing is missing and nothing is damaged. Orphans and garbage do no harm.
+    /// Whether nothing is missing, nothing damaged and no commit lost. Orphans and garbage do no harm.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.more_problems == 0

@@ -33,6 +33,8 @@ pub(super) enum SuspectKind {
     Decision { commit: Arc<Commit> },
     /// It holds the values of a commit, unless that is folded by now.
     Home { commit: Arc<Commit> },
+    /// It is a decision whose commit nothing carries, unless that was published or collected by now.
+    Unpublished { commit: Arc<Commit> },
     /// It is a feed object, unless it is older by now than what is folded.
     Feed { dated: StoreTime },
 }
@@ -55,7 +57,7 @@ impl Check<'_> {
             return Ok(manifests);
         }
         let manifests = self.manifests().await?;
-        let mut unsettled = 0u64;
+        let (mut unsettled, mut lost) = (0u64, Vec::new());
         for Suspect { path, what, needed } in suspects {
             let base = &manifests.base;
             let folded = |commit: &Commit| {
@@ -81,6 +83,10 @@ impl Check<'_> {
                     }
                     CheckProblemKind::Missing
                 }
+                SuspectKind::Unpublished { commit } => {
+                    lost.push((path, what, commit));
+                    continue;
+                }
                 SuspectKind::Feed { dated } => {
                     if dated < base.horizon() {
                         continue;
@@ -95,7 +101,11 @@ impl Check<'_> {
                 // Collected, it may be, by what the checkpoint says that cannot be read.
                 CheckProblemKind::Missing if manifests.is_behind => unsettled += 1,
                 CheckProblemKind::Missing => self.missing(&path, what),
+                kind => self.report.lock().add(&path, kind, what),
             }
+        }
+        for (path, what) in self.still_lost(&manifests.base, lost).await? {
+            self.report.lock().add(&path, CheckProblemKind::Unpublished, what);
         }
         if unsettled > 0 {
             self.leave_out(format_args!(
