@@ -147,6 +147,18 @@ pub enum Planted {
     OrphansWithoutIndex,
     /// Claims of a request key are collected one by one, each by its own age.
     CollectClaimsSingly,
+    /// Older checkpoints, and what they need, are deleted before the newer one was read.
+    DeleteBeforeProof,
+    /// What a rule calls garbage is deleted although a commit of the view needs it.
+    DeleteWhatIsNeeded,
+    /// What a listing does not show is not there.
+    TrustListings,
+    /// The newest date of the store is believed, however far ahead of the node's clock it is.
+    CollectByAnyTime,
+    /// Old decisions are collected by their age alone.
+    OutcomesByAge,
+    /// What a void manifest names is collected while it is there.
+    ForgetVoidManifests,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -161,7 +173,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 70] = [
+        pub const ALL: [Self; 76] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -232,6 +244,12 @@ mod active {
             Self::OrphansByOldIndex,
             Self::OrphansWithoutIndex,
             Self::CollectClaimsSingly,
+            Self::DeleteBeforeProof,
+            Self::DeleteWhatIsNeeded,
+            Self::TrustListings,
+            Self::CollectByAnyTime,
+            Self::OutcomesByAge,
+            Self::ForgetVoidManifests,
         ];
     }
 

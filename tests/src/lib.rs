@@ -9,6 +9,7 @@ pub mod explore;
 pub mod history;
 #[cfg(unix)]
 pub mod killed;
+mod listings;
 pub mod origin;
 mod planted;
 pub mod processes;
@@ -19,6 +20,7 @@ mod waiting;
 mod world;
 
 pub use doubts::{DOUBTS, Doubt};
+pub use listings::HidingStorage;
 pub use planted::holds_unless;
 pub use waiting::{WaitingStorage, rounds_since};
 pub use world::{NodeClock, World, get, put, write};

@@ -113,6 +113,13 @@ impl Limits {
         self.is_past(date.ms(), window, now)
     }
 
+    /// Whether a file that is dated `date` cannot be one of a checkpoint that is newer than the manifest which says that it was `begun`:
+    /// a maker takes the number after every manifest that it sees, and writes its files then. The store's clock may have gone back by E.
+    #[must_use]
+    pub fn is_before(&self, date: StoreTime, begun: StoreTime) -> bool {
+        date.ms().saturating_add(self.visibility_ms + ROUNDING_MS) < begun.ms()
+    }
+
     /// Whether a value object of a transaction that started at `start_ms` may go, where nothing names it: `now` was seen first, then
     /// its decision was asked for and is not there, and then neither the newest manifest's runs and recent file nor the feed name
     /// it, nor does an older manifest that stays (or it would not be whole any more).
