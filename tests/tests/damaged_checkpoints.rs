@@ -150,7 +150,10 @@ async fn what_stands_in_for_a_damaged_checkpoint_is_not_collected() {
             world.memory.create(&path, whole).await.unwrap();
             let report = world.node().await.collect_garbage(false).await.unwrap();
             assert!(report.left_out.is_empty() && report.settled_checkpoint == Some(2), "{report:?}");
-            assert_eq!(world.memory.paths().iter().filter(|path| path.starts_with("checkpoints/")).count(), 1);
+            assert_eq!(
+                world.memory.paths().iter().filter(|path| path.starts_with("checkpoints/")).count(),
+                1
+            );
             assert_eq!(get(&world.node().await, "k49").await.as_deref(), Some("1"));
         }
     }

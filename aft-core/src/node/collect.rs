@@ -149,7 +149,8 @@ impl Collection<'_> {
         self.report.settled_checkpoint = manifests.settled;
         if manifests.unreadable {
             self.leave_out(
-                "everything but epochs and claims, since what the damaged checkpoint needs is not known".into(),
+                "everything but epochs and claims, since what the damaged checkpoint needs is not known"
+                    .into(),
             );
             self.claims().await?;
             return self.epochs().await;

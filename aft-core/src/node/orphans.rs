@@ -54,7 +54,9 @@ impl Collection<'_> {
         // A checkpoint that the listing did not show has files all the same, and rows in them that may name anything.
         let trusted = planted(Planted::TrustListings) || planted(Planted::OrphansByOldIndex);
         if manifests.all.is_empty() && !trusted && self.has_files().await? {
-            self.leave_out("orphan values: there are files of an index, and no checkpoint that counts".into());
+            self.leave_out(
+                "orphan values: there are files of an index, and no checkpoint that counts".into(),
+            );
             return Ok(());
         }
         if manifests.damaged {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aft_core::{Aft, Config, ErrorKind, Storage};
+use aft_core::{Aft, Builder, Config, ErrorKind, Storage};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{HidingStorage, World, put};
 use tokio::time::sleep;
@@ -81,19 +81,22 @@ pub(crate) async fn h25_a_feed_object_that_a_commit_of_the_view_lies_in_stays_wh
     assert!(report.left_out.iter().any(|why| why.contains(&young)), "{report:?}");
 }
 
-async fn hiding(world: &World) -> (HidingStorage, aft_core::Builder) {
-    let storage = HidingStorage::new(Arc::new(world.storage.clone()));
+fn hiding(world: &World) -> (HidingStorage, Builder) {
+    hiding_over(world, &HidingStorage::new(Arc::new(world.storage.clone())))
+}
+
+fn hiding_over(world: &World, storage: &HidingStorage) -> (HidingStorage, Builder) {
     // Reads its decisions back, and so knows what time it is.
     let config = Config { verify_every_commit: true, ..World::config() };
-    let builder = Aft::builder(Arc::new(storage.clone())).config(config).clock(world.clock()).rng_seed(77);
-    (storage, builder)
+    let builder = Aft::builder(Arc::new(storage.clone())).config(config).clock(world.clock());
+    (storage.clone(), builder)
 }
 
 /// 26: a proxy answers the listings of decisions with a page of its own, which reads as an empty listing.
 pub(crate) async fn h26_a_listing_that_shows_nothing_makes_no_orphans() {
     let world = World::new();
     let node = world.node().await;
-    let (storage, builder) = hiding(&world).await;
+    let (storage, builder) = hiding(&world);
     let collector = builder.open().await.unwrap();
     put(&node, "k", &"x".repeat(20_000)).await;
     node.publish().await.unwrap();
@@ -112,7 +115,7 @@ pub(crate) async fn h26_a_collector_to_which_all_listings_lie_takes_no_committed
     put(&node, "k", &"x".repeat(20_000)).await;
     node.publish().await.unwrap();
     sleep(secs(HOUR)).await;
-    let (storage, builder) = hiding(&world).await;
+    let (storage, builder) = hiding(&world);
     storage.hide(&["commits/", "feed/", "checkpoints/"]);
     // Whether it opens, and collects, is not what this is about.
     if let Ok(collector) = builder.open().await {
@@ -131,13 +134,23 @@ pub(crate) async fn h26_checkpoints_that_are_not_listed_keep_their_files() {
     sleep(secs(HOUR)).await;
     node.checkpoint().await.unwrap();
     an_hour_passes(&node).await;
-    let (storage, builder) = hiding(&world).await;
+    let (storage, builder) = hiding(&world);
+    let warm = builder.open().await.unwrap();
+    let (_, builder) = hiding_over(&world, &storage);
     storage.hide(&["checkpoints/"]);
     if let Ok(collector) = builder.open().await {
         drop(collector.collect_garbage(false).await);
     }
     let cold = world.builder().open().await.expect("what a checkpoint names is there");
     assert_eq!(read(&cold, "k").await, Some(1), "what a checkpoint names is there");
+    // Who knows of the checkpoint, or of what lies on the feed, is not deceived.
+    for hidden in ["checkpoints/", "feed/"] {
+        storage.hide(&[hidden]);
+        let before = world.memory.paths();
+        let error = warm.collect_garbage(false).await.unwrap_err().to_string();
+        assert!(error.contains("does not show") && error.contains(hidden), "{error}");
+        assert_eq!(world.memory.paths(), before, "nothing was deleted");
+    }
 }
 
 /// 27: one object is dated an hour ahead, and everything seems an hour old.

@@ -58,12 +58,15 @@ impl Collection<'_> {
         let settled_ms = manifests.all.values().next_back().map_or(0, |manifest| manifest.settled_ms);
         let retention = self.node.marker.settings.outcome_retention_ms;
         let (limits, now) = (self.node.limits, self.now);
-        let may_go = |id: TxnId| {
+        let may_go = |id: TxnId, settled_ms| {
             claims_done && limits.outcome_may_go(id.start_ms(), now, retention, settled_ms)
         };
+        // What a list names is in the runs, whatever is not.
+        let listed_may_go = |id| may_go(id, u64::MAX);
         let lists = self.outcome_lists(manifests).await?;
-        let mut old: BTreeSet<TxnId> = self.decided.keys().copied().filter(|id| may_go(*id)).collect();
-        let (due, young): (Vec<_>, Vec<_>) = lists.into_iter().partition(|list| may_go(list.id.0));
+        let mut old: BTreeSet<TxnId> =
+            self.decided.keys().copied().filter(|id| may_go(*id, settled_ms)).collect();
+        let (due, young): (Vec<_>, Vec<_>) = lists.into_iter().partition(|list| listed_may_go(list.id.0));
         if (!old.is_empty() || !due.is_empty()) && !self.prove(manifests, &[], true).await? {
             self.report.class(GarbageKind::OutcomeLists).kept += (due.len() + young.len()) as u64;
             self.report.class(GarbageKind::Outcomes).kept += self.decided.len() as u64;
@@ -71,7 +74,7 @@ impl Collection<'_> {
         }
         self.report.class(GarbageKind::OutcomeLists).kept += young.len() as u64;
         for list in due {
-            self.work_off_outcomes(manifests, list, &mut old, may_go).await?;
+            self.work_off_outcomes(manifests, list, &mut old, listed_may_go).await?;
         }
         if planted(Planted::OutcomesByAge) {
             let old: Vec<_> = old.into_iter().collect();
@@ -129,10 +132,12 @@ impl Collection<'_> {
                 all = false;
             }
         }
-        self.delete_outcomes(&go).await?;
+        // What a manifest names stays until that is gone, and is read again until then.
         let mut named = manifests.all.values().filter_map(|manifest| manifest.outcomes);
-        // What a manifest names stays until that is gone.
-        if all && !named.any(|file| file.id == list.id) {
+        let is_named = named.any(|file| file.id == list.id);
+        go.retain(|id| !is_named || self.decided.contains_key(id));
+        self.delete_outcomes(&go).await?;
+        if all && !is_named {
             return self.delete(GarbageKind::OutcomeLists, vec![list.object]).await;
         }
         self.report.class(GarbageKind::OutcomeLists).kept += 1;
@@ -166,7 +171,11 @@ impl Collection<'_> {
         }
         let first = unknown.first().map(|id| self.node.path(ObjectName::Decision(*id)));
         if let Some(first) = first {
-            tracing::error!(first, count = unknown.len(), "commits that no checkpoint is known to have folded");
+            tracing::error!(
+                first,
+                count = unknown.len(),
+                "commits that no checkpoint is known to have folded"
+            );
             self.leave_out(format!(
                 "{} decisions of commits that no checkpoint says it folded, the first {first:?}: they were lost or never published, and stay; publish them with `aft sweep --all`",
                 unknown.len()

@@ -70,7 +70,9 @@ impl GarbageKind {
                 "no checkpoint that anyone can still read through names it, and none under way can"
             }
             Self::Claims => "the request committed longer ago than outcome_retention",
-            Self::Outcomes => "decided longer ago than outcome_retention, and in the index where it is a commit",
+            Self::Outcomes => {
+                "decided longer ago than outcome_retention, and in the index where it is a commit"
+            }
             Self::OutcomeLists => "everything in it is deleted, or its checkpoint never came to be",
             Self::OrphanValues => "no decision and no row names it, and its transaction can never commit",
             Self::Epochs => "the epoch is over",
