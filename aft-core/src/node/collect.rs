@@ -208,8 +208,11 @@ impl Collection<'_> {
         let path = &object.path;
         let read = match patiently(&self.node.rng, || self.node.store.get_sized(path, object.size)).await {
             Ok(read) => read,
-            // Another collector was here.
-            Err(StorageError::NotFound { .. }) => return Ok(()),
+            // Another collector was here: it is as if it had not been listed.
+            Err(StorageError::NotFound { .. }) => {
+                to.listed.retain(|(listed, _)| *listed != number);
+                return Ok(());
+            }
             Err(error) => return Err(Error::storage(format_args!("reading {path:?}"), error)),
         };
         match Manifest::decode(&read.bytes) {
