@@ -185,6 +185,18 @@ pub enum Planted {
     OneCopyOfValue,
     /// A check does not ask whether what is decided was published.
     CheckIgnoresLost,
+    /// Older checkpoints, and what they need, are deleted before the newer one was read.
+    DeleteBeforeProof,
+    /// What a rule calls garbage is deleted although a commit of the view needs it.
+    DeleteWhatIsNeeded,
+    /// What a listing does not show is not there.
+    TrustListings,
+    /// The newest date of the store is believed, however far ahead of the node's clock it is.
+    CollectByAnyTime,
+    /// Old decisions are collected by their age alone.
+    OutcomesByAge,
+    /// What a void manifest names is collected while it is there.
+    ForgetVoidManifests,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -199,7 +211,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 89] = [
+        pub const ALL: [Self; 95] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -289,6 +301,12 @@ mod active {
             Self::SlowRestore,
             Self::OneCopyOfValue,
             Self::CheckIgnoresLost,
+            Self::DeleteBeforeProof,
+            Self::DeleteWhatIsNeeded,
+            Self::TrustListings,
+            Self::CollectByAnyTime,
+            Self::OutcomesByAge,
+            Self::ForgetVoidManifests,
         ];
     }
 

@@ -9,6 +9,7 @@ pub mod explore;
 pub mod history;
 #[cfg(unix)]
 pub mod killed;
+mod listings;
 mod model;
 pub mod origin;
 mod planted;
@@ -20,6 +21,7 @@ mod waiting;
 mod world;
 
 pub use doubts::{DOUBTS, Doubt};
+pub use listings::HidingStorage;
 pub use model::{FOUND_BY_THE_MODEL, ModelReport, run_model, run_models};
 pub use planted::holds_unless;
 pub use waiting::{WaitingStorage, rounds_since};

@@ -113,7 +113,12 @@ impl Check<'_> {
                 report.garbage = garbage.classes;
                 report.left_out.extend(garbage.left_out);
             }
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Corrupt | ErrorKind::VersionUnavailable | ErrorKind::ClockSkew
+                ) =>
+            {
                 self.leave_out(format_args!("garbage: {error}"));
             }
             Err(error) => return Err(error),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::collect::needed::is_damage;
 use super::collect::{Collection, GarbageKind};
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName, RequestHash};
@@ -77,9 +78,18 @@ impl Collection<'_> {
             }
             if each {
                 claims.retain(|_, object| old(object));
-            } else if !self.committed(&claims).await? {
-                self.keep(claims.len());
-                continue;
+            } else {
+                let committed = match self.committed(&claims).await {
+                    Err(error) if is_damage(&error) => {
+                        self.leave_out(format!("the claims of a request: {error}"));
+                        false
+                    }
+                    committed => committed?,
+                };
+                if !committed {
+                    self.keep(claims.len());
+                    continue;
+                }
             }
             for object in claims.into_values() {
                 if !self.delete_claim(object).await {

@@ -1,21 +1,33 @@
 //! Collecting garbage: deleting what no transaction can reach any more (I8), decided by the store's clock alone.
 //!
 //! No node is asked and none has to agree, so a dead one never holds anything up. Every deletion is idempotent and the collector
-//! can die anywhere. The order matters in three places: the store's time is taken before anything is listed, so that what was listed
-//! is at least that new; an old manifest goes before what only it needs, so that one which is still there is whole; and
-//! values are taken for orphans only by a manifest that was read after their decisions were found missing (HAZARDS 1).
+//! can die anywhere. The order matters in four places: the store's time is taken before anything is listed, so that what was listed
+//! is at least that new; a checkpoint is read before what went before it is deleted ([`proof`]); an old manifest goes before
+//! what only it needs, so that one which is still there is whole; and values are taken for orphans only by a manifest that was read
+//! after their decisions were found missing (HAZARDS 1).
+//!
+//! Rules judge by dates and lists, and both may be wrong. So all that is about to be deleted is compared with what is surely
+//! [`needed`], and listings with what they must show. What is damaged is named in the report, and what does not depend on it goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(in crate::node) mod needed;
+mod outcomes;
+pub(in crate::node) mod proof;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
+use parking_lot::Mutex;
 
+pub use report::{GarbageClass, GarbageKind, GarbageReport};
+
+use self::needed::{Needed, is_damage};
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT};
+use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
 use crate::node::store::patiently;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -23,97 +35,6 @@ use crate::protocol::collect::{garbage_may_go, manifest_may_go};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{ObjectInfo, StorageError};
 use crate::txn_id::TxnId;
-
-/// A class of garbage, named by what was collected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum GarbageKind {
-    /// Decisions whose commits are in the index.
-    FoldedDecisions,
-    /// Values that newer versions superseded.
-    SupersededValues,
-    /// Lists of the two above, once everything in them is deleted, and those of checkpoints that never came to be.
-    GarbageLists,
-    /// Manifests that a newer one replaced.
-    Manifests,
-    /// Feed objects whose commits are in the index, and those that landed late.
-    FeedObjects,
-    /// Files of recent commits that no manifest names.
-    RecentFiles,
-    /// Files of sorted runs that no manifest names.
-    RunFiles,
-    /// Claims of request keys whose outcome need not be remembered any longer.
-    Claims,
-    /// Decisions that need not be remembered any longer: aborts, void ones, those of requests.
-    Outcomes,
-    /// Values of transactions that never committed.
-    OrphanValues,
-    /// Objects by which nodes shared out background work.
-    Epochs,
-}
-
-impl GarbageKind {
-    /// Why objects of this class may go.
-    #[must_use]
-    pub const fn why(self) -> &'static str {
-        match self {
-            Self::FoldedDecisions => "the commit is in the index, and its id is too old to commit again",
-            Self::SupersededValues => "every running transaction knows the newer version",
-            Self::GarbageLists => "everything in it is deleted, or its checkpoint never came to be",
-            Self::Manifests => "a newer checkpoint is older than any running transaction",
-            Self::FeedObjects => {
-                "a checkpoint older than any running transaction has its commits in the index"
-            }
-            Self::RecentFiles | Self::RunFiles => {
-                "no checkpoint that anyone can still read through names it, and none under way can"
-            }
-            Self::Claims => "the request committed longer ago than outcome_retention",
-            Self::Outcomes => "decided longer ago than outcome_retention",
-            Self::OrphanValues => "no decision and no row names it, and its transaction can never commit",
-            Self::Epochs => "the epoch is over",
-        }
-    }
-}
-
-/// One class of a [`GarbageReport`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct GarbageClass {
-    /// Objects deleted; in a dry run, to be deleted.
-    pub objects: u64,
-    /// Their bytes, as far as listings told them.
-    pub bytes: u64,
-    /// Objects of this kind that stay.
-    pub kept: u64,
-}
-
-/// What a collection of garbage did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct GarbageReport {
-    /// Whether nothing was deleted.
-    pub dry_run: bool,
-    /// The store's time that everything was judged by.
-    pub now: Option<SystemTime>,
-    /// The checkpoint that is older than any running transaction, by which most is judged; `None` where there is none yet, and
-    /// then most things stay.
-    pub settled_checkpoint: Option<u64>,
-    /// Each class that there is anything of.
-    pub classes: BTreeMap<GarbageKind, GarbageClass>,
-    /// Why a class was left out this time.
-    pub left_out: Vec<String>,
-}
-
-impl GarbageReport {
-    /// Objects of all classes that were deleted, or would be.
-    #[must_use]
-    pub fn objects(&self) -> u64 {
-        self.classes.values().map(|class| class.objects).sum()
-    }
-
-    pub(super) fn class(&mut self, kind: GarbageKind) -> &mut GarbageClass {
-        self.classes.entry(kind).or_default()
-    }
-}
 
 /// A collection under way.
 pub(super) struct Collection<'a> {
@@ -124,14 +45,45 @@ pub(super) struct Collection<'a> {
     pub(super) report: GarbageReport,
     /// In a dry run: what would be gone by now.
     gone: BTreeSet<String>,
+    /// What commits need that no index holds.
+    pub(super) needed: Needed,
+    /// Recent files whose commits are in `needed`.
+    recent_read: BTreeSet<FileId>,
+    /// Values that rows name although a list calls them garbage.
+    named: Arc<HashSet<(TxnId, ValueName)>>,
+    /// Whether the settled checkpoint was found whole, where it was read.
+    proven: Option<bool>,
+    /// The decisions that were listed and are not deleted, with their lengths.
+    pub(super) decided: BTreeMap<TxnId, u64>,
+    /// Lists of garbage that stay.
+    pending: Vec<ObjectInfo>,
+    /// The files of outcomes, with their numbers.
+    outcome_files: Vec<(u64, FileId, ObjectInfo)>,
+    /// What a rule would have let go and is needed: how many of each class, and the first.
+    refused: BTreeMap<GarbageKind, (u64, String)>,
 }
 
-/// The manifests that are there and count, by number.
+/// How reading a list of objects ended.
+enum Read {
+    Whole(Garbage),
+    Gone,
+    Damaged,
+}
+
+/// The manifests that are there, by number.
+#[derive(Default)]
 pub(super) struct Manifests {
+    /// Those that count.
     pub(super) all: BTreeMap<u64, Manifest>,
-    /// The objects of all manifests, void ones too.
+    /// Those that count for nobody, being void or in need of a damaged file, but are there.
+    aside: BTreeMap<u64, Manifest>,
+    /// Whether one of these needs a damaged file.
+    pub(super) damaged: bool,
+    /// Whether any cannot be read: it may name anything.
+    unreadable: bool,
+    /// The objects of all manifests.
     listed: Vec<(u64, ObjectInfo)>,
-    /// Their seals.
+    /// What says of manifests that they landed in time.
     seals: Vec<(u64, ObjectInfo)>,
     /// The newest that is older than any running transaction.
     pub(super) settled: Option<u64>,
@@ -149,209 +101,395 @@ impl Node {
         let now = self.store_time().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again")
         })?;
+        self.check_time(now)?;
         let report = GarbageReport {
             dry_run,
             now: Some(UNIX_EPOCH + Duration::from_secs(now.0)),
             ..GarbageReport::default()
         };
-        let mut collection = Collection { node: self, dry_run, now, report, gone: BTreeSet::new() };
+        let mut collection = Collection {
+            node: self,
+            dry_run,
+            now,
+            report,
+            gone: BTreeSet::new(),
+            needed: Needed::default(),
+            recent_read: BTreeSet::new(),
+            named: Arc::default(),
+            proven: None,
+            decided: BTreeMap::new(),
+            pending: Vec::new(),
+            outcome_files: Vec::new(),
+            refused: BTreeMap::new(),
+        };
         collection.run().await?;
         tracing::info!(report = ?collection.report, "collected garbage");
         Ok(collection.report)
+    }
+
+    /// Refuses where the store's newest date, by which everything is judged, is later than this node's clock can explain: one object with
+    /// a wrong date would make everything look old. A date far behind is that of a quiet store, and only delays.
+    fn check_time(&self, newest: StoreTime) -> Result<(), Error> {
+        let now = self.now();
+        let skewed = self.time.lock().check.skewed_by(&self.limits, now, Some(newest));
+        let Some(by) = skewed.filter(|_| !planted(Planted::CollectByAnyTime)) else { return Ok(()) };
+        let (by, side) = (by.unsigned_abs(), if by > 0 { "ahead of" } else { "behind" });
+        let (bound, newest) = (self.limits.skew_ms, newest.0);
+        Err(Error::new(
+            ErrorKind::ClockSkew,
+            format!(
+                "nothing was collected: this machine's clock is at least {by} ms {side} the store's newest date, {newest} s after 1970, and {bound} ms are allowed; mend the clock, or find the object that is dated wrongly and delete it"
+            ),
+        ))
     }
 }
 
 impl Collection<'_> {
     async fn run(&mut self) -> Result<(), Error> {
-        let manifests = self.manifests().await?;
+        let mut manifests = self.manifests().await?;
         self.report.settled_checkpoint = manifests.settled;
-        self.settle(&manifests).await?;
-        self.feed(&manifests).await?;
+        if manifests.unreadable {
+            self.leave_out(
+                "everything but epochs and claims, since what the damaged checkpoint needs is not known"
+                    .into(),
+            );
+            self.claims().await?;
+            return self.epochs().await;
+        }
+        self.need_view();
+        let feed = self.list_feed(&manifests).await?;
+        self.list_decisions().await?;
+        self.expect_decisions().await?;
+        self.list_outcomes().await?;
+        self.settle(&mut manifests).await?;
+        self.feed(&manifests, feed).await?;
         self.files(&manifests, RECENT, GarbageKind::RecentFiles).await?;
         self.files(&manifests, INDEX, GarbageKind::RunFiles).await?;
         let claims_done = self.claims().await?;
-        let decided = self.outcomes(&manifests, claims_done).await?;
-        self.orphans(&manifests, &decided).await?;
+        self.outcomes(&manifests, claims_done).await?;
+        self.orphans(&manifests).await?;
+        self.tell_refused();
         self.epochs().await
     }
 
-    /// Reads every manifest. One that cannot be read stops the collection: it may name anything.
-    async fn manifests(&self) -> Result<Manifests, Error> {
-        let listed = self.list(CHECKPOINTS, |_| true).await?;
-        let mut seals = Vec::new();
-        let listed: Vec<_> = listed
-            .into_iter()
-            .filter_map(|object| match ObjectName::parse(&object.path, self.node.shards) {
-                Some(ObjectName::Checkpoint(number)) => Some((number, object)),
+    /// Reads every manifest.
+    async fn manifests(&mut self) -> Result<Manifests, Error> {
+        let mut manifests = Manifests::default();
+        for object in self.list(CHECKPOINTS, |_| true).await? {
+            match ObjectName::parse(&object.path, self.node.shards) {
+                Some(ObjectName::Checkpoint(number)) => manifests.listed.push((number, object)),
                 Some(ObjectName::Seal(number)) => {
                     self.node.known.lock().sealed.insert(number);
-                    seals.push((number, object));
-                    None
+                    manifests.seals.push((number, object));
                 }
-                _ => None,
-            })
-            .collect();
-        let mut all = BTreeMap::new();
-        let mut settled = None;
-        for (number, object) in &listed {
-            let found = self.node.manifest(*number).await.map_err(|error| {
-                error.wrapped(
-                    "nothing was collected: a checkpoint cannot be read, and what it needs is not known",
-                )
-            })?;
-            if let Some((manifest, _)) = found {
-                if self.node.limits.settles(StoreTime::of(object.last_modified), self.now) {
-                    settled = settled.max(Some(*number));
-                }
-                all.insert(*number, manifest);
+                _ => {}
             }
         }
-        Ok(Manifests { all, listed, seals, settled })
+        manifests.listed.sort_unstable_by_key(|(number, _)| *number);
+        self.expect_manifest(&manifests).await?;
+        for (number, object) in manifests.listed.clone() {
+            match self.node.manifest(number).await {
+                Ok(Some((manifest, _))) => {
+                    if self.node.limits.settles(StoreTime::of(object.last_modified), self.now) {
+                        manifests.settled = manifests.settled.max(Some(number));
+                    }
+                    manifests.all.insert(number, manifest);
+                }
+                Ok(None) => self.set_aside(number, &object, &mut manifests).await?,
+                Err(error) if is_damage(&error) => {
+                    self.leave_out(format!("checkpoint {number}: {error}"));
+                    manifests.damaged = true;
+                    self.set_aside(number, &object, &mut manifests).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// Reads a manifest that counts for nobody: what it names stays as long as it is there.
+    async fn set_aside(&self, number: u64, object: &ObjectInfo, to: &mut Manifests) -> Result<(), Error> {
+        let path = &object.path;
+        let read = match patiently(&self.node.rng, || self.node.store.get_sized(path, object.size)).await {
+            Ok(read) => read,
+            // Another collector was here: it is as if it had not been listed.
+            Err(StorageError::NotFound { .. }) => {
+                to.listed.retain(|(listed, _)| *listed != number);
+                return Ok(());
+            }
+            Err(error) => return Err(Error::storage(format_args!("reading {path:?}"), error)),
+        };
+        match Manifest::decode(&read.bytes) {
+            Ok(manifest) if manifest.number == number && manifest.store_id == self.node.marker.store_id => {
+                to.aside.insert(number, manifest);
+            }
+            _ => to.unreadable = true,
+        }
+        Ok(())
     }
 
     /// Deletes manifests that nobody can begin from any more, and what only they needed: of each manifest that settled, oldest first,
     /// first all before it, then what its list says is garbage. So a manifest that is there is whole, and a list is there
-    /// until everything in it is gone.
-    async fn settle(&mut self, manifests: &Manifests) -> Result<(), Error> {
+    /// until everything in it is gone. But first the settled one is read: once this is done, nothing can stand in for it.
+    async fn settle(&mut self, manifests: &mut Manifests) -> Result<(), Error> {
         let mut lists: BTreeMap<FileId, ObjectInfo> = BTreeMap::new();
         for object in self.list(GARBAGE, |_| true).await? {
             if let Some(ObjectName::Garbage(id)) = ObjectName::parse(&object.path, self.node.shards) {
                 lists.insert(id, object);
             }
         }
+        let mut due = BTreeMap::new();
         let settled = manifests.settled.unwrap_or(0);
-        let (mut seals, mut listed) = (manifests.seals.clone(), manifests.listed.clone());
         for (number, manifest) in &manifests.all {
-            let list = manifest.garbage.as_ref().and_then(|garbage| lists.remove(&garbage.id));
-            if !garbage_may_go(*number, settled) && !planted(Planted::CollectGarbageEarly) {
-                self.report.class(GarbageKind::GarbageLists).kept += u64::from(list.is_some());
+            let Some(list) = manifest.garbage.as_ref().and_then(|garbage| lists.remove(&garbage.id)) else {
                 continue;
-            }
-            let may_go = |(other, _): &mut (u64, _)| manifest_may_go(*other, settled.min(*number));
-            // A seal goes first: none is left for a manifest that could land once more.
-            for objects in [&mut seals, &mut listed] {
-                let old = objects.extract_if(.., may_go).map(|(_, object)| object).collect();
-                self.delete(GarbageKind::Manifests, old).await?;
-            }
-            if let Some(list) = list {
-                if let Some(garbage) = self.garbage(&list).await? {
-                    self.empty(garbage).await?;
-                }
-                self.delete(GarbageKind::GarbageLists, vec![list]).await?;
+            };
+            if garbage_may_go(*number, settled) || planted(Planted::CollectGarbageEarly) {
+                due.insert(*number, list);
+            } else {
+                self.pending.push(list);
             }
         }
-        self.report.class(GarbageKind::Manifests).kept += listed.len() as u64;
-        // What is left is named by no manifest: it may be a checkpoint's that is under way.
-        let (old, young): (Vec<_>, Vec<_>) =
-            lists.into_values().partition(|object| is_unreferenced(self.node, object, self.now));
+        let old = manifests.listed.iter().any(|(number, _)| manifest_may_go(*number, settled));
+        if !due.is_empty() || old {
+            self.work_off(manifests, due).await?;
+        }
+        self.report.class(GarbageKind::GarbageLists).kept += self.pending.len() as u64;
+        self.report.class(GarbageKind::Manifests).kept += manifests.listed.len() as u64;
+        // What is left is named by no manifest that counts: it may be a checkpoint's that is under way.
+        let in_use = self.in_use(manifests);
+        let (old, young): (Vec<_>, Vec<_>) = lists
+            .into_values()
+            .partition(|object| !in_use.contains(&object.path) && self.is_unreferenced(manifests, object));
         self.report.class(GarbageKind::GarbageLists).kept += young.len() as u64;
         self.delete(GarbageKind::GarbageLists, old).await
     }
 
-    async fn garbage(&self, object: &ObjectInfo) -> Result<Option<Garbage>, Error> {
+    /// Deletes old manifests and what these lists name, by number of their manifests.
+    async fn work_off(
+        &mut self,
+        manifests: &mut Manifests,
+        due: BTreeMap<u64, ObjectInfo>,
+    ) -> Result<(), Error> {
+        let (mut damaged, mut numbers, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, object) in due {
+            match self.read_list(&object).await? {
+                Read::Whole(garbage) => {
+                    numbers.push((number, object));
+                    lists.push(garbage);
+                }
+                // Another collector was here.
+                Read::Gone => {}
+                Read::Damaged => damaged.push(object),
+            }
+        }
+        let proven = self.prove(manifests, &lists, damaged.is_empty()).await?;
+        self.pending.extend(damaged);
+        if !proven {
+            self.pending.extend(numbers.into_iter().map(|(_, object)| object));
+            return Ok(());
+        }
+        for ((number, object), garbage) in numbers.into_iter().zip(lists) {
+            self.delete_manifests(manifests, number).await?;
+            if self.empty(garbage).await? {
+                self.delete(GarbageKind::GarbageLists, vec![object]).await?;
+            } else {
+                self.pending.push(object);
+            }
+        }
+        self.delete_manifests(manifests, u64::MAX).await
+    }
+
+    /// Deletes the manifests below this number that may go.
+    async fn delete_manifests(&mut self, manifests: &mut Manifests, below: u64) -> Result<(), Error> {
+        let least = manifests.settled.unwrap_or(0).min(below);
+        // Seals first: none is left for a manifest that could land once more.
+        let seals = manifests.seals.extract_if(.., |(number, _)| manifest_may_go(*number, least));
+        let seals = seals.map(|(_, object)| object).collect();
+        self.delete(GarbageKind::Manifests, seals).await?;
+        let old = manifests.listed.extract_if(.., |(number, _)| manifest_may_go(*number, least));
+        let old: Vec<_> = old.collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        let numbers: BTreeSet<_> = old.iter().map(|(number, _)| *number).collect();
+        self.forget_outcome_lists(manifests, &numbers).await?;
+        self.delete(GarbageKind::Manifests, old.into_iter().map(|(_, object)| object).collect()).await?;
+        manifests.all.retain(|number, _| !numbers.contains(number));
+        manifests.aside.retain(|number, _| !numbers.contains(number));
+        Ok(())
+    }
+
+    /// Reads a list of objects.
+    async fn read_list(&mut self, object: &ObjectInfo) -> Result<Read, Error> {
         let path = &object.path;
         match patiently(&self.node.rng, || self.node.store.get_sized(path, object.size)).await {
-            Ok(read) => Garbage::decode(&read.bytes).map(Some).map_err(|cause| format_error(path, cause)),
-            // Another collector was here.
-            Err(StorageError::NotFound { .. }) => Ok(None),
+            Ok(read) => match Garbage::decode(&read.bytes).map_err(|cause| format_error(path, cause)) {
+                Ok(garbage) => Ok(Read::Whole(garbage)),
+                Err(error) => {
+                    self.leave_out(format!("what a list names, which cannot be read: {error}"));
+                    Ok(Read::Damaged)
+                }
+            },
+            Err(StorageError::NotFound { .. }) => Ok(Read::Gone),
             Err(error) => Err(Error::storage(format_args!("reading {path:?}"), error)),
         }
     }
 
-    async fn empty(&mut self, garbage: Garbage) -> Result<(), Error> {
-        let path = |name: ObjectName| self.node.path(name);
-        let decisions: Vec<_> =
-            garbage.decisions.into_iter().map(|id| path(ObjectName::Decision(id))).collect();
-        let values: Vec<_> =
-            garbage.values.into_iter().map(|(txn, value)| path(ObjectName::Value(txn, value))).collect();
+    /// Deletes what a list names; whether that was all of it.
+    async fn empty(&mut self, garbage: Garbage) -> Result<bool, Error> {
+        let node = Arc::clone(self.node);
+        let mut all = true;
+        let (mut decisions, mut values) = (Vec::new(), Vec::new());
+        for id in garbage.decisions {
+            let path = node.path(ObjectName::Decision(id));
+            // No list has an id that could still commit.
+            if self.needed.has_decision(id) || !node.limits.is_forgotten(id.start_ms(), self.now) {
+                self.refuse(GarbageKind::FoldedDecisions, path);
+                all = false;
+            } else {
+                self.decided.remove(&id);
+                decisions.push(path);
+            }
+        }
+        for (txn, value) in garbage.values {
+            let path = node.path(ObjectName::Value(txn, value));
+            if self.needed.has_value(txn, value) || self.named.contains(&(txn, value)) {
+                self.refuse(GarbageKind::SupersededValues, path);
+                all = false;
+            } else {
+                values.push(path);
+            }
+        }
         self.report.class(GarbageKind::FoldedDecisions).objects += decisions.len() as u64;
         self.report.class(GarbageKind::SupersededValues).objects += values.len() as u64;
         self.delete_paths(&values).await?;
-        self.delete_paths(&decisions).await
+        self.delete_paths(&decisions).await?;
+        Ok(all)
     }
 
-    async fn feed(&mut self, manifests: &Manifests) -> Result<(), Error> {
+    /// The feed objects that may go by the settled horizon; all that are needed must be listed.
+    async fn list_feed(&mut self, manifests: &Manifests) -> Result<Vec<ObjectInfo>, Error> {
         let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
         let horizon = if planted(Planted::CollectFeedEarly) {
             manifests.all.values().last().map_or(StoreTime(0), |it| StoreTime(it.basis))
         } else {
             settled.map_or(StoreTime(0), |manifest| StoreTime(manifest.horizon))
         };
-        let limits = self.node.limits;
-        let old = |object: &ObjectInfo| limits.feed_may_go(StoreTime::of(object.last_modified), horizon);
-        let feed = self.list_and_count(FEED, GarbageKind::FeedObjects, old).await?;
-        self.delete(GarbageKind::FeedObjects, feed).await
+        let (limits, shards) = (self.node.limits, self.node.shards);
+        let shown = Mutex::new(HashSet::new());
+        let old = {
+            let needed = &self.needed;
+            let old = |object: &ObjectInfo| {
+                if let Some(ObjectName::Feed(name)) = ObjectName::parse(&object.path, shards)
+                    && needed.is_home(name)
+                {
+                    shown.lock().insert(name);
+                }
+                limits.feed_may_go(StoreTime::of(object.last_modified), horizon)
+            };
+            self.list_sorted(FEED, old).await?
+        };
+        self.expect_feed(&shown.into_inner()).await?;
+        Ok(self.count_kept(GarbageKind::FeedObjects, old))
     }
 
-    /// Files that no manifest names which anyone can still read through. One that no manifest names at all may be a checkpoint's
-    /// that is under way: so it must be too old for that as well.
+    async fn feed(&mut self, manifests: &Manifests, old: Vec<ObjectInfo>) -> Result<(), Error> {
+        if old.is_empty() {
+            return Ok(());
+        }
+        if !self.prove(manifests, &[], true).await? {
+            self.report.class(GarbageKind::FeedObjects).kept += old.len() as u64;
+            return Ok(());
+        }
+        let shards = self.node.shards;
+        let (needed, old): (Vec<_>, Vec<_>) = old.into_iter().partition(|object| {
+            let name = ObjectName::parse(&object.path, shards);
+            matches!(name, Some(ObjectName::Feed(name)) if self.needed.has_feed(name))
+        });
+        needed.into_iter().for_each(|object| self.refuse(GarbageKind::FeedObjects, object.path));
+        self.delete(GarbageKind::FeedObjects, old).await
+    }
+
+    /// Files that no manifest names which is there. It may be a checkpoint's that is under way: so it must be too old for that as well.
     async fn files(&mut self, manifests: &Manifests, folder: &str, kind: GarbageKind) -> Result<(), Error> {
-        let settled = manifests.settled.unwrap_or(0);
-        let in_use: BTreeSet<String> = manifests
-            .all
-            .range(settled..)
-            .flat_map(|(_, manifest)| manifest.objects())
-            .map(|name| self.node.path(name))
-            .collect();
-        let (node, now) = (Arc::clone(self.node), self.now);
-        let unused =
-            |object: &ObjectInfo| !in_use.contains(&object.path) && is_unreferenced(&node, object, now);
-        let unused = self.list_and_count(folder, kind, unused).await?;
+        let in_use = self.in_use(manifests);
+        let unused = self
+            .list_sorted(folder, |object| {
+                !in_use.contains(&object.path) && self.is_unreferenced(manifests, object)
+            })
+            .await?;
+        let unused = self.count_kept(kind, unused);
         self.delete(kind, unused).await
     }
 
-    /// Decisions that are old enough to be forgotten for good; returns the ids of those that stay. Not before the claims that lead to
-    /// them are gone.
-    async fn outcomes(&mut self, manifests: &Manifests, claims_done: bool) -> Result<BTreeSet<TxnId>, Error> {
-        let settled_ms = manifests.all.values().last().map_or(0, |manifest| manifest.settled_ms);
-        let retention = self.node.marker.settings.outcome_retention_ms;
-        let may_go = |id: TxnId| {
-            claims_done && self.node.limits.outcome_may_go(id.start_ms(), self.now, retention, settled_ms)
-        };
-        let folders: Vec<_> = self.node.shards.commit_folders().collect();
-        let (mut old, mut kept) = (Vec::new(), BTreeSet::new());
-        for folder in folders {
-            for object in self.list(&folder, |_| true).await? {
-                match ObjectName::parse(&object.path, self.node.shards) {
-                    Some(ObjectName::Decision(id)) if may_go(id) => old.push(object),
-                    Some(ObjectName::Decision(id)) => {
-                        kept.insert(id);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        self.report.class(GarbageKind::Outcomes).kept += kept.len() as u64;
-        self.delete(GarbageKind::Outcomes, old).await?;
-        Ok(kept)
+    /// What the manifests name that are there, void ones too.
+    fn in_use(&self, manifests: &Manifests) -> BTreeSet<String> {
+        let aside = manifests.aside.values().filter(|_| !planted(Planted::ForgetVoidManifests));
+        let all = manifests.all.values().chain(aside);
+        all.flat_map(Manifest::objects).map(|name| self.node.path(name)).collect()
+    }
+
+    /// Whether a file that no manifest names cannot be one of a checkpoint under way either, nor of one that the listing of the
+    /// checkpoints did not show: that is newer than those it did show, and so are its files.
+    pub(super) fn is_unreferenced(&self, manifests: &Manifests, object: &ObjectInfo) -> bool {
+        let dated = StoreTime::of(object.last_modified);
+        let begun = manifests.all.values().next_back().map(|newest| StoreTime(newest.begun));
+        planted(Planted::CollectFilesEarly)
+            || self.node.limits.unreferenced_file_may_go(dated, self.now)
+                && (planted(Planted::TrustListings)
+                    || begun.is_some_and(|begun| self.node.limits.is_before(dated, begun)))
     }
 
     async fn epochs(&mut self) -> Result<(), Error> {
         let (limits, now) = (self.node.limits, self.now);
         let over = |object: &ObjectInfo| limits.epoch_may_go(StoreTime::of(object.last_modified), now);
-        let epochs = self.list_and_count(EPOCHS, GarbageKind::Epochs, over).await?;
+        let epochs = self.list_sorted(EPOCHS, over).await?;
+        let epochs = self.count_kept(GarbageKind::Epochs, epochs);
         self.delete(GarbageKind::Epochs, epochs).await
     }
 
-    /// The objects of a folder that may go; the others are counted as kept.
-    async fn list_and_count(
-        &mut self,
+    /// Every decision that is there.
+    async fn list_decisions(&mut self) -> Result<(), Error> {
+        for folder in self.node.shards.commit_folders() {
+            for object in self.list(&folder, |_| true).await? {
+                if let Some(ObjectName::Decision(id)) = ObjectName::parse(&object.path, self.node.shards) {
+                    self.decided.insert(id, object.size);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects of a folder that may go, and how many others there are.
+    pub(super) async fn list_sorted(
+        &self,
         folder: &str,
-        kind: GarbageKind,
         may_go: impl Fn(&ObjectInfo) -> bool + Send + Sync,
-    ) -> Result<Vec<ObjectInfo>, Error> {
+    ) -> Result<(Vec<ObjectInfo>, u64), Error> {
         let kept = std::sync::atomic::AtomicU64::new(0);
         let listed = self
             .list(folder, |object| {
-                let goes = ObjectName::parse(&object.path, self.node.shards).is_some() && may_go(object);
+                let goes = may_go(object) && ObjectName::parse(&object.path, self.node.shards).is_some();
                 if !goes {
                     kept.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
                 goes
             })
             .await?;
-        self.report.class(kind).kept += kept.into_inner();
-        Ok(listed)
+        Ok((listed, kept.into_inner()))
+    }
+
+    fn count_kept(&mut self, kind: GarbageKind, (old, kept): (Vec<ObjectInfo>, u64)) -> Vec<ObjectInfo> {
+        self.report.class(kind).kept += kept;
+        old
+    }
+
+    pub(super) fn leave_out(&mut self, what: String) {
+        if !self.report.left_out.contains(&what) {
+            tracing::warn!(what, "left out of the collection");
+            self.report.left_out.push(what);
+        }
     }
 
     pub(super) async fn list(
@@ -392,10 +530,4 @@ impl Collection<'_> {
             .try_for_each(|()| async { Ok(()) })
             .await
     }
-}
-
-/// Whether a file that no manifest names cannot be one of a checkpoint under way either.
-fn is_unreferenced(node: &Node, object: &ObjectInfo, now: StoreTime) -> bool {
-    planted(Planted::CollectFilesEarly)
-        || node.limits.unreferenced_file_may_go(StoreTime::of(object.last_modified), now)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::name::{FeedName, Job, ValueName};
 use crate::format::recent::PrunedCommit;
+use crate::node::collect::proof::Proofs;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
@@ -53,6 +54,8 @@ pub(crate) struct Known {
     pub(crate) sealed: BTreeSet<u64>,
     /// Index files found damaged or missing.
     pub(crate) distrusted: BTreeSet<String>,
+    /// Checkpoints that a collection of this node has read as a whole.
+    pub(crate) proofs: Proofs,
 }
 
 /// The date of a feed object whose date is not known yet: later than any.

@@ -7,11 +7,18 @@
 //!
 //! The order in which a collection works, so that it may stop anywhere (the number of the rule in brackets):
 //!
-//! 1. Take `now`; find the newest manifest that [settles](Limits::settles). Without one only values of nobody and epochs may go.
-//! 2. For each manifest up to that one, oldest first: delete all older manifests ([`manifest_may_go`]), so that nobody can
+//! 1. Take `now`; refuse where the node's own clock cannot explain it. List the manifests and read each; list the feed, the
+//!    decisions and the lists. Find the newest manifest that [settles](Limits::settles). Without one only values of nobody and epochs
+//!    may go. Where one cannot be read, only claims and epochs: it may name anything.
+//! 2. Read what that manifest needs: its recent file, and each file that is new in it. Where anything of it is damaged, all that older
+//!    ones need stays, and so does what lies on the feed.
+//! 3. For each manifest up to that one, oldest first: delete all older manifests ([`manifest_may_go`]), so that nobody can
 //!    begin from one of those any more, and then what its garbage file names ([`garbage_may_go`]), which only they needed.
-//! 3. Delete feed objects, and files that no manifest names any more.
+//! 4. Delete feed objects, and files that no manifest names any more, void ones included.
+//! 5. Delete claims, then the decisions that they led to: those which a list of outcomes names, and those which were read and are
+//!    no commits. Then values of nobody, and epochs.
 //!
+//! Nothing of this is deleted where a commit needs it that is in the node's view, or in the recent file of a manifest that stays.
 //! A manifest that still exists is therefore whole. Void manifests count for nobody and are deleted like older ones, by number:
 //! a number must stay taken until a newer manifest has settled.
 
@@ -115,6 +122,13 @@ impl Limits {
         self.is_past(date.ms(), window, now)
     }
 
+    /// Whether a file that is dated `date` cannot be one of a checkpoint that is newer than the manifest which says that it was `begun`:
+    /// a maker takes the number after every manifest that it sees, and writes its files then. The store's clock may have gone back by E.
+    #[must_use]
+    pub fn is_before(&self, date: StoreTime, begun: StoreTime) -> bool {
+        date.ms().saturating_add(self.visibility_ms + ROUNDING_MS) < begun.ms()
+    }
+
     /// Whether a value object of a transaction that started at `start_ms` may go, where nothing names it: `now` was seen first, then
     /// its decision was asked for and is not there, and then neither the newest manifest's runs and recent file nor the feed name
     /// it, nor does an older manifest that stays (or it would not be whole any more).
@@ -131,7 +145,8 @@ impl Limits {
     /// that of a manifest that counts.
     ///
     /// No commit of the id is dated later than start + D + C, and no abort that counts later than when the id is forgotten, E + S
-    /// and a second after that; so each was there for the retention. A commit is in the runs, since it started before `settled_ms`.
+    /// and a second after that; so each was there for the retention. A commit is in the runs, since it started before `settled_ms`;
+    /// but where the feed object that carried it was lost, it is not. So it goes only where a checkpoint has listed it, too.
     /// It goes after its [claims](Self::claims_may_go), which lead to it: the newest of them is dated at most S + D + E after the
     /// transaction's start, for whoever is older claims nothing any more.
     #[must_use]
@@ -198,6 +213,7 @@ mod tests {
         assert!((0..200_000).all(|now| !outcome(start)(StoreTime(now))), "it is not in the runs");
         let claims = |now| limits.claims_may_go(at, now, 86_400_000);
         assert_eq!(first(claims), 86_400 + 1_001 + 900 + 60 + 90 + 20 + 1);
+        assert!(limits.is_before(StoreTime(968), at) && !limits.is_before(StoreTime(969), at));
         assert!(limits.feed_may_go(StoreTime(999), at) && !limits.feed_may_go(at, at));
         assert!(
             manifest_may_go(6, 7) && !manifest_may_go(7, 7) && garbage_may_go(7, 7) && !garbage_may_go(8, 7)
@@ -324,6 +340,17 @@ mod tests {
             if !limits.manifest_void(second(begun), second(manifest)) {
                 prop_assert!(!limits.unreferenced_file_may_go(second(file), seen_before(visible)));
             }
+        }
+
+        /// No file of a checkpoint that was begun once another manifest could be seen is dated before that was begun.
+        #[test]
+        fn a_file_of_a_newer_checkpoint_is_not_before_this_one(limits in any_limits(), begun in moment(), shares in shares::<3>()) {
+            let [landed, late, back] = shares;
+            let manifest = second(begun).ms() + landed.of(limits.lifetime_ms);
+            let visible = manifest + late.of(limits.visibility_ms);
+            // The store's clock went back just before the file was made.
+            let file = second(visible - back.of(limits.visibility_ms));
+            prop_assert!(!limits.is_before(file, second(begun)));
         }
 
         /// No decision in time that nobody could see when `now` was seen can name a value that may go.

@@ -162,8 +162,9 @@ pub(crate) async fn settle(nodes: [&Client; 2], shared: &Shared) {
 }
 
 /// How many objects of a folder may be left where nothing happens but checkpoints and collections.
-const LEFT_AT_MOST: [(&str, usize); 8] = [
+const LEFT_AT_MOST: [(&str, usize); 9] = [
     ("commits/", 0),
+    ("outcomes/", 2),
     ("checkpoints/", 2),
     ("recent/", 2),
     ("garbage/", 1),

@@ -13,6 +13,7 @@ mod expiry;
 mod feed;
 mod garbage;
 mod healing;
+mod proof;
 mod pruning;
 mod reads;
 mod register;
@@ -73,7 +74,7 @@ cases! {
         TrustLaterCopy: "what is folded stays folded",
     }
     collected::a_manifest_that_lands_too_late_counts_for_nobody {
-        VoidManifestCounts: "which a checkpoint names, is gone",
+        VoidManifestCounts: "a manifest that is late counts for nobody",
     }
     collected::a_late_retry_of_a_token_learns_the_outcome {
         OldTokensNeedReads: "a late retry learns the outcome",
@@ -110,6 +111,30 @@ cases! {
     }
     garbage::garbage_waits_until_no_older_checkpoint_is_read_through {
         CollectGarbageEarly: "the checkpoint before is whole",
+    }
+    proof::h25_nothing_goes_before_the_checkpoint_was_read_that_replaces_it {
+        DeleteBeforeProof: "what the checkpoint before holds is read",
+    }
+    proof::h25_a_feed_object_that_a_commit_of_the_view_lies_in_stays_whatever_its_date {
+        DeleteWhatIsNeeded: "what the view needs stays",
+    }
+    proof::h26_a_listing_that_shows_nothing_makes_no_orphans {
+        TrustListings: "a live value is no orphan",
+    }
+    proof::h26_a_collector_to_which_all_listings_lie_takes_no_committed_value {
+        TrustListings: "a live value is no orphan",
+    }
+    proof::h26_checkpoints_that_are_not_listed_keep_their_files {
+        TrustListings: "what a checkpoint names is there",
+    }
+    proof::h27_one_object_from_the_future_makes_nothing_old {
+        CollectByAnyTime: "a value of an open transaction stays",
+    }
+    proof::an_outcome_that_no_checkpoint_folded_stays {
+        OutcomesByAge: "the last copy of a commit stays",
+    }
+    proof::what_a_void_manifest_names_stays_while_it_is_there {
+        ForgetVoidManifests: "what a manifest names is there",
     }
     reads::h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured {
         IgnoreReceipts: "the receipt's commit is seen",

@@ -41,7 +41,7 @@ impl Check<'_> {
     /// afterwards.
     pub(super) async fn files(&self, before: Manifests, now: StoreTime) -> Result<Manifests, Error> {
         let mut listed: BTreeMap<ObjectName, ObjectInfo> = BTreeMap::new();
-        for folder in [INDEX, RECENT, GARBAGE] {
+        for folder in [INDEX, RECENT, GARBAGE, OUTCOMES] {
             listed.extend(self.list(folder).await?);
         }
         let newest = before.base.number();
@@ -81,9 +81,12 @@ impl Check<'_> {
         }
         let manifests = before.all.values().chain(after.all.values());
         let named: BTreeSet<_> = manifests.flat_map(Manifest::objects).collect();
+        let newest = after.base.number();
         for (name, object) in listed {
+            // That of a checkpoint which is gone stays as long as outcomes do.
+            let outlives = matches!(name, ObjectName::Outcomes(number, _) if number < newest && !after.all.contains_key(&number));
             let dated = StoreTime::of(object.last_modified);
-            if !named.contains(&name) && self.node.limits.unreferenced_file_may_go(dated, now) {
+            if !outlives && !named.contains(&name) && self.node.limits.unreferenced_file_may_go(dated, now) {
                 self.orphan(object.path);
             }
         }
@@ -100,5 +103,7 @@ impl Check<'_> {
 /// The files that a manifest needs for as long as it is there, and their lengths. A list of garbage goes before it does.
 fn files_of(manifest: &Manifest) -> impl Iterator<Item = (ObjectName, u64)> {
     let recent = (ObjectName::Recent(manifest.recent.id), manifest.recent.bytes);
-    manifest.files().map(|file| (ObjectName::Run(file.id), file.bytes)).chain([recent])
+    let outcomes = manifest.outcomes.map(|file| (ObjectName::Outcomes(manifest.number, file.id), file.bytes));
+    let beside = [recent].into_iter().chain(outcomes);
+    manifest.files().map(|file| (ObjectName::Run(file.id), file.bytes)).chain(beside)
 }
