@@ -7,6 +7,22 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "only tests plant bugs"))]
 pub enum Planted {
+    /// What was copied into a clone is judged by the date of the copy.
+    JudgeCopiesByDate,
+    /// A clone takes over outcomes of commits that are not in it.
+    CloneLaterOutcomes,
+    /// A clone does not look for commits that nobody published.
+    CloneUnswept,
+    /// A void decision is copied as it is.
+    CloneVoidAsItIs,
+    /// A claim that a clone has is taken for the one of its name.
+    CloneClaimsByName,
+    /// A clone's sweeps are not told which decisions are in its index.
+    CloneUntold,
+    /// A clone is made over what was committed into the one before.
+    CloneOverCommits,
+    /// The values that rows of an index file name are not copied with it.
+    CloneWithoutValues,
     /// A decision that is not found after an unknown create is taken for not written.
     TrustNotFound,
     /// "Already exists" is taken for this attempt's own success, without reading back.
@@ -161,7 +177,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 70] = [
+        pub const ALL: [Self; 78] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -232,6 +248,14 @@ mod active {
             Self::OrphansByOldIndex,
             Self::OrphansWithoutIndex,
             Self::CollectClaimsSingly,
+            Self::JudgeCopiesByDate,
+            Self::CloneLaterOutcomes,
+            Self::CloneUnswept,
+            Self::CloneVoidAsItIs,
+            Self::CloneClaimsByName,
+            Self::CloneUntold,
+            Self::CloneOverCommits,
+            Self::CloneWithoutValues,
         ];
     }
 

@@ -9,6 +9,8 @@ use crate::txn_id::TxnId;
 
 /// Path of the marker.
 pub const MARKER: &str = "aft.json";
+/// Path of what says that a place is a clone, and of which store.
+pub const CLONE: &str = "clone.json";
 /// Folder of the decisions.
 pub const COMMITS: &str = "commits/";
 /// Folder of the request objects.

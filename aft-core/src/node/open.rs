@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
-use crate::format::name::{COMMITS, MARKER, Shards};
+use crate::format::name::{CLONE, COMMITS, MARKER, Shards};
 use crate::node::check::CheckReport;
 use crate::node::store::{Store, backoff, patiently};
 use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, known, stats};
@@ -130,6 +130,13 @@ impl Builder {
             let message = "there are commits at this place but no aft.json: the marker was deleted; put it back from a copy";
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
+        let unfinished =
+            store.any(CLONE).await.map_err(|error| Error::storage("looking for a store", error))?;
+        if unfinished {
+            let message =
+                "a clone into this place is not finished; run it again (aft clone), or name another place";
+            return Err(Error::new(ErrorKind::NoStore, message));
+        }
         let clock = || LocalTime {
             wall_ms: unix_ms(self.clock.now()),
             monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
@@ -159,7 +166,8 @@ impl Builder {
     fn node(self, store: Store, rng: NodeRng, config: Config, opened: Opened) -> Result<Node, Error> {
         let shards =
             Shards::new(config.shards).ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
-        let limits = Limits::new(&config.shared());
+        let adopted = opened.marker.adopted_until.map(StoreTime);
+        let limits = Limits::new(&config.shared()).adopting(adopted);
         let mut time = NodeTime::default();
         time.note(opened.last_modified);
         if let Some((sent, answered)) = opened.made {

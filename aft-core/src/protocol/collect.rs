@@ -249,7 +249,7 @@ mod tests {
             skew_ms in prop_oneof![Just(2_000), 2_000u64..60_000],
             visibility_ms in prop_oneof![Just(1_000), 1_000u64..60_000],
         ) -> Limits {
-            Limits { staleness_ms, lifetime_ms, deadline_ms, skew_ms, publish_ms: 10_000, visibility_ms }
+            Limits { staleness_ms, lifetime_ms, deadline_ms, skew_ms, publish_ms: 10_000, visibility_ms, adopted_until: None }
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Limits {
     pub skew_ms: u64,
     pub publish_ms: u64,
     pub visibility_ms: u64,
+    /// What the store dates up to then counts as in time: it was copied, and has the dates of the copy.
+    pub adopted_until: Option<StoreTime>,
 }
 
 /// Slack for the rounding of the store's clock to whole seconds.
@@ -67,7 +69,20 @@ impl Limits {
             skew_ms: settings.max_clock_skew_ms,
             publish_ms: settings.publish_deadline_ms,
             visibility_ms: settings.visibility_delay_ms,
+            adopted_until: None,
         }
+    }
+
+    /// The same, in a store whose objects up to this date were copied.
+    #[must_use]
+    pub const fn adopting(self, until: Option<StoreTime>) -> Self {
+        Self { adopted_until: until, ..self }
+    }
+
+    /// Whether an object was copied with what it says, so that its date says nothing.
+    #[must_use]
+    pub fn is_adopted(&self, last_modified: StoreTime) -> bool {
+        self.adopted_until.is_some_and(|until| last_modified <= until) && !planted(Planted::JudgeCopiesByDate)
     }
 
     /// The in-time rule (I1): a commit decision counts only if `start <= clock <= start + D` and
@@ -78,6 +93,8 @@ impl Limits {
             Some(Void::BeforeStart)
         } else if clock_ms - start_ms > self.lifetime_ms {
             Some(Void::Expired)
+        } else if self.is_adopted(last_modified) {
+            None
         } else if last_modified.ms() > clock_ms.saturating_add(self.deadline_ms) {
             Some(Void::Late)
         } else if clock_ms > last_modified.ms().saturating_add(self.skew_ms) {
