@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod checkpoint;
 mod chunks;
+mod clone;
 mod cost;
 mod del;
 mod demo;
@@ -82,6 +83,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
         Command::Gc(args) => gc::run(args, &store, &output).await,
         Command::Check(_) => check::run(&store, &output).await,
+        Command::Clone(args) => clone::run(args, &store, &output).await,
         Command::Demo(_) | Command::Probe(_) | Command::Cost(_) => Ok(()),
     }
 }

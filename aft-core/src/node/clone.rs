@@ -234,7 +234,7 @@ impl Cloning<'_> {
         }
         let newer = self.moment().await?;
         if newer.base.number() <= moment.base.number() {
-            return Err(error.wrapped("the store cannot be cloned before this is mended"));
+            return Err(error);
         }
         tracing::info!(checkpoint = newer.base.number(), "the clone goes on with a newer checkpoint");
         Ok(newer)

@@ -54,8 +54,11 @@ async fn what_is_void_stays_void() {
     tx.put("late", "1").unwrap();
     let id = tx.id();
     let held = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
-    let _ = tokio::time::timeout(Duration::from_secs(200), tx.commit()).await;
+    let dying = tokio::spawn(tx.commit());
+    held.reached().await;
+    dying.abort();
     // It takes effect long after its version was taken.
+    sleep(Duration::from_secs(200)).await;
     let _ = held.release().await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(node.outcome(id).await.unwrap(), Outcome::Aborted);

@@ -43,9 +43,10 @@ impl Cloning<'_> {
         if marker.is_some() {
             self.delete_there(&[MARKER.to_owned()]).await?;
         }
+        // The id says when outcomes were looked at: the next clone asks about younger claims only.
+        let store_id = self.node.new_txn_id().to_string();
         let there = self.outcomes_there().await?;
         let outcomes = self.copy_outcomes(moment, &there, before.as_ref()).boxed().await?;
-        let store_id = self.node.new_txn_id().to_string();
         let (manifest, made) = self.make_manifest(moment, index, outcomes, &store_id).await?;
         self.delete_others(CHECKPOINTS, &[ObjectName::Checkpoint(manifest.number)]).await?;
         self.delete_others(FEED, &[]).await?;

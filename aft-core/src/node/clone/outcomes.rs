@@ -48,6 +48,14 @@ pub(super) struct Outcomes {
     pub(super) dead: Vec<TxnId>,
 }
 
+/// What a clone that is finished says of its outcomes.
+pub(super) struct Before {
+    /// Which of its decisions are commits.
+    pub(super) committed: HashSet<TxnId>,
+    /// When its maker began to compare them with the source, by its clock.
+    pub(super) compared_ms: u64,
+}
+
 /// What a decision says.
 enum Said {
     Committed,
@@ -72,17 +80,18 @@ impl Cloning<'_> {
         Ok(there)
     }
 
-    /// Makes the outcomes at the place those of the moment. `before`: which decisions there are commits, where that is known.
+    /// Makes the outcomes at the place those of the moment. `before`: what the clone that is there says of its own, if there is one.
     pub(super) async fn copy_outcomes(
         &self,
         moment: &Moment,
         there: &OutcomesThere,
-        before: Option<&HashSet<TxnId>>,
+        before: Option<&Before>,
     ) -> Result<Outcomes, Error> {
         let claims = self.claims_of(moment).await?;
         let outcomes = self.copy_decisions(moment, there, before).await?;
         let copies = claims.iter().map(|(name, object)| {
-            async move { Ok::<_, Error>((*name, self.copy_claim(*name, object, there).await?)) }.boxed()
+            async move { Ok::<_, Error>((*name, self.copy_claim(*name, object, there, before).await?)) }
+                .boxed()
         });
         let copies = futures::stream::iter(copies.collect::<Vec<_>>());
         let claimed: HashMap<_, _> =
@@ -102,7 +111,7 @@ impl Cloning<'_> {
         &self,
         moment: &Moment,
         there: &OutcomesThere,
-        before: Option<&HashSet<TxnId>>,
+        before: Option<&Before>,
     ) -> Result<Outcomes, Error> {
         let node = self.node;
         let garbage = self.garbage_decisions().await?;
@@ -127,7 +136,7 @@ impl Cloning<'_> {
                 let said = match before {
                     Some(before) if is_there && id.start_ms() < told => {
                         self.count(|report| report.decisions_kept += 1);
-                        Some(if before.contains(&id) { Said::Committed } else { Said::Dead })
+                        Some(if before.committed.contains(&id) { Said::Committed } else { Said::Dead })
                     }
                     _ => self.copy_decision(id, &object, moment, is_there).await?,
                 };
@@ -245,10 +254,11 @@ impl Cloning<'_> {
         name: (RequestHash, u32),
         listed: &ObjectInfo,
         there: &OutcomesThere,
+        before: Option<&Before>,
     ) -> Result<bool, Error> {
         let path = &listed.path;
         let copied = there.claims.get(&name);
-        if copied.is_some_and(|copied| self.is_of(*copied, StoreTime::of(listed.last_modified))) {
+        if copied.is_some() && self.was_compared(StoreTime::of(listed.last_modified), before) {
             self.count(|report| report.claims_kept += 1);
             return Ok(true);
         }
@@ -271,12 +281,13 @@ impl Cloning<'_> {
         Ok(true)
     }
 
-    /// Whether a copy is surely of the claim that is there now: its source was visible long before the copy was made. A claim
-    /// of this name that was made since would be younger.
-    fn is_of(&self, copied: StoreTime, claimed: StoreTime) -> bool {
+    /// Whether the claim that is there is surely the one of this date: it was visible already when the clone that is there was compared
+    /// with the source. A claim of the same name that was made since would be younger.
+    fn was_compared(&self, claimed: StoreTime, before: Option<&Before>) -> bool {
         let limits = &self.node.limits;
-        let window = limits.visibility_ms + 2 * limits.skew_ms + limits.lifetime_ms;
-        claimed.ms().saturating_add(window) < copied.ms() || planted(Planted::CloneClaimsByName)
+        let window = limits.visibility_ms + 2 * limits.skew_ms + 1000;
+        before.is_some_and(|before| claimed.ms().saturating_add(window) < before.compared_ms)
+            || planted(Planted::CloneClaimsByName)
     }
 
     async fn copy(&self, path: &str, bytes: Bytes) -> Result<(), Error> {

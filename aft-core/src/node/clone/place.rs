@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use futures::FutureExt;
 
+use super::outcomes::Before;
 use super::{Cloning, refused};
 use crate::error::{Error, ErrorKind};
 use crate::format::clone::CloneNote;
@@ -59,20 +60,20 @@ impl Cloning<'_> {
         Ok(Place { marker })
     }
 
-    /// Refuses a clone into which something was committed: that would be lost. Returns which of its decisions are commits.
-    pub(super) async fn check_untouched(&self, marker: &Object) -> Result<HashSet<TxnId>, Error> {
+    /// Refuses a clone into which something was committed: that would be lost. Returns what it says of its outcomes.
+    pub(super) async fn check_untouched(&self, marker: &Object) -> Result<Before, Error> {
         let marker = Marker::decode(&marker.bytes).map_err(|cause| format_error(MARKER, cause))?;
         let used = || {
             refused(
                 "the clone there was used as a store of its own since, and what was committed into it would be lost",
             )
         };
-        let committed = match self.manifest_there(&marker).await? {
-            Some(manifest) => self.outcomes_of(&manifest).await?,
-            None => return Err(used()),
-        };
+        let Some(manifest) = self.manifest_there(&marker).await? else { return Err(used()) };
+        let committed = self.outcomes_of(&manifest).await?;
+        let compared_ms = marker.store_id.parse::<TxnId>().map_or(0, TxnId::start_ms);
+        let before = Before { committed, compared_ms };
         if planted(Planted::CloneOverCommits) {
-            return Ok(committed);
+            return Ok(before);
         }
         let feed = self.list_there(FEED).await?;
         if feed.len() > FEED_AT_MOST {
@@ -91,7 +92,7 @@ impl Cloning<'_> {
         if self.outcomes_there().boxed().await?.newest() > adopted_until {
             return Err(used());
         }
-        Ok(committed)
+        Ok(before)
     }
 
     /// The manifest that the clone was made with; `None` where there is any other.
