@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Checkpoint(Checkpoint),
     Gc(Gc),
     Check(Check),
-    Clone(Clone),
+    Clone(CloneTo),
     Demo(Demo),
     Probe(Probe),
     Cost(Cost),
@@ -245,7 +245,7 @@ pub(crate) struct Check {}
 /// that is new, however many keys there are, and a list of DST. A checkpoint shortly before (`aft checkpoint`, or --checkpoint) keeps small
 /// what the next clone must write anew.
 #[derive(Debug, Args)]
-pub(crate) struct Clone {
+pub(crate) struct CloneTo {
     /// Where the clone goes: s3://bucket/prefix, file:///path, or a path
     #[arg(value_name = "DST")]
     pub(crate) place: String,

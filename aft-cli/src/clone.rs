@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aft_core::{CloneOptions, CloneReport};
 
-use crate::args::Clone;
+use crate::args::CloneTo;
 use crate::check;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -12,7 +12,7 @@ use crate::output::{Output, count, size, table, thousands};
 use crate::progress::Progress;
 use crate::store::{self, Store};
 
-pub(crate) async fn run(args: Clone, store: &Store, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(args: CloneTo, store: &Store, output: &Output) -> Result<(), Failure> {
     let place = Store::find(Some(&args.place))?;
     let aft = if args.checkpoint { store.open_existing().await? } else { store.open_to_read().await? };
     let bar = Arc::new(Progress::of_bytes(output.is_json(), "cloning"));

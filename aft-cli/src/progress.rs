@@ -23,13 +23,13 @@ impl Progress {
 
     /// A bar of bytes, of which it turns out on the way how many there are.
     pub(crate) fn of_bytes(json: bool, label: &'static str) -> Self {
-        let Self(bar) = Self::new(json, label, 0);
+        let bar = Self::new(json, label, 0);
         if let Ok(style) = ProgressStyle::with_template(
             "{msg:>12} {bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
         ) {
-            bar.set_style(style);
+            bar.0.set_style(style);
         }
-        Self(bar)
+        bar
     }
 
     /// So far of so many.

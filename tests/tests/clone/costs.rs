@@ -45,8 +45,12 @@ async fn a_clone_costs_what_there_are_files_and_not_what_there_are_keys() {
     }
     assert_eq!(costs[0], costs[1], "a thousand times as many keys cost no request more");
     let [source, place] = costs[0];
-    // The file; the manifest and its garbage file. A sweep's list per shard; checkpoints, feed, decisions, claims.
-    println!("{source:?} {place:?}");
+    // Of the source: the manifest is listed for and looked for newer ones, the file, the manifest and its garbage file again; a list of
+    // checkpoints and feed, one per shard for what nobody published, checkpoints again, decisions, claims.
+    assert_eq!(source, (3, 0, 0, 21, 0));
+    // Of the place: the note and the marker are looked for; the note, the file, recent file, manifest and marker are made, the last three
+    // read back; what is there is listed, before and after. Opening it: marker, manifest, recent file, two lists.
+    assert_eq!(place, (8, 0, 5, 17, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,4 +83,53 @@ async fn a_second_clone_copies_only_what_is_new() {
         last.objects > 0 && last.objects == last.objects_known && last.bytes == last.bytes_known,
         "{last:?}"
     );
+}
+
+/// A large store under load; `AFT_CLONE_KEYS` says how large.
+#[tokio::test(start_paused = true)]
+async fn a_large_store_is_cloned_under_load() {
+    let keys = std::env::var("AFT_CLONE_KEYS").map_or(3_000, |keys| keys.parse().unwrap());
+    let (world, node) = filled(keys).await;
+    let clock = aft_core::SystemClock::new();
+    let place = Place::new(&world);
+    let mut n = 0u32;
+    for what in ["first", "second, after a few hundred commits", "third, after a checkpoint"] {
+        if what.starts_with("third") {
+            node.publish().await.unwrap();
+            sleep(OLD).await;
+            node.checkpoint().await.unwrap();
+        }
+        world.storage.reset();
+        place.storage.reset();
+        let began = clock.monotonic();
+        let acknowledged = n;
+        let cloning = place.clone_of(&node);
+        tokio::pin!(cloning);
+        let report = loop {
+            n += 1;
+            let (key, value) = (format!("{:08}", n % keys), n.to_string());
+            let pair = [("left", Some(&*value)), (&*key, Some(&value)), ("right", Some(&value))];
+            tokio::select! {
+                biased;
+                () = async { write(&node, &pair).await; tokio::task::yield_now().await } => {}
+                report = &mut cloning => break report,
+            }
+        };
+        let took = clock.monotonic() - began;
+        let (source, there) = (world.storage.counts(), place.storage.counts());
+        println!(
+            "{what}: {took:?}, {n} commits so far\n  source {source:?}\n  place {there:?}\n  {report:?}"
+        );
+        let clone = place.open(&world).await;
+        let mut tx = clone.begin().await.unwrap();
+        let (left, right) = (tx.get("left").await.unwrap(), tx.get("right").await.unwrap());
+        assert_eq!(left, right, "one moment");
+        let number = left.map_or(0, |value| String::from_utf8(value.to_vec()).unwrap().parse().unwrap());
+        assert!((acknowledged..=n).contains(&number), "{number} of {acknowledged} to {n}");
+        for _ in 0..200 {
+            n += 1;
+            let value = n.to_string();
+            write(&node, &[("left", Some(&value)), ("right", Some(&value))]).await;
+        }
+    }
 }

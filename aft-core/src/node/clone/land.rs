@@ -101,9 +101,13 @@ impl Cloning<'_> {
         let number = numbers.max().unwrap_or(0) + 1;
         let told = self.told_from(moment);
         let committed = Garbage { decisions: outcomes.committed, values: Vec::new() };
-        let bytes = committed.encode().map_err(unencodable)?;
-        let (outcome_file, _) =
-            self.create_file(|id| ObjectName::Outcomes(number, id), bytes, committed.entries()).await?;
+        let outcome_file = match committed.entries() {
+            0 => None,
+            entries => {
+                let bytes = committed.encode().map_err(unencodable)?;
+                Some(self.create_file(|id| ObjectName::Outcomes(number, id), bytes, entries).await?.0)
+            }
+        };
         let mut recent = Recent::default();
         if !planted(Planted::CloneUntold) {
             // Folded, so that no sweep publishes them again: in the first second there is, long before the horizon.
@@ -135,7 +139,7 @@ impl Cloning<'_> {
             runs: index.runs,
             recent,
             garbage: None,
-            outcomes: (committed.entries() > 0).then_some(outcome_file),
+            outcomes: outcome_file,
         };
         let bytes = manifest.encode().map_err(unencodable)?;
         let made = self.create_surely(&node.path(ObjectName::Checkpoint(number)), bytes).await?;
