@@ -10,11 +10,13 @@ use super::*;
 async fn filled(keys: u32) -> (World, Aft) {
     let world = World::new();
     let node = world.node().await;
-    let mut tx = node.begin().await.unwrap();
-    for n in 0..keys {
-        tx.put(format!("{n:08}"), vec![7; 20]).unwrap();
+    for from in (0..keys).step_by(10_000) {
+        let mut tx = node.begin().await.unwrap();
+        for n in from..keys.min(from + 10_000) {
+            tx.put(format!("{n:08}"), vec![7; 20]).unwrap();
+        }
+        tx.commit().await.unwrap();
     }
-    tx.commit().await.unwrap();
     node.publish().await.unwrap();
     sleep(OLD).await;
     node.checkpoint().await.unwrap();
