@@ -180,6 +180,19 @@ pub(crate) mod tests {
         assert_eq!(void(start + 10_001, second), Some(Void::ClockAhead));
     }
 
+    /// Of what was copied the date says nothing, and everything else counts as ever.
+    #[test]
+    fn what_was_adopted_is_in_time_up_to_the_date() {
+        let limits = limits().adopting(Some(StoreTime(5_000)));
+        let void = |clock, modified| limits.void(1_000_000, clock, StoreTime(modified));
+        assert_eq!((void(1_000_000, 5_000), void(1_000_000, 5_001)), (None, Some(Void::Late)));
+        assert_eq!(void(1_500_000, 3), None);
+        assert_eq!(void(999_999, 5_000), Some(Void::BeforeStart));
+        assert_eq!(void(1_900_001, 5_000), Some(Void::Expired));
+        assert!(limits.is_adopted(StoreTime(5_000)) && !limits.is_adopted(StoreTime(5_001)));
+        assert!(!super::tests::limits().is_adopted(StoreTime(0)));
+    }
+
     #[test]
     fn one_object_is_judged_alike_whatever_precision_reports_it() {
         let at = |ms| StoreTime::of(std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms));
