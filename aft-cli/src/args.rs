@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Gc(Gc),
     Check(Check),
     Adopt(Adopt),
+    Clone(CloneTo),
     Demo(Demo),
     Probe(Probe),
     Cost(Cost),
@@ -326,6 +327,32 @@ pub(crate) enum UnpublishedAs {
     Commit,
     /// They are made aborts
     Abort,
+}
+
+/// Clone the store, while it is in use, into a new store at another place
+///
+/// The clone is one consistent moment: every commit that was acknowledged before the command began, each whole, with its values, and
+/// the outcomes of requests within outcome_retention. It is a store of its own, of any kind: another bucket, a directory. Tokens and
+/// receipts of this store are of no use with it. Nothing is written to this store, unless --checkpoint asks for that.
+///
+/// DST must be empty, or a clone of this store into which nothing was committed since: that is brought up to date, and only what is new is
+/// copied. Nobody may have DST open meanwhile. Killing the command does no harm: the next one goes on, and until the last moment
+/// an earlier clone there is as it was.
+///
+/// Everything is verified as it is copied. Costs a read and a write per file of the index (about 32 MiB), stored value and outcome
+/// that is new, however many keys there are, and a list of DST. A checkpoint shortly before (`aft checkpoint`, or --checkpoint) keeps small
+/// what the next clone must write anew.
+#[derive(Debug, Args)]
+pub(crate) struct CloneTo {
+    /// Where the clone goes: s3://bucket/prefix, file:///path, or a path
+    #[arg(value_name = "DST")]
+    pub(crate) place: String,
+    /// Make a checkpoint of the store first
+    #[arg(long)]
+    pub(crate) checkpoint: bool,
+    /// Verify the whole clone at the end, as `aft check` does
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Show what aft is for: a workflow that crashes and is retried, on plain keys and on aft

@@ -19,7 +19,7 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     if report.is_clean() { Ok(()) } else { Err(failure(&report)) }
 }
 
-fn document(report: &CheckReport) -> Result<Value, Failure> {
+pub(crate) fn document(report: &CheckReport) -> Result<Value, Failure> {
     let mut document = serde_json::to_value(report).map_err(|cause| Failure::stdout(cause.into()))?;
     document["clean"] = report.is_clean().into();
     document["garbage"] = json!(gc::document(&report.garbage));
@@ -64,7 +64,7 @@ fn print(report: &CheckReport, output: &Output) -> Result<(), Failure> {
     if report.is_clean() { output.lines(["nothing is missing, nothing is damaged"]) } else { Ok(()) }
 }
 
-fn failure(report: &CheckReport) -> Failure {
+pub(crate) fn failure(report: &CheckReport) -> Failure {
     let named = report.problems.iter().map(|CheckProblem { path, kind, what }| {
         let kind = match kind {
             CheckProblemKind::Missing => "missing",

@@ -36,7 +36,7 @@ Exit codes:
   5  the outcome is unknown: it may or may not have committed; `aft txn` with its id tells
   6  the store cannot be reached, denies access, or this machine's clock is off; nothing was written
   7  no usable store there: none, a damaged one, one of another format version, or no such kind of URL;
-     check: something in the store is missing or damaged
+     check, clone: something in the store is missing or damaged
   8  probe: the store is unsafe, it does not keep what aft builds on";
 
 impl From<Exit> for std::process::ExitCode {

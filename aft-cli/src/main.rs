@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod checkpoint;
 mod chunks;
+mod clone;
 mod cost;
 mod del;
 mod demo;
@@ -88,6 +89,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Gc(args) => gc::run(args, &store, &output).await,
         Command::Check(_) => check::run(&store, &output).await,
         Command::Adopt(args) => adopt::run(args, &store, &output).await,
+        Command::Clone(args) => clone::run(args, &store, &output).await,
         Command::Demo(_) | Command::Probe(_) | Command::Cost(_) => Ok(()),
     }
 }

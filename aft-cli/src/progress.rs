@@ -21,6 +21,23 @@ impl Progress {
         Self(bar)
     }
 
+    /// A bar of bytes, of which it turns out on the way how many there are.
+    pub(crate) fn of_bytes(json: bool, label: &'static str) -> Self {
+        let bar = Self::new(json, label, 0);
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg:>12} {bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
+        ) {
+            bar.0.set_style(style);
+        }
+        bar
+    }
+
+    /// So far of so many.
+    pub(crate) fn reach(&self, done: u64, length: u64) {
+        self.0.set_length(length);
+        self.0.set_position(done);
+    }
+
     pub(crate) fn advance(&self, steps: u64) {
         self.0.inc(steps);
     }

@@ -143,9 +143,10 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
-    AdoptReport, Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport, Commit,
-    CommitInfo, CommitOutcome, Cost, GarbageClass, GarbageKind, GarbageReport, LostCommit, Outcome, Run,
-    ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream,
+    AdoptReport, Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
+    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, GarbageClass,
+    GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages, Stats, StoreInfo, SweepAllReport,
+    SweepReport, Transaction, Unpublished, ValueStream,
 };
 pub use path::check_path;
 pub use protocol::key_range::KeyRange;

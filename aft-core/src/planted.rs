@@ -7,6 +7,22 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "only tests plant bugs"))]
 pub enum Planted {
+    /// What was copied into a clone is judged by the date of the copy.
+    JudgeCopiesByDate,
+    /// A clone takes over outcomes of commits that are not in it.
+    CloneLaterOutcomes,
+    /// A clone does not look for commits that nobody published.
+    CloneUnswept,
+    /// A void decision is copied as it is.
+    CloneVoidAsItIs,
+    /// A claim that a clone has is taken for the one of its name.
+    CloneClaimsByName,
+    /// A clone's sweeps are not told which decisions are in its index.
+    CloneUntold,
+    /// A clone is made over what was committed into the one before.
+    CloneOverCommits,
+    /// The values that rows of an index file name are not copied with it.
+    CloneWithoutValues,
     /// A decision that is not found after an unknown create is taken for not written.
     TrustNotFound,
     /// "Already exists" is taken for this attempt's own success, without reading back.
@@ -151,8 +167,6 @@ pub enum Planted {
     OrphansWithoutIndex,
     /// Claims of a request key are collected one by one, each by its own age.
     CollectClaimsSingly,
-    /// An adopted store is judged by the dates of its copies.
-    IgnoreAdoption,
     /// A store whose marker is dated otherwise than it was made is opened.
     TrustMarkerDate,
     /// An object dated in the future is taken for the store's time by a node whose clock was checked.
@@ -211,7 +225,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 95] = [
+        pub const ALL: [Self; 102] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -284,7 +298,6 @@ mod active {
             Self::OrphansByOldIndex,
             Self::OrphansWithoutIndex,
             Self::CollectClaimsSingly,
-            Self::IgnoreAdoption,
             Self::TrustMarkerDate,
             Self::BelieveFutureDates,
             Self::IgnoreSeals,
@@ -307,6 +320,14 @@ mod active {
             Self::CollectByAnyTime,
             Self::OutcomesByAge,
             Self::ForgetVoidManifests,
+            Self::JudgeCopiesByDate,
+            Self::CloneLaterOutcomes,
+            Self::CloneUnswept,
+            Self::CloneVoidAsItIs,
+            Self::CloneClaimsByName,
+            Self::CloneUntold,
+            Self::CloneOverCommits,
+            Self::CloneWithoutValues,
         ];
     }
 

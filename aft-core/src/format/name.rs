@@ -11,6 +11,8 @@ use crate::txn_id::TxnId;
 pub const MARKER: &str = "aft.json";
 /// Path of the copy of the marker while a store is adopted.
 pub const ADOPTION: &str = "adopt.json";
+/// Path of what says that a place is a clone, and of which store.
+pub const CLONE: &str = "clone.json";
 /// Folder of the decisions.
 pub const COMMITS: &str = "commits/";
 /// Folder of the request objects.

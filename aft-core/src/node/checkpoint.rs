@@ -110,6 +110,7 @@ impl Node {
         let draft = self.draft_checkpoint()?;
         let mut fold = Fold {
             node: self,
+            store: &self.store,
             runs: draft.base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default(),
             purge_bound: draft.purge_bound,
             garbage: Garbage::default(),
@@ -265,7 +266,7 @@ impl Node {
         let id = self.new_file_id();
         let bytes = draft.recent.encode().map_err(unencodable)?;
         let recent = file_ref(id, &bytes, draft.recent.commits.len() as u64);
-        self.create_file(&self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
+        self.create_file(&self.store, &self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
         // Their ids are forgotten by now, unless a request key leads to them.
         let folded =
             draft.fold.iter().filter(|commit| !commit.keyed || planted(Planted::CollectKeyedDecisions));
@@ -317,7 +318,7 @@ impl Node {
         let id = self.new_file_id();
         let bytes = list.encode().map_err(unencodable)?;
         let file = file_ref(id, &bytes, list.entries());
-        self.create_file(&self.path(named(id)), bytes, written).await?;
+        self.create_file(&self.store, &self.path(named(id)), bytes, written).await?;
         Ok(Some(file))
     }
 
@@ -377,11 +378,11 @@ impl Node {
     }
 }
 
-fn unencodable(cause: FormatError) -> Error {
+pub(crate) fn unencodable(cause: FormatError) -> Error {
     Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded").with_source(cause)
 }
 
-fn file_ref(id: FileId, bytes: &Bytes, entries: u64) -> FileRef {
+pub(crate) fn file_ref(id: FileId, bytes: &Bytes, entries: u64) -> FileRef {
     FileRef { id, bytes: bytes.len() as u64, entries, checksum: checksum(bytes) }
 }
 

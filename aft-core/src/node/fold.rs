@@ -18,7 +18,7 @@ use crate::format::record::Value;
 use crate::format::row::{Row, RowValue};
 use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::node::checkpoint::Written;
-use crate::node::store::patiently;
+use crate::node::store::{Store, patiently};
 use crate::node::{Node, format_error};
 use crate::protocol::fold::{Merge, OutOfOrder, Step, garbage_of, merge_plan};
 use crate::protocol::view::{Commit, Found, Place};
@@ -35,6 +35,8 @@ const READ_BYTES: u64 = 4 << 20;
 /// A checkpoint's runs on their way: newest first.
 pub(crate) struct Fold<'a> {
     pub(crate) node: &'a Node,
+    /// Where the runs are read and written: the node's own store, unless its commits go into a clone.
+    pub(crate) store: &'a Store,
     pub(crate) runs: Vec<SortedRun>,
     /// Tombstones strictly below may leave the index.
     pub(crate) purge_bound: Version,
@@ -120,12 +122,12 @@ impl Fold<'_> {
         purge: Option<Version>,
     ) -> Result<Vec<RunFile>, Error> {
         self.written.merged += old.len() as u64;
-        let mut inputs: Vec<_> = old.into_iter().map(|run| Input::new(self.node, run)).collect();
+        let mut inputs: Vec<_> = old.into_iter().map(|run| Input::new(self.node, self.store, run)).collect();
         let mut merge = Merge::new(inputs.len() + 1, purge);
         merge.feed(0, rows).map_err(disordered)?;
         merge.close(0);
-        let mut out =
-            Output { node: self.node, files: Vec::new(), writer: RunWriter::new().map_err(unwritable)? };
+        let writer = RunWriter::new().map_err(unwritable)?;
+        let mut out = Output { node: self.node, store: self.store, files: Vec::new(), writer };
         loop {
             match merge.next() {
                 Step::Need(input) => match inputs[input - 1].read().await? {
@@ -162,13 +164,14 @@ fn group_of(commits: &[Arc<Commit>]) -> usize {
 /// A run that is read from start to end.
 struct Input<'a> {
     node: &'a Node,
+    store: &'a Store,
     files: VecDeque<RunFile>,
     open: Option<(RunFile, Arc<Tail>, usize)>,
 }
 
 impl<'a> Input<'a> {
-    fn new(node: &'a Node, run: SortedRun) -> Self {
-        Self { node, files: run.files.into(), open: None }
+    fn new(node: &'a Node, store: &'a Store, run: SortedRun) -> Self {
+        Self { node, store, files: run.files.into(), open: None }
     }
 
     /// The next rows; `None` at the end.
@@ -178,7 +181,7 @@ impl<'a> Input<'a> {
                 Some((file, tail, from)) if from < tail.blocks() => break (file, tail, from),
                 _ => {
                     let Some(file) = self.files.pop_front() else { return Ok(None) };
-                    let tail = self.node.tail(&self.node.store, &file).await?;
+                    let tail = self.node.tail(self.store, &file).await?;
                     self.open = Some((file, tail, 0));
                 }
             }
@@ -189,7 +192,7 @@ impl<'a> Input<'a> {
             to += 1;
         }
         let path = self.node.path(ObjectName::Run(file.id));
-        let bytes = self.node.run_range(&self.node.store, &path, start..tail.block_range(to - 1).end).await?;
+        let bytes = self.node.run_range(self.store, &path, start..tail.block_range(to - 1).end).await?;
         let mut rows = Vec::new();
         for n in from..to {
             let range = tail.block_range(n);
@@ -208,6 +211,7 @@ impl<'a> Input<'a> {
 /// The files of a run that is written.
 struct Output<'a> {
     node: &'a Node,
+    store: &'a Store,
     files: Vec<RunFile>,
     writer: RunWriter,
 }
@@ -236,7 +240,7 @@ impl Output<'_> {
         let tail = file.bytes.len().saturating_sub(usize::try_from(file.tail_len).unwrap_or(usize::MAX));
         let checksum = checksum(&file.bytes[tail..]);
         let path = self.node.path(ObjectName::Run(id));
-        self.node.create_file(&path, file.bytes, written).await?;
+        self.node.create_file(self.store, &path, file.bytes, written).await?;
         written.rows += file.rows;
         self.files.push(RunFile {
             id,
@@ -272,13 +276,14 @@ impl Node {
     /// Makes a file of a checkpoint durable.
     pub(crate) async fn create_file(
         &self,
+        store: &Store,
         path: &str,
         bytes: Bytes,
         written: &mut Written,
     ) -> Result<(), Error> {
         written.files.push(path.to_owned());
         written.bytes += bytes.len() as u64;
-        let created = self.create_own(&self.store, path, bytes).await;
+        let created = self.create_own(store, path, bytes).await;
         created.map_err(|error| Error::storage(format_args!("writing {path:?} of a checkpoint"), error))
     }
 

@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
-use crate::format::name::{MARKER, ObjectName, Shards};
+use crate::format::name::{CLONE, MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::restore::SweepAllReport;
 use crate::node::store::{Store, backoff, patiently};
@@ -163,6 +163,10 @@ impl Builder {
             if let Some(object) = get_marker(store, rng, MARKER).await? {
                 return Opened::new(object, None);
             }
+            if left == CLONE || get_marker(store, rng, CLONE).await?.is_some() {
+                let message = "a clone into this place is not finished; run it again (aft clone), or name another place";
+                return Err(Error::new(ErrorKind::NoStore, message));
+            }
             let message = format!(
                 "there is no aft.json at this place, but {left:?} and maybe more of a store: its marker was deleted; nothing was made. \
                  Put aft.json back from a copy of the store and run `aft adopt`"
@@ -207,7 +211,7 @@ impl Builder {
         let shards =
             Shards::new(config.shards).ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
         let adopted_until = opened.marker.adopted_until.map(StoreTime);
-        let limits = Limits { adopted_until, ..Limits::new(&config.shared()) };
+        let limits = Limits::new(&config.shared()).adopting(adopted_until);
         let now = self.now();
         let mut time = NodeTime::default();
         time.note(opened.last_modified, MARKER, now, &limits);
@@ -308,7 +312,8 @@ pub(crate) fn dates_changed() -> Error {
 async fn left_behind(store: &Store) -> Result<Option<String>, Error> {
     let any = Shards::new(16).into_iter().chain(Shards::new(256)).chain(Shards::new(4096));
     let any: Vec<_> = any.collect();
-    let ours = |path: &str| any.iter().any(|shards| ObjectName::parse(path, *shards).is_some());
+    let ours =
+        |path: &str| path == CLONE || any.iter().any(|shards| ObjectName::parse(path, *shards).is_some());
     let found = store.find("", FOREIGN_MOST, ours).await;
     found.map_err(|error| Error::storage("looking for a store", error))
 }

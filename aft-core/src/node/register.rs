@@ -181,7 +181,8 @@ impl Node {
         }
         // What is dated when the id was forgotten already says nothing, an abort or a commit that is void: a commit may have been there,
         // and been collected (HAZARDS 15). The void one may even be its ghost.
-        let forgotten = self.limits.is_forgotten(id.start_ms(), last_modified);
+        let forgotten =
+            !self.limits.is_adopted(last_modified) && self.limits.is_forgotten(id.start_ms(), last_modified);
         let dead = |void| if forgotten { Looked::Forgotten } else { Looked::Dead { attempt, void } };
         let Verdict::Commit(records) = verdict else { return Ok(dead(None)) };
         let judge =

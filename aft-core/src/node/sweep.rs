@@ -38,6 +38,19 @@ pub struct SweepReport {
     pub swept_through: Option<SystemTime>,
 }
 
+/// What no feed object carried yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unpublished {
+    /// Decisions in the window that were listed.
+    listed: u64,
+    /// Commits.
+    pub(crate) found: Vec<Publication>,
+    /// Aborts and void commits among those that were read.
+    dead: u64,
+    /// Decisions that could not be read, and why.
+    pub(crate) damaged: Vec<(TxnId, Error)>,
+}
+
 impl Node {
     /// Finds and publishes every commit that was decided before this call and that no feed object carried.
     pub(crate) async fn sweep(self: &Arc<Self>) -> Result<SweepReport, Error> {
@@ -47,13 +60,29 @@ impl Node {
         let told_late = self.publish_told_late().await?;
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
         let mut through = self.store_time();
-        let swept = self.known.lock().swept_through;
-        let from = swept.map_or(0, |swept| self.limits.sweep_from_ms(swept));
-        let candidates = self.list_decisions(from).await?;
+        let Unpublished { listed, found, dead, mut damaged } = self.find_unpublished().await?;
         if planted(Planted::SweptThroughAfterList) {
             through = self.store_time();
         }
-        let mut report = SweepReport { listed: candidates.len() as u64, ..SweepReport::default() };
+        let published = told_late + found.len() as u64;
+        self.publish_found(&found, through.filter(|_| damaged.is_empty())).await?;
+        if let Some((_, error)) = damaged.pop() {
+            return Err(error.wrapped(format!(
+                "the sweep published {} commits, but could not read one decision; it will be looked at again",
+                found.len()
+            )));
+        }
+        let swept_through = through.map(|through| UNIX_EPOCH + Duration::from_secs(through.0));
+        add(&self.counters.sweeps, 1);
+        Ok(SweepReport { listed, published, dead, swept_through })
+    }
+
+    /// Every commit that was decided before this call and that no feed object carried, as far as this node knows.
+    pub(crate) async fn find_unpublished(&self) -> Result<Unpublished, Error> {
+        let swept = self.known.lock().swept_through;
+        let from = swept.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+        let candidates = self.list_decisions(from).await?;
+        let mut report = Unpublished { listed: candidates.len() as u64, ..Unpublished::default() };
         let unpublished: Vec<_> = {
             let known = self.known.lock();
             // A sweep that ended meanwhile has seen to what is older, and this node has forgotten it.
@@ -64,13 +93,11 @@ impl Node {
             candidates.into_iter().filter(|id| !settled(id)).collect()
         };
         let looked = self.look_at(&unpublished).await;
-        let mut found = Vec::new();
-        let mut damaged = None;
         for (id, looked) in looked {
             match looked {
                 Ok(Looked::Committed { commits, .. }) => {
                     tracing::info!(txn = %id, "found a commit that its node did not publish");
-                    found.extend(commits.iter().map(publication));
+                    report.found.extend(commits.iter().map(publication));
                 }
                 Ok(Looked::Dead { .. }) => {
                     report.dead += 1;
@@ -78,19 +105,9 @@ impl Node {
                 }
                 // Collected between the listing and the look: it was folded, so it had been published.
                 Ok(Looked::Empty | Looked::Forgotten) => {}
-                Err(error) => damaged = Some(error),
+                Err(error) => report.damaged.push((id, error)),
             }
         }
-        report.published = told_late + found.len() as u64;
-        self.publish_found(&found, through.filter(|_| damaged.is_none())).await?;
-        if let Some(error) = damaged {
-            return Err(error.wrapped(format!(
-                "the sweep published {} commits, but could not read one decision; it will be looked at again",
-                found.len()
-            )));
-        }
-        report.swept_through = through.map(|through| UNIX_EPOCH + Duration::from_secs(through.0));
-        add(&self.counters.sweeps, 1);
         Ok(report)
     }
 

@@ -63,20 +63,26 @@ impl Limits {
     #[must_use]
     pub fn new(settings: &SharedSettings) -> Self {
         Self {
-            adopted_until: None,
             staleness_ms: settings.max_staleness_ms,
             lifetime_ms: settings.transaction_lifetime_ms,
             deadline_ms: settings.commit_deadline_ms,
             skew_ms: settings.max_clock_skew_ms,
             publish_ms: settings.publish_deadline_ms,
             visibility_ms: settings.visibility_delay_ms,
+            adopted_until: None,
         }
+    }
+
+    /// The same, in a store whose objects up to this date were copied.
+    #[must_use]
+    pub const fn adopting(self, until: Option<StoreTime>) -> Self {
+        Self { adopted_until: until, ..self }
     }
 
     /// Whether this date says nothing: it is that of a copy, and the store was adopted since.
     #[must_use]
     pub fn is_adopted(&self, date: StoreTime) -> bool {
-        self.adopted_until.is_some_and(|until| date <= until) && !planted(Planted::IgnoreAdoption)
+        self.adopted_until.is_some_and(|until| date <= until) && !planted(Planted::JudgeCopiesByDate)
     }
 
     /// Whether the store dates its marker when it was made, as far as clocks and delays allow: its maker's clock is within S of the
@@ -181,6 +187,19 @@ pub(crate) mod tests {
         assert_eq!(void(start, second + 61), Some(Void::Late));
         assert_eq!(void(start + 10_000, second), None);
         assert_eq!(void(start + 10_001, second), Some(Void::ClockAhead));
+    }
+
+    /// Of what was copied the date says nothing, and everything else counts as ever.
+    #[test]
+    fn what_was_adopted_is_in_time_up_to_the_date() {
+        let limits = limits().adopting(Some(StoreTime(5_000)));
+        let void = |clock, modified| limits.void(1_000_000, clock, StoreTime(modified));
+        assert_eq!((void(1_000_000, 5_000), void(1_000_000, 5_001)), (None, Some(Void::Late)));
+        assert_eq!(void(1_500_000, 3), None);
+        assert_eq!(void(999_999, 5_000), Some(Void::BeforeStart));
+        assert_eq!(void(1_900_001, 5_000), Some(Void::Expired));
+        assert!(limits.is_adopted(StoreTime(5_000)) && !limits.is_adopted(StoreTime(5_001)));
+        assert!(!super::tests::limits().is_adopted(StoreTime(0)));
     }
 
     #[test]

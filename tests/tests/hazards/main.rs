@@ -174,7 +174,7 @@ cases! {
         TrustMarkerDate: "what is there is not passed over",
     }
     dates::h24_an_adopted_copy_reads_like_the_original {
-        IgnoreAdoption: "what was copied is there",
+        JudgeCopiesByDate: "what was copied is there",
     }
     dates::h24_a_sealed_checkpoint_counts_whatever_its_date {
         IgnoreSeals: "a sealed checkpoint counts",
@@ -331,12 +331,27 @@ cases! {
 const FOUND_BY_MODELS: [Planted; 3] =
     [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly];
 
+/// Those that `tests/tests/clone` finds.
+const FOUND_BY_CLONES: [Planted; 8] = [
+    Planted::JudgeCopiesByDate,
+    Planted::CloneLaterOutcomes,
+    Planted::CloneUnswept,
+    Planted::CloneVoidAsItIs,
+    Planted::CloneClaimsByName,
+    Planted::CloneUntold,
+    Planted::CloneOverCommits,
+    Planted::CloneWithoutValues,
+];
+
 #[test]
 fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
     let seeds = || FOUND_BY_SEEDS.iter().chain(&FOUND_WITH_UPKEEP);
     let by_seeds = |bug| seeds().any(|(found, ..)| *found == bug);
     for bug in Planted::ALL {
-        let found = FOUND_BY_CASES.contains(&bug) || FOUND_BY_MODELS.contains(&bug) || by_seeds(bug);
+        let found = FOUND_BY_CASES.contains(&bug)
+            || FOUND_BY_MODELS.contains(&bug)
+            || FOUND_BY_CLONES.contains(&bug)
+            || by_seeds(bug);
         assert!(found, "nothing finds {bug:?}");
     }
 }

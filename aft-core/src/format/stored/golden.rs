@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::format::clone::CloneNote;
 use crate::format::envelope::FORMAT_VERSION;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
@@ -22,7 +23,8 @@ use crate::protocol::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 11] = [
+const SUMS: [(u16, &str, u64); 12] = [
+    (1, "clone.json", 0x54bc_ae54_26ec_8acb),
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
@@ -110,6 +112,10 @@ fn a_feed() -> (Feed, Vec<Bytes>) {
     entries.push(Entry::Pruned { decided_by: txn(6), txn: txn(6), values });
     let instead_of = vec![FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq: 1 }];
     (Feed { swept_through: Some(1_756_000_000), instead_of, entries }, payload)
+}
+
+fn note() -> CloneNote {
+    CloneNote::new(marker().store_id, crate::Config::default().shared())
 }
 
 fn marker() -> Marker {
@@ -244,11 +250,12 @@ fn a_run() -> RunFileContent {
 }
 
 /// What today's encoder makes.
-fn encoded() -> [(&'static str, Bytes); 11] {
+fn encoded() -> [(&'static str, Bytes); 12] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
     [
+        ("clone.json", note().encode()),
         ("decision-abort.bin", decision((abort, Vec::new()))),
         ("decision-commit.bin", decision(commit())),
         ("decision-group.bin", decision(group())),
@@ -285,6 +292,7 @@ fn golden_files_are_what_the_encoder_makes() {
 fn golden_files_are_read() {
     let read = |name| Bytes::from(std::fs::read(path(1, name)).unwrap());
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
+    assert_eq!(CloneNote::decode(&read("clone.json")).unwrap(), note());
     assert_eq!(Decision::decode(&read("decision-abort.bin")).unwrap().decision, abort);
     assert_eq!(Decision::decode(&read("decision-commit.bin")).unwrap().decision, commit().0);
     let object = read("decision-group.bin");
