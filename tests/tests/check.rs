@@ -48,6 +48,7 @@ async fn store() -> (World, Aft) {
 async fn paths(world: &World, folder: &str) -> Vec<String> {
     let listed: Vec<_> = world.memory.list(folder, None).try_collect().await.unwrap();
     let mut paths: Vec<_> = listed.into_iter().map(|object| object.path).collect();
+    paths.retain(|path| !path.ends_with(".sealed"));
     paths.sort();
     paths
 }

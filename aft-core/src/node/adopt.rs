@@ -252,11 +252,14 @@ impl Node {
         self.replace(&self.path(ObjectName::Decision(id)), bytes).await
     }
 
-    /// Puts the marker of an adopted store in the place of the old one. A copy of it lies beside it meanwhile.
+    /// Puts the marker of an adopted store in the place of the old one. A copy of it lies beside it meanwhile, whose date says what time
+    /// it is in the store: that is when the marker is made.
     async fn replace_marker(&self, marker: &Marker) -> Result<(), Error> {
-        let bytes = marker.encode();
-        self.replace(ADOPTION, bytes.clone()).await?;
-        self.replace(MARKER, bytes).await?;
+        self.replace(ADOPTION, marker.encode()).await?;
+        let copy = get_marker(&self.store, &self.rng, ADOPTION).await?;
+        let made_ms = copy.map_or(marker.made_ms, |copy| StoreTime::of(copy.last_modified).ms());
+        let Marker { store_id, adopted_until, settings, .. } = marker.clone();
+        self.replace(MARKER, Marker::new(store_id, made_ms, adopted_until, settings).encode()).await?;
         let paths = [ADOPTION.to_owned()];
         let deleted = patiently(&self.rng, || self.store.delete(&paths)).await;
         deleted.map_err(|error| Error::storage("deleting the copy of the marker", error))

@@ -1,6 +1,7 @@
 //! Opening a store: the marker, the proof that the store keeps its contract, the first refresh.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
@@ -9,18 +10,17 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
-use crate::format::name::{CLONE, MARKER, ObjectName, Shards};
+use crate::format::name::{CLONE, Job, MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::restore::SweepAllReport;
 use crate::node::store::{Store, backoff, patiently};
-use crate::node::{
-    Aft, Node, NodeTime, background, cache, clock_error, feed_queue, format_error, known, stats,
-};
+use crate::node::upload::create_own;
+use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, known, stats};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::View;
 use crate::rng::NodeRng;
-use crate::storage::{Object, Storage, StorageError};
+use crate::storage::{Object, ObjectInfo, Storage, StorageError};
 use crate::txn_id::{TxnId, unix_ms};
 
 /// So many foreign objects are looked at for one of a store's.
@@ -158,7 +158,9 @@ impl Builder {
                 "there is no aft store at this place: no aft.json in it; opening it for writing makes one";
             return Err(Error::new(ErrorKind::NoStore, message));
         }
-        if let Some(left) = left_behind(store).await? {
+        let (probe, probed) = self.probe(store, rng).await?;
+        let (left, dated) = left_behind(store, &probe).await?;
+        if let Some(left) = left {
             // Unless another process made both since we looked.
             if let Some(object) = get_marker(store, rng, MARKER).await? {
                 return Opened::new(object, None);
@@ -175,22 +177,18 @@ impl Builder {
         }
         let store_id = rng.with(|rng| TxnId::from_parts(self.now().wall_ms, rng)).to_string();
         for wait in backoff(rng, 8) {
-            // Each try says its own time: one that waited is not dated long after it.
+            // Each try says its own time, by the store's clock: this node's may be wrong, and nobody would open the store.
             let sent = self.now();
-            let made = Marker::new(store_id.clone(), sent.wall_ms, None, self.config.shared());
-            let marker = made.encode();
+            let made_ms = dated.ms() + sent.elapsed_since(probed);
+            let marker = Marker::new(store_id.clone(), made_ms, None, self.config.shared()).encode();
             let created = store.create(MARKER, marker.clone()).await;
             let answered = self.now();
             match created {
                 Ok(()) | Err(StorageError::AlreadyExists { .. } | StorageError::Unknown { .. }) => {
                     if let Some(object) = get_marker(store, rng, MARKER).await? {
-                        let opened = Opened::new(object, None)?;
-                        if opened.marker.store_id == store_id {
-                            opened.take_back(store, &self.config).await?;
-                        }
                         // Dates this node's clock, if the marker is this node's.
-                        let ours = created.is_ok() && opened.object.bytes == marker;
-                        return Ok(Opened { made: ours.then_some((sent, answered)), ..opened });
+                        let ours = created.is_ok() && object.bytes == marker;
+                        return Opened::new(object, ours.then_some((sent, answered)));
                     }
                 }
                 Err(StorageError::Unavailable { .. }) => {}
@@ -199,6 +197,17 @@ impl Builder {
             tokio::time::sleep(wait).await;
         }
         Err(Error::storage("making the store's marker", StorageError::unavailable(MARKER)))
+    }
+
+    /// Makes an empty object that says what time it is in the store; its path, and the moment before it was sent.
+    async fn probe(&self, store: &Store, rng: &NodeRng) -> Result<(String, LocalTime), Error> {
+        let shards = Shards::new(self.config.shards)
+            .ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
+        let path = ObjectName::Epoch(Job::Clock, rng.next() >> 16).path(shards);
+        let sent = self.now();
+        let made = create_own(store, rng, &path, bytes::Bytes::new()).await;
+        made.map_err(|error| Error::storage("asking the store for its time", error))?;
+        Ok((path, sent))
     }
 
     pub(crate) fn node(
@@ -284,19 +293,6 @@ impl Opened {
     fn check_date(&self) -> Result<(), Error> {
         if self.in_place() { Ok(()) } else { Err(dates_changed()) }
     }
-
-    /// Takes back a marker that this node just made with a clock so wrong that nobody would open the store.
-    async fn take_back(&self, store: &Store, config: &Config) -> Result<(), Error> {
-        if self.in_place() {
-            return Ok(());
-        }
-        let deleted = store.delete(&[MARKER.to_owned()]).await;
-        deleted
-            .map_err(|error| Error::storage("taking back the marker of a store that was not made", error))?;
-        let ahead = i64::try_from(self.marker.made_ms).unwrap_or(i64::MAX)
-            - i64::try_from(self.last_modified.ms()).unwrap_or(i64::MAX);
-        Err(clock_error(ahead, None, config).wrapped("no store was made"))
-    }
 }
 
 /// The error of a store whose dates do not tell what counts.
@@ -308,14 +304,25 @@ pub(crate) fn dates_changed() -> Error {
 }
 
 /// An object that belongs to a store, where there is one at this place: a marker must not be made over what is left of it. Of a place
-/// with very many foreign objects only the first are looked at.
-async fn left_behind(store: &Store) -> Result<Option<String>, Error> {
-    let any = Shards::new(16).into_iter().chain(Shards::new(256)).chain(Shards::new(4096));
-    let any: Vec<_> = any.collect();
-    let ours =
-        |path: &str| path == CLONE || any.iter().any(|shards| ObjectName::parse(path, *shards).is_some());
-    let found = store.find("", FOREIGN_MOST, ours).await;
-    found.map_err(|error| Error::storage("looking for a store", error))
+/// with very many foreign objects only the first are looked at. And the date of `probe`.
+async fn left_behind(store: &Store, probe: &str) -> Result<(Option<String>, StoreTime), Error> {
+    let shards: Vec<_> = [16, 256, 4096].into_iter().filter_map(Shards::new).collect();
+    let dated = AtomicU64::new(0);
+    let ours = |object: &ObjectInfo| {
+        if object.path == probe {
+            dated.store(StoreTime::of(object.last_modified).0, Ordering::Relaxed);
+        }
+        let name = shards.iter().find_map(|shards| ObjectName::parse(&object.path, *shards));
+        // Whoever makes the same store beside this node leaves its probe.
+        object.path == CLONE || name.is_some_and(|name| !matches!(name, ObjectName::Epoch(..)))
+    };
+    let looking = |error| Error::storage("looking for a store", error);
+    let found = store.find("", FOREIGN_MOST, ours).await.map_err(looking)?;
+    let mut date = StoreTime(dated.into_inner());
+    if found.is_none() && date.0 == 0 {
+        date = StoreTime::of(store.get(probe).await.map_err(looking)?.last_modified);
+    }
+    Ok((found, date))
 }
 
 /// The marker, or the copy of it that lies beside it while a store is adopted.

@@ -121,14 +121,14 @@ impl Store {
         &self,
         prefix: &str,
         most: usize,
-        wanted: impl Fn(&str) -> bool,
+        wanted: impl Fn(&ObjectInfo) -> bool,
     ) -> Result<Option<String>, StorageError> {
         self.count(|counts| &counts.lists, 1);
         let mut stream = self.inner.list(prefix, None);
         for _ in 0..most {
             let next = async { stream.next().await.transpose() };
             match self.bounded(prefix, 0, StorageError::unavailable, next).await? {
-                Some(object) if wanted(&object.path) => return Ok(Some(object.path)),
+                Some(object) if wanted(&object) => return Ok(Some(object.path)),
                 Some(_) => {}
                 None => break,
             }

@@ -12,6 +12,7 @@ use crate::node::background::Task;
 use crate::node::request::Claiming;
 use crate::node::store::{Store, backoff};
 use crate::planted::{Planted, planted};
+use crate::rng::NodeRng;
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
@@ -84,31 +85,41 @@ impl Node {
         created.map_err(|error| Error::storage("uploading a value", error).with_txn(txn))
     }
 
-    /// Makes an object durable whose name is this writer's alone, so that whatever is there is ours and whole.
+    /// Makes an object durable whose name is this writer's alone.
     pub(crate) async fn create_own(
         &self,
         store: &Store,
         path: &str,
         bytes: Bytes,
     ) -> Result<(), StorageError> {
-        let mut last = StorageError::unavailable(path);
-        for wait in backoff(&self.rng, UPLOAD_TRIES) {
-            match store.create(path, bytes.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
-                    // "Already exists" may be a conflict without effect: only what can be read is durable.
-                    match store.get_range(path, 0..1).await {
-                        Ok(_) => return Ok(()),
-                        Err(StorageError::NotFound { .. }) => last = error,
-                        Err(error) if error.is_transient() => last = error,
-                        Err(error) => return Err(error),
-                    }
-                }
-                Err(error @ StorageError::Unavailable { .. }) => last = error,
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(wait).await;
-        }
-        Err(last)
+        create_own(store, &self.rng, path, bytes).await
     }
+}
+
+/// Makes an object durable whose name is this writer's alone, so that whatever is there is ours and whole.
+pub(crate) async fn create_own(
+    store: &Store,
+    rng: &NodeRng,
+    path: &str,
+    bytes: Bytes,
+) -> Result<(), StorageError> {
+    let mut last = StorageError::unavailable(path);
+    for wait in backoff(rng, UPLOAD_TRIES) {
+        match store.create(path, bytes.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
+                // "Already exists" may be a conflict without effect: only what can be read is durable.
+                match store.get_range(path, 0..1).await {
+                    Ok(_) => return Ok(()),
+                    Err(StorageError::NotFound { .. }) => last = error,
+                    Err(error) if error.is_transient() => last = error,
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error @ StorageError::Unavailable { .. }) => last = error,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(wait).await;
+    }
+    Err(last)
 }

@@ -75,7 +75,8 @@ async fn dies(again: bool, at: At, operation: Operation, nth: u64, fault: Fault)
         assert_eq!(request(&clone, key, "again").await.0, CommitOutcome::Replayed, "{context}: {key}");
     }
     let left = place.memory.paths();
-    let manifests = left.iter().filter(|path| path.starts_with("checkpoints/")).count();
+    let manifests =
+        left.iter().filter(|path| path.ends_with(".json") && path.starts_with("checkpoints/")).count();
     let recent = left.iter().filter(|path| path.starts_with("recent/")).count();
     assert_eq!((manifests, recent), (1, 1), "{context}: nothing is left over: {left:?}");
     true

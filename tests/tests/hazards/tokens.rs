@@ -155,7 +155,12 @@ pub async fn h23_a_token_is_not_read_on_through_an_older_checkpoint() {
     let mut tx = maker.begin().await.unwrap();
     reads_over_it(&mut tx, false).await;
     let token = tx.suspend().await.unwrap();
-    let newest = world.memory.paths().into_iter().rfind(|path| path.starts_with("checkpoints/")).unwrap();
+    let newest = world
+        .memory
+        .paths()
+        .into_iter()
+        .rfind(|path| path.ends_with(".json") && path.starts_with("checkpoints/"))
+        .unwrap();
     world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(9)));
     let error = behind.resume(&token).await.expect_err("nothing is read through an older checkpoint");
     assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
