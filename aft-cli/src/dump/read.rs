@@ -40,8 +40,7 @@ impl Source {
         let from: Box<dyn Read + Send> = match &self.path {
             None => Box::new(io::stdin()),
             Some(path) => Box::new(
-                File::open(path)
-                    .map_err(|cause| Failure::io(format!("cannot read {}", self.name()), cause))?,
+                File::open(path).map_err(|cause| Failure::input(self.name(), cause))?,
             ),
         };
         let (to, items) = mpsc::channel(WAITING);

@@ -1,5 +1,7 @@
 //! As much of S3 as `aft` needs, in memory, and with troubles.
 
+#![allow(dead_code, reason = "each test file uses its troubles")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +14,8 @@ pub enum Trouble {
     Nothing,
     /// Lists take this long.
     SlowLists(Duration),
+    /// Reads of values take this long.
+    SlowParts(Duration),
     /// Every request for a decision is lost and answered with an error that tells nothing.
     Decisions,
 }
@@ -83,6 +87,12 @@ impl Server {
     fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
         let trouble = self.state.lock().unwrap().trouble;
         if let (Trouble::SlowLists(wait), true) = (trouble, target.contains("list-type")) {
+            std::thread::sleep(wait);
+        }
+        if let (Trouble::SlowParts(wait), "GET") = (trouble, method)
+            && !target.contains("list-type")
+            && self.state.lock().unwrap().objects.get(target.trim_start_matches("/bucket/")).is_some_and(|object| object.len() > 1_000_000)
+        {
             std::thread::sleep(wait);
         }
         if trouble == Trouble::Decisions && target.contains("/commits/") {
