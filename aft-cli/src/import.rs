@@ -77,9 +77,11 @@ fn refuse(found: &Walk, args: &Import) -> Result<(), Failure> {
 fn refuse_own_store(dir: &Path, store: &Store) -> Result<(), Failure> {
     let (Some(place), Ok(dir)) = (store.directory(), dir.canonicalize()) else { return Ok(()) };
     match place.canonicalize() {
-        Ok(place) if place.starts_with(&dir) || dir.starts_with(&place) => {
-            Err(Failure::usage(format!("{} and the store {} lie in each other", dir.display(), store.shown())))
-        }
+        Ok(place) if place.starts_with(&dir) || dir.starts_with(&place) => Err(Failure::usage(format!(
+            "{} and the store {} lie in each other",
+            dir.display(),
+            store.shown()
+        ))),
         _ => Ok(()),
     }
 }

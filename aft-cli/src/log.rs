@@ -93,7 +93,12 @@ mod tests {
     fn ids_are_in_one_line_however_narrow_the_terminal_is() {
         let id = "0198f3f4-0000-7000-8000-000000000000";
         let key = Written { key: Key::from_bytes("a key of several words that is long"), deleted: false };
-        let entry = Entry { time: "2026-11-29T12:00:00.000Z".into(), txn_id: id.into(), version: String::new(), keys: vec![key] };
+        let entry = Entry {
+            time: "2026-11-29T12:00:00.000Z".into(),
+            txn_id: id.into(),
+            version: String::new(),
+            keys: vec![key],
+        };
         let mut table = lines(&[entry]);
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(60);
         let shown = table.trim_fmt();

@@ -80,8 +80,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let watch = Watch::new(Patience::default());
     let store = Store::find(common.store.as_deref())?.watched(&watch);
     if store.is_in_memory() {
-        return Err(Failure::usage("a store in memory is gone when the command ends")
-            .advice("name a folder or a bucket; memory:// serves programs and tests, and aft demo and probe"));
+        return Err(Failure::usage("a store in memory is gone when the command ends").advice(
+            "name a folder or a bucket; memory:// serves programs and tests, and aft demo and probe",
+        ));
     }
     tokio::select! {
         ended = on_store(command, &store, &output) => ended,
@@ -101,7 +102,8 @@ async fn on_store(command: Command, store: &Store, output: &Output) -> Result<()
             unless_interrupted(export::run(args, store, output), "the directory is as it was").await
         }
         Command::Dump(args) => {
-            unless_interrupted(dump::run(args, store, output), "there is no dump, or a part of one on stdout").await
+            unless_interrupted(dump::run(args, store, output), "there is no dump, or a part of one on stdout")
+                .await
         }
         Command::Load(args) => load::run(args, store, output).await,
         Command::Log(args) => log::run(args, store, output).await,

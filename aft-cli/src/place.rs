@@ -46,7 +46,9 @@ pub(crate) fn url(text: &str, home: Option<PathBuf>) -> Result<String, Failure> 
     let rest = rest.trim_start_matches('/');
     Err(match meant {
         Some(meant) if !text.contains('@') => refused.advice(format!("it may be meant as {meant}{rest}")),
-        Some(meant) => refused.advice(format!("a store's URL begins with {meant} and has no credentials in it")),
+        Some(meant) => {
+            refused.advice(format!("a store's URL begins with {meant} and has no credentials in it"))
+        }
         None => refused.advice("a bucket is s3://bucket/prefix, a folder is file:///path, /path or ./path"),
     })
 }
@@ -78,7 +80,10 @@ mod tests {
         assert_eq!(of("/a?b#c"), Ok("file:///a%3Fb%23c".to_owned()));
         assert_eq!(of("./some/where"), here("some/where"));
         assert_eq!(of("src"), here("src"));
-        assert_eq!(of("~"), Ok("file:///home/me/".to_owned()).map(|url: String| url.trim_end_matches('/').to_owned()));
+        assert_eq!(
+            of("~"),
+            Ok("file:///home/me/".to_owned()).map(|url: String| url.trim_end_matches('/').to_owned())
+        );
         assert_eq!(of("~/s"), Ok("file:///home/me/s".to_owned()));
         assert_eq!(of("s3://bucket/p"), Ok("s3://bucket/p".to_owned()));
     }

@@ -124,7 +124,8 @@ impl Store {
     pub(crate) async fn adopt(&self, unpublished: Unpublished) -> Result<AdoptReport, Failure> {
         let storage = self.storage()?;
         let adopted = Aft::builder(storage).config(config()).adopt(unpublished).await;
-        adopted.map_err(|error| Failure::from(error).within(format!("cannot adopt the store {}", self.shown())))
+        adopted
+            .map_err(|error| Failure::from(error).within(format!("cannot adopt the store {}", self.shown())))
     }
 
     fn failed(&self, error: Error) -> Failure {

@@ -121,7 +121,9 @@ impl Watch {
         let seconds = self.patience.end.as_secs();
         let message = format!("{store} did not answer for {seconds} s: {asked}");
         match open {
-            false => Failure::new(Exit::Unavailable, message).advice("check the endpoint, the network or the disk"),
+            false => {
+                Failure::new(Exit::Unavailable, message).advice("check the endpoint, the network or the disk")
+            }
             true => Failure::new(Exit::OutcomeUnknown, message)
                 .advice("running the same command again is safe: it writes the same"),
         }
@@ -178,7 +180,11 @@ impl Storage for Watched {
         request.answered(self.storage.create(path, bytes).await)
     }
 
-    fn list(&self, prefix: &str, start_after: Option<&str>) -> BoxStream<'_, Result<ObjectInfo, StorageError>> {
+    fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+    ) -> BoxStream<'_, Result<ObjectInfo, StorageError>> {
         let what = format!("list {prefix}");
         let listed = self.storage.list(prefix, start_after);
         let watch = &self.watch;

@@ -29,8 +29,20 @@ fn on_bucket(place: &Place, server: &Server, variables: &[(&str, &str)], argumen
 #[test]
 fn secrets_of_a_url_are_printed_nowhere() {
     let place = Place::new();
-    for url in ["s3://AKIA:hush@bucket/p", "s3://AKIA:hu/hush@bucket", "s3:AKIA:hush@bucket", "AKIA:hush@bucket/p", "s3://b/p?x=hush"] {
-        for arguments in [vec!["--store", url, "ls"], vec!["--json", "--store", url, "ls"], vec!["probe", url], vec!["-vvv", "--store", url, "put", "k", "v"], vec!["demo", "--store", url]] {
+    for url in [
+        "s3://AKIA:hush@bucket/p",
+        "s3://AKIA:hu/hush@bucket",
+        "s3:AKIA:hush@bucket",
+        "AKIA:hush@bucket/p",
+        "s3://b/p?x=hush",
+    ] {
+        for arguments in [
+            vec!["--store", url, "ls"],
+            vec!["--json", "--store", url, "ls"],
+            vec!["probe", url],
+            vec!["-vvv", "--store", url, "put", "k", "v"],
+            vec!["demo", "--store", url],
+        ] {
             let ran = place.aft(&arguments);
             let all = format!("{}{}", ran.text(), ran.stderr);
             assert!(ran.code != 0 && !all.contains("hush"), "{arguments:?}: {all}");
@@ -58,7 +70,11 @@ fn what_does_not_look_like_a_place_makes_no_folder() {
     for root in ["/", "file:///", "file:/", "/tmp/.."] {
         let ran = place.aft(&["--store", root, "ls"]);
         assert!(ran.code == 2 || ran.code == 7, "{root}: {}", ran.stderr);
-        assert!(ran.stderr.contains("root of the file system") || ran.stderr.contains("file:///"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("root of the file system") || ran.stderr.contains("file:///"),
+            "{}",
+            ran.stderr
+        );
     }
     assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 0, "something was made");
     place.aft(&["--store", "./my-bucket/prefix", "put", "k", "v"]).ok();
@@ -69,10 +85,19 @@ fn what_does_not_look_like_a_place_makes_no_folder() {
 fn settings_are_taken_as_editors_save_them() {
     let (place, server) = (Place::new(), Server::start());
     // An empty variable is none; a line break at the end of a value is none of it.
-    let variables = [("AWS_ENDPOINT_URL_S3", ""), ("AWS_ACCESS_KEY_ID", "key\n"), ("AWS_SECRET_ACCESS_KEY", "secret\r\n"), ("AWS_SESSION_TOKEN", "token\n")];
+    let variables = [
+        ("AWS_ENDPOINT_URL_S3", ""),
+        ("AWS_ACCESS_KEY_ID", "key\n"),
+        ("AWS_SECRET_ACCESS_KEY", "secret\r\n"),
+        ("AWS_SESSION_TOKEN", "token\n"),
+    ];
     on_bucket(&place, &server, &variables, &["put", "k", "v"]).ok();
     let credentials = place.path("credentials");
-    fs::write(&credentials, "\u{feff}[default]\r\naws_access_key_id = key\r\naws_secret_access_key = secret\r\n").unwrap();
+    fs::write(
+        &credentials,
+        "\u{feff}[default]\r\naws_access_key_id = key\r\naws_secret_access_key = secret\r\n",
+    )
+    .unwrap();
     let file = [("AWS_SHARED_CREDENTIALS_FILE", credentials.to_str().unwrap())];
     assert_eq!(on_bucket(&place, &server, &file, &["get", "k"]).ok().text(), "v");
 }
@@ -117,11 +142,18 @@ fn container_service() -> (String, Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let socket = socket.unwrap();
-            let lines: Vec<String> = BufReader::new(&socket).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-            let token = lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("authorization: ").map(str::to_owned));
+            let lines: Vec<String> = BufReader::new(&socket)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let token = lines.iter().find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("authorization: ").map(str::to_owned)
+            });
             notes.lock().unwrap().push(token.unwrap_or_default());
             let body = r#"{"AccessKeyId":"key","SecretAccessKey":"secret","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             let _ = (&socket).write_all((head + body).as_bytes());
         }
     });
@@ -149,7 +181,11 @@ fn a_container_gets_its_credentials_with_its_token() {
 #[test]
 fn a_missing_input_is_bad_input_everywhere() {
     let place = Place::new();
-    for arguments in [vec!["put", "k", "--file", "missing"], vec!["import", "missing", "--prefix", "p"], vec!["load", "missing"]] {
+    for arguments in [
+        vec!["put", "k", "--file", "missing"],
+        vec!["import", "missing", "--prefix", "p"],
+        vec!["load", "missing"],
+    ] {
         place.aft(&arguments).fails(2, &["missing"]);
         assert!(!place.store().exists());
     }
@@ -159,12 +195,18 @@ fn a_missing_input_is_bad_input_everywhere() {
 #[test]
 fn an_export_that_is_stopped_leaves_nothing_behind() {
     let (place, server) = (Place::new(), Server::start());
-    on_bucket(&place, &server, &KEYS, &["put", "p/k", &"x".repeat(2_000_000)]).ok();
+    fs::write(place.path("large"), "x".repeat(2_000_000)).unwrap();
+    on_bucket(&place, &server, &KEYS, &["put", "p/k", "--file", "large"]).ok();
     server.suffer(server::Trouble::SlowParts(Duration::from_secs(20)));
     let mut command = place.command(&["export", "out", "--prefix", "p"]);
     command.env("AFT_STORE", "s3://bucket/store").env("AWS_ENDPOINT_URL", &server.endpoint).envs(KEYS);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let staged = || fs::read_dir(place.dir.path()).unwrap().flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(".aft-export-"));
+    let staged = || {
+        fs::read_dir(place.dir.path())
+            .unwrap()
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with(".aft-export-"))
+    };
     for _ in 0..200 {
         if staged() {
             break;

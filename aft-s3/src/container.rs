@@ -68,7 +68,10 @@ struct Answer {
 
 impl ContainerCredentials {
     /// The service that the environment names; `None` where it names none.
-    pub(crate) fn find(builder: &AmazonS3Builder, connector: &Connector) -> Result<Option<Self>, SettingError> {
+    pub(crate) fn find(
+        builder: &AmazonS3Builder,
+        connector: &Connector,
+    ) -> Result<Option<Self>, SettingError> {
         let value = |key| builder.get_config_value(&key);
         let relative = value(Key::ContainerCredentialsRelativeUri);
         let (name, url) = match (relative, value(Key::ContainerCredentialsFullUri)) {
@@ -106,7 +109,9 @@ impl ContainerCredentials {
         }
     }
 
-    async fn fetch(&self) -> Result<(SystemTime, Arc<AwsCredential>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn fetch(
+        &self,
+    ) -> Result<(SystemTime, Arc<AwsCredential>), Box<dyn std::error::Error + Send + Sync>> {
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.uri_mut() = self.url.as_str().parse()?;
         if let Some(token) = self.token()? {
@@ -133,7 +138,9 @@ impl ContainerCredentials {
 fn may_see_a_token(url: &Url) -> bool {
     let near = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback() || address.octets()[..3] == [169, 254, 170],
+        Some(Host::Ipv4(address)) => {
+            IpAddr::V4(address).is_loopback() || address.octets()[..3] == [169, 254, 170]
+        }
         Some(Host::Ipv6(address)) => address.is_loopback() || address.to_string() == "fd00:ec2::23",
         None => false,
     };
@@ -165,10 +172,17 @@ mod tests {
 
     #[test]
     fn where_a_token_may_go() {
-        for url in ["http://169.254.170.2/x", "http://169.254.170.23/v1", "http://[fd00:ec2::23]/v1", "http://127.0.0.1:9/x", "https://example.com"] {
+        for url in [
+            "http://169.254.170.2/x",
+            "http://169.254.170.23/v1",
+            "http://[fd00:ec2::23]/v1",
+            "http://127.0.0.1:9/x",
+            "https://example.com",
+        ] {
             assert!(may_see_a_token(&Url::parse(url).unwrap()), "{url}");
         }
-        for url in ["http://example.com", "http://169.254.169.254/x", "http://10.0.0.1/", "ftp://127.0.0.1/"] {
+        for url in ["http://example.com", "http://169.254.169.254/x", "http://10.0.0.1/", "ftp://127.0.0.1/"]
+        {
             assert!(!may_see_a_token(&Url::parse(url).unwrap()), "{url}");
         }
     }

@@ -93,7 +93,12 @@ pub fn shown(url: &str) -> String {
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let cut = if end < rest.len() { "?…" } else { "" };
     let harmless = match Url::parse(url) {
-        Ok(url) => !scheme.is_empty() && url.username().is_empty() && url.password().is_none() && url.port().is_none(),
+        Ok(url) => {
+            !scheme.is_empty()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.port().is_none()
+        }
         Err(_) => scheme.is_empty() && !rest.contains('@'),
     };
     if harmless {
@@ -113,10 +118,7 @@ pub(crate) fn invalid(url: impl AsRef<str>, text: &'static str) -> StorageError 
 
 /// The store at `url` cannot be opened because of `error`.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
-pub(crate) fn wrong(
-    url: &Url,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> StorageError {
+pub(crate) fn wrong(url: &Url, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StorageError {
     StorageError::invalid(shown(url.as_str())).with_source(error)
 }
 
@@ -154,9 +156,8 @@ const UNSUPPORTED: &str = "this build has no support for it: see the features of
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 pub(crate) fn prefix_of(url: &Url) -> Result<String, StorageError> {
     use object_store::path::Path;
-    let path = Path::from_url_path(url.path()).map_err(|error| {
-        wrong(url, format!("the prefix cannot stand in the names of objects: {error}"))
-    })?;
+    let path = Path::from_url_path(url.path())
+        .map_err(|error| wrong(url, format!("the prefix cannot stand in the names of objects: {error}")))?;
     // object_store's escapes would be in the names of all objects, where no other tool and no access rule expects them.
     let is_encoded = |mark: &char| {
         let text = mark.to_string();
@@ -182,7 +183,9 @@ pub(crate) fn bucket_of(url: &Url) -> Result<&str, StorageError> {
     let fits = |mark: char| mark.is_ascii_alphanumeric() || matches!(mark, '-' | '_' | '.');
     match bucket.chars().all(fits) {
         true => Ok(bucket),
-        false => Err(invalid(url, "the name of a bucket has letters, digits and any of - _ . and nothing else")),
+        false => {
+            Err(invalid(url, "the name of a bucket has letters, digits and any of - _ . and nothing else"))
+        }
     }
 }
 
@@ -205,8 +208,7 @@ fn azure(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError>
         let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
         let builder = builder.with_http_connector(crate::connector::Connector::default());
         let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
-        let built =
-            builder.build().map_err(|error| wrong(url, error))?;
+        let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
     let storage = crate::ObjectStorage::new(build(options.read_retries)?, prefix_of(url)?);
@@ -220,8 +222,7 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
         let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
         let builder = builder.with_http_connector(crate::checked::CheckedConnector::default());
         let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
-        let built =
-            builder.build().map_err(|error| wrong(url, error))?;
+        let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
     let reads = build(options.read_retries)?;

@@ -99,7 +99,8 @@ impl Profile {
         let setting = |key: &str| setting(key).filter(|value| !value.is_empty());
         let of_profile = |key| format!("{key} of the AWS profile {name:?}");
         let region = setting("region").map(|region| settings::region(of_profile("region"), &region));
-        let endpoint_url = setting("endpoint_url").map(|url| settings::server(of_profile("endpoint_url"), &url));
+        let endpoint_url =
+            setting("endpoint_url").map(|url| settings::server(of_profile("endpoint_url"), &url));
         let (region, endpoint_url) = (region.transpose()?, endpoint_url.transpose()?);
         let (ca_bundle, file) = (setting("ca_bundle"), file.map(Path::to_owned));
         Ok(Some(Self { region, endpoint_url, ca_bundle, file, foreign, name }))
@@ -270,8 +271,13 @@ mod tests {
         let key = profile.credentials().unwrap().unwrap().read().unwrap();
         assert_eq!((key.key_id.as_str(), key.token.as_deref()), ("AKIA", Some("t")));
         let key = "[default]\naws_access_key_id = AKIA\naws_secret_access_key = s\n";
-        for wrong in ["aws_session_token = hu\u{200b}sh", "aws_access_key_id = hu sh", "aws_secret_access_key = hu\x01sh"] {
-            let error = load(&format!("{key}{wrong}\n")).unwrap().unwrap().credentials().unwrap_err().to_string();
+        for wrong in [
+            "aws_session_token = hu\u{200b}sh",
+            "aws_access_key_id = hu sh",
+            "aws_secret_access_key = hu\x01sh",
+        ] {
+            let error =
+                load(&format!("{key}{wrong}\n")).unwrap().unwrap().credentials().unwrap_err().to_string();
             assert!(error.contains(wrong.split(' ').next().unwrap()) && !error.contains("hu"), "{error}");
         }
         for wrong in ["region = a/b", "endpoint_url = nowhere", "endpoint_url = http://key:hush@host"] {

@@ -21,8 +21,7 @@ use crate::settings::{self, SettingError, from_variables, token_file, variable};
 pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, StorageError> {
     let builder = configured(url, options)?;
     let build = |builder: AmazonS3Builder| -> Result<Arc<AmazonS3>, StorageError> {
-        let built =
-            builder.build().map_err(|error| wrong(url, error))?;
+        let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
     let reads = build(builder.clone().with_retry(retries(options.read_retries, options)))?;
@@ -42,7 +41,10 @@ fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageEr
     let mut builder = container
         .with_http_connector(CheckedConnector::new(connector))
         .with_bucket_name(bucket)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), milliseconds(options.request_timeout))
+        .with_config(
+            AmazonS3ConfigKey::Client(ClientConfigKey::Timeout),
+            milliseconds(options.request_timeout),
+        )
         .with_config(
             AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout),
             milliseconds(options.connect_timeout),
@@ -79,7 +81,10 @@ fn with_role(builder: AmazonS3Builder, connector: &Connector) -> Result<AmazonS3
         let name = "AWS_WEB_IDENTITY_TOKEN_FILE";
         let held = std::fs::read_to_string(&file).unwrap_or_default();
         if token_file(name, file.as_ref())? != held {
-            return Err(SettingError::new(name, format!("{file}: a line break or a space is around the token; remove it")));
+            return Err(SettingError::new(
+                name,
+                format!("{file}: a line break or a space is around the token; remove it"),
+            ));
         }
         return Ok(builder);
     }

@@ -74,7 +74,9 @@ pub(crate) fn server(name: impl fmt::Display, value: &str) -> Result<String, Set
     };
     // They would be part of every address, and so of every error.
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong("credentials do not belong into the endpoint; put them into the environment or a profile");
+        return wrong(
+            "credentials do not belong into the endpoint; put them into the environment or a profile",
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return wrong("a ? or # does not belong into it");
@@ -98,7 +100,9 @@ pub(crate) fn from_variables(
             continue;
         }
         let checked = match key {
-            Key::Endpoint | Key::S3Endpoint | Key::StsEndpoint | Key::MetadataEndpoint => server(name, value)?,
+            Key::Endpoint | Key::S3Endpoint | Key::StsEndpoint | Key::MetadataEndpoint => {
+                server(name, value)?
+            }
             Key::Region | Key::DefaultRegion => region(name, value)?,
             // A bundle of PEM.
             Key::Client(ClientConfigKey::ProxyCaCertificate) => value.to_owned(),
@@ -125,7 +129,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 pub(crate) fn token_file(name: impl fmt::Display, file: &Path) -> Result<String, SettingError> {
     let held = std::fs::read_to_string(file);
     let held = held.map_err(|error| SettingError::new(&name, format!("{}: {error}", file.display())))?;
-    match word(format_args!("{name}: the token in {}", file.display()), held.trim_start_matches('\u{feff}'))? {
+    match word(format_args!("{name}: the token in {}", file.display()), held.trim_start_matches('\u{feff}'))?
+    {
         token if token.is_empty() => Err(SettingError::new(&name, format!("{} is empty", file.display()))),
         token => Ok(token),
     }

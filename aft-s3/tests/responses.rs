@@ -257,7 +257,9 @@ async fn nobody_is_sent_to_another_host_with_a_token() {
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let _ = socket.read(&mut [0; 16_384]).await;
-            let head = format!("HTTP/1.1 307 X\r\nLocation: {elsewhere}/bucket/a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 307 X\r\nLocation: {elsewhere}/bucket/a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
             let _ = socket.write_all(head.as_bytes()).await;
         }
     });

@@ -42,7 +42,10 @@ fn secrets_in_a_url_are_never_shown() {
         "file://AKIA:hush@/x",
     ] {
         let said = refused(url);
-        assert!(!said.contains("hush@") && !said.contains("=hush") && !said.contains("#hush"), "{url}: {said}");
+        assert!(
+            !said.contains("hush@") && !said.contains("=hush") && !said.contains("#hush"),
+            "{url}: {said}"
+        );
         assert!(!said.contains(":hush") && !said.contains("/hush"), "{url}: {said}");
     }
 }
@@ -68,7 +71,10 @@ fn what_would_be_dropped_from_a_url_is_refused() {
 /// object_store writes them percent-encoded into the names of objects, which other tools and access rules do not expect.
 #[test]
 fn a_prefix_is_what_the_names_of_objects_begin_with() {
-    for mark in ["~", "[", "]", "*", "\\", "%25", "%23", "%3F", "ä", "{", "}", "^", "`", "|", "<", ">", "%22", "%0A", "%7F"] {
+    for mark in [
+        "~", "[", "]", "*", "\\", "%25", "%23", "%3F", "ä", "{", "}", "^", "`", "|", "<", ">", "%22", "%0A",
+        "%7F",
+    ] {
         let said = refused(&format!("s3://bucket/a/x{mark}y"));
         assert!(said.contains("prefix"), "{mark}: {said}");
     }

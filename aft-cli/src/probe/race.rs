@@ -266,7 +266,12 @@ const DIFFER: &str = "two connections read different objects at one path after t
 const CHANGED: &str = "a reader saw another object than the one that stayed, or a part of it";
 
 /// Judges a race with `size` bytes by the answers, by what a bystander saw, and by what each connection reads once it is over.
-fn judge(answers: &[(usize, Answer)], watched: &[Bytes], settled: &[Option<Bytes>], size: usize) -> Judgement {
+fn judge(
+    answers: &[(usize, Answer)],
+    watched: &[Bytes],
+    settled: &[Option<Bytes>],
+    size: usize,
+) -> Judgement {
     let winners: Vec<usize> =
         answers.iter().filter(|(_, answer)| *answer == Answer::Won).map(|(racer, _)| *racer).collect();
     let open = answers.iter().any(|(_, answer)| *answer == Answer::Open);

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use aft_core::{Clock, SystemClock};
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +22,6 @@ pub enum Trouble {
     Decisions,
 }
 
-/// The date of every object: aborts and markers count whenever they were written.
-const DATE: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
-const LISTED_DATE: &str = "2026-01-01T00:00:00.000Z";
-
 /// A bucket. It lives until the test ends.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -34,7 +32,8 @@ pub struct Server {
 #[derive(Debug)]
 struct State {
     trouble: Trouble,
-    objects: BTreeMap<String, Vec<u8>>,
+    /// With when they were made.
+    objects: BTreeMap<String, (Vec<u8>, SystemTime)>,
 }
 
 impl Server {
@@ -75,52 +74,61 @@ impl Server {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        let (status, answer) = self.answer(method, &target, body);
+        let (status, answer, made) = self.answer(method, &target, body);
         let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {DATE}\r\nETag: \"x\"\r\nConnection: close\r\n\r\n",
-            answer.len()
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {}\r\nETag: \"x\"\r\nConnection: close\r\n\r\n",
+            answer.len(),
+            httpdate::fmt_http_date(made)
         );
         let mut writer = socket;
         writer.write_all(&[head.as_bytes(), &answer].concat()).ok()
     }
 
-    fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+    fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>, SystemTime) {
+        let now = SystemClock::new().now();
         let trouble = self.state.lock().unwrap().trouble;
         if let (Trouble::SlowLists(wait), true) = (trouble, target.contains("list-type")) {
             std::thread::sleep(wait);
         }
         if let (Trouble::SlowParts(wait), "GET") = (trouble, method)
             && !target.contains("list-type")
-            && self.state.lock().unwrap().objects.get(target.trim_start_matches("/bucket/")).is_some_and(|object| object.len() > 1_000_000)
+            && self
+                .state
+                .lock()
+                .unwrap()
+                .objects
+                .get(target.trim_start_matches("/bucket/"))
+                .is_some_and(|(object, _)| object.len() > 1_000_000)
         {
             std::thread::sleep(wait);
         }
         if trouble == Trouble::Decisions && target.contains("/commits/") {
-            return (500, Vec::new());
+            return (500, Vec::new(), now);
         }
         let objects = &mut self.state.lock().unwrap().objects;
         let path = target.trim_start_matches("/bucket/").to_owned();
         if let Some((_, query)) = target.split_once('?') {
-            return (200, list(objects, query));
+            return (200, list(objects, query), now);
         }
         match (method, objects.get(&path)) {
-            ("PUT", Some(_)) => (412, b"<Error><Code>PreconditionFailed</Code></Error>".to_vec()),
+            ("PUT", Some(_)) => (412, b"<Error><Code>PreconditionFailed</Code></Error>".to_vec(), now),
             ("PUT", None) => {
-                objects.insert(path, body);
-                (200, Vec::new())
+                objects.insert(path, (body, now));
+                (200, Vec::new(), now)
             }
-            (_, Some(object)) => (200, object.clone()),
-            (_, None) => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+            (_, Some((object, made))) => (200, object.clone(), *made),
+            (_, None) => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec(), now),
         }
     }
 }
 
-fn list(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> Vec<u8> {
+fn list(objects: &BTreeMap<String, (Vec<u8>, SystemTime)>, query: &str) -> Vec<u8> {
     let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
     let found = objects.iter().filter(|(path, _)| path.starts_with(prefix));
-    let entries = found.map(|(path, object)| {
+    let entries = found.map(|(path, (object, made))| {
+        let made = humantime::format_rfc3339_millis(*made);
         format!(
-            "<Contents><Key>{path}</Key><LastModified>{LISTED_DATE}</LastModified><ETag>\"x\"</ETag>\
+            "<Contents><Key>{path}</Key><LastModified>{made}</LastModified><ETag>\"x\"</ETag>\
              <Size>{}</Size></Contents>",
             object.len()
         )
