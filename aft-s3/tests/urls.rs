@@ -78,7 +78,7 @@ fn a_prefix_is_what_the_names_of_objects_begin_with() {
         let said = refused(&format!("s3://bucket/a/x{mark}y"));
         assert!(said.contains("prefix"), "{mark}: {said}");
     }
-    for prefix in ["", "/", "a", "a/", "a/b-c_d.e", "A0!'()", "a=b,c;d:e@f&g$h+i", "a%20b"] {
+    for prefix in ["", "a", "a/", "a/b-c_d.e", "A0!'()", "a=b,c;d:e@f&g$h+i", "a%20b"] {
         let opened = open(&format!("s3://bucket/{prefix}"), Options::default()).map_err(|error| said(&error));
         opened.map(|_| ()).unwrap();
     }
