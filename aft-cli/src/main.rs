@@ -86,7 +86,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     tokio::select! {
         ended = on_store(command, &store, &output) => ended,
-        failure = watch.given_up(store.shown(), |line| output.note(line)) => Err(failure),
+        // For programs stderr has the error alone.
+        failure = watch.given_up(store.shown(), |line| if !output.is_json() { output.note(line) }) => Err(failure),
     }
 }
 

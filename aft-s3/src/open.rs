@@ -58,8 +58,7 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Storage>, StorageErro
 
 /// Refuses what would be dropped from a URL: two stores must not become one.
 fn check(text: &str, url: &Url) -> Result<(), StorageError> {
-    let container = matches!(url.scheme(), "abfs" | "abfss") && url.password().is_none();
-    let wrong = if !container && (!url.username().is_empty() || url.password().is_some()) {
+    let wrong = if !url.username().is_empty() || url.password().is_some() {
         "credentials do not belong into the URL; put them into the environment or a profile"
     } else if url.query().is_some() {
         "a store's URL has no ?…; settings go into the environment, and a ? in the path of a folder is %3F"
