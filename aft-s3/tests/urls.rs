@@ -1,6 +1,6 @@
 //! Which URLs name a store, and that none of their secrets is shown.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests")]
 
 use std::error::Error;
 

@@ -63,7 +63,7 @@ impl Server {
         reader.read_line(&mut line).ok()?;
         let (method, rest) = line.split_once(' ')?;
         let target = rest.split(' ').next()?.replace("%2F", "/").replace("%3D", "=");
-        let mut length = 0;
+        let (mut length, mut range) = (0, None);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
@@ -71,12 +71,22 @@ impl Server {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().ok()?;
             }
+            if name.eq_ignore_ascii_case("range") {
+                let (start, end) = value.trim().strip_prefix("bytes=")?.split_once('-')?;
+                range = Some(start.parse::<usize>().ok()?..end.parse::<usize>().ok()? + 1);
+            }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         let (status, answer, made) = self.answer(method, &target, body);
+        let (mut status, mut answer, mut part) = (status, answer, String::new());
+        if let (200, Some(range)) = (status, range.filter(|range| range.start < answer.len())) {
+            let (whole, end) = (answer.len(), range.end.min(answer.len()));
+            part = format!("Content-Range: bytes {}-{}/{whole}\r\n", range.start, end - 1);
+            (status, answer) = (206, answer[range.start..end].to_vec());
+        }
         let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {}\r\nETag: \"x\"\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {}\r\nETag: \"x\"\r\n{part}Connection: close\r\n\r\n",
             answer.len(),
             httpdate::fmt_http_date(made)
         );
