@@ -289,6 +289,8 @@ mod tests {
         };
         tokio::select! {
             () = asking => {}
+            // One that hangs beside the others: its own bound ends it.
+            _ = storage.get("a/b") => unreachable!("it never answers"),
             failure = watch.given_up("the store", |line| panic!("{line}")) => panic!("{}", failure.line()),
         }
     }
