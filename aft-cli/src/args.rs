@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The store: s3://bucket/prefix, file:///path, memory://, or a path [env: AFT_STORE]
+    /// The store: s3://bucket/prefix, file:///path, or a path (/path, ./path, ~/path) [env: AFT_STORE]
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub(crate) store: Option<String>,
     /// Print one JSON document on stdout; errors are JSON on stderr
@@ -166,7 +166,7 @@ pub(crate) struct Export {
 ///
 /// It must be done within the store's transaction lifetime (15 minutes unless set otherwise); --prefix dumps a part.
 ///
-/// Example: `aft dump --store s3://bucket/live | zstd > live.zst`, and back with `zstd -dc live.zst | aft load --store copy`
+/// Example: `aft dump --store s3://bucket/live | zstd > live.zst`, and back with `zstd -dc live.zst | aft load --store ./copy`
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
     /// Only the keys that begin with this

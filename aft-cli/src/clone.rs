@@ -15,7 +15,7 @@ use crate::store::{self, Store};
 pub(crate) async fn run(args: CloneTo, store: &Store, output: &Output) -> Result<(), Failure> {
     let place = Store::find(Some(&args.place))?;
     let aft = if args.checkpoint { store.open_existing().await? } else { store.open_to_read().await? };
-    let bar = Arc::new(Progress::of_bytes(output.is_json(), "cloning"));
+    let bar = Arc::new(Progress::of_bytes(output.is_json(), "cloning", Some(0)));
     let shown = Arc::clone(&bar);
     let options = CloneOptions {
         checkpoint: args.checkpoint,
@@ -25,7 +25,7 @@ pub(crate) async fn run(args: CloneTo, store: &Store, output: &Output) -> Result
     let made = aft.clone_to(place.storage()?, options).await;
     drop(bar);
     let report = made.map_err(|error| {
-        Failure::from(error).within(format!("cannot clone the store {} to {}", store.url(), place.url()))
+        Failure::from(error).within(format!("cannot clone the store {} to {}", store.shown(), place.shown()))
     })?;
     store::close(aft, output).await;
     if output.is_json() {
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: CloneTo, store: &Store, output: &Output) -> Result
         }
         output.json(&document)?;
     } else {
-        print(&report, place.url(), output)?;
+        print(&report, &place.shown(), output)?;
     }
     verdict(&report)
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::Cost as Args;
 use crate::failure::Failure;
-use crate::output::{Output, thousands, wrapped};
+use crate::output::{Output, count, thousands, wrapped};
 
 use prices::{Price, Prices, Usage};
 use workload::{Line, Month, Workload};
@@ -106,17 +106,21 @@ fn amount(count: f64) -> String {
     if (count - count.round()).abs() < 0.005 { thousands(whole) } else { format!("{count:.2}") }
 }
 
+fn many(number: u64, noun: &str) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), noun)
+}
+
 fn text(workload: &Workload, month: &Month, prices: &Prices, internet: bool) -> String {
     let mut parts = vec![table(workload, month, prices, internet).trim_fmt()];
     let meaning = format!(
-        "A month of {} commits that write {} keys of {} bytes each, {} reads that no cache helps and {} nodes; in US dollars. \
+        "A month of {} of {} of {} each, {} that no cache helps and {}; in US dollars. \
          How many requests each thing takes was counted just now by doing it, with aft's default settings, on a store in \
          memory. Reads that a cache answers cost nothing. Key by key, without aft, nothing is atomic.{}",
-        thousands(workload.commits),
-        thousands(workload.keys),
-        thousands(workload.bytes),
-        thousands(workload.reads),
-        thousands(workload.nodes),
+        many(workload.commits, "commit"),
+        many(workload.keys, "key"),
+        many(workload.bytes, "byte"),
+        many(workload.reads, "read"),
+        many(workload.nodes, "node"),
         if internet {
             " What is read leaves for the internet."
         } else {

@@ -99,6 +99,8 @@ fn plain_store(store: &Store) -> Result<(Arc<dyn ObjectStore>, Path), Failure> {
         let files = LocalFileSystem::new_with_prefix(dir).map_err(failed)?.with_automatic_cleanup(true);
         return Ok((Arc::new(files), Path::default()));
     }
+    // Refuses what aft refuses, before object_store takes it another way.
+    store.storage()?;
     let url = Url::parse(store.url()).map_err(|cause| unusable(store).because(cause))?;
     let (plain, root) = object_store::parse_url_opts(&url, environment()).map_err(failed)?;
     Ok((Arc::from(plain), root))
@@ -121,5 +123,5 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn unusable(store: &Store) -> Failure {
-    Failure::new(Exit::Unavailable, format!("cannot use {} for plain objects", store.url()))
+    Failure::new(Exit::Unavailable, format!("cannot use {} for plain objects", store.shown()))
 }

@@ -37,6 +37,11 @@ impl Failure {
         Self::new(Exit::Error, what).because(cause)
     }
 
+    /// An input file or directory that cannot be had: bad input, whichever command takes it.
+    pub(crate) fn input(path: impl Display, cause: io::Error) -> Self {
+        Self::usage(format!("cannot read {path}")).because(cause)
+    }
+
     /// An error of writing to stdout. A reader that has gone away (`aft ls | head`) has what it wanted: no failure.
     pub(crate) fn stdout(cause: io::Error) -> Self {
         if cause.kind() == io::ErrorKind::BrokenPipe {

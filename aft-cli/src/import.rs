@@ -77,9 +77,11 @@ fn refuse(found: &Walk, args: &Import) -> Result<(), Failure> {
 fn refuse_own_store(dir: &Path, store: &Store) -> Result<(), Failure> {
     let (Some(place), Ok(dir)) = (store.directory(), dir.canonicalize()) else { return Ok(()) };
     match place.canonicalize() {
-        Ok(place) if place.starts_with(&dir) || dir.starts_with(&place) => {
-            Err(Failure::usage(format!("{} and the store {} lie in each other", dir.display(), store.url())))
-        }
+        Ok(place) if place.starts_with(&dir) || dir.starts_with(&place) => Err(Failure::usage(format!(
+            "{} and the store {} lie in each other",
+            dir.display(),
+            store.shown()
+        ))),
         _ => Ok(()),
     }
 }
@@ -99,12 +101,12 @@ async fn import(
         begin = begin.latest();
     }
     let mut tx = aft.begin_with(begin).await?;
-    let progress = Progress::new(output.is_json(), "importing", found.files.len() as u64);
+    let length = found.files.iter().map(|file| file.size).sum();
+    let progress = Progress::of_bytes(output.is_json(), "importing", Some(length));
     let (mut bytes, mut held) = (0, 0);
     for file in &found.files {
         let path = dir.join(&file.relative);
-        bytes += put_file(&mut tx, prefix.join(file.name()), &path, &mut held).await?;
-        progress.advance(1);
+        bytes += put_file(&mut tx, prefix.join(file.name()), &path, &mut held, &progress).await?;
     }
     still(dir, found)?;
     let mut deleted = 0;
@@ -123,12 +125,18 @@ async fn import(
 
 /// Puts a file, and returns its length. Small files go up beside each other, and are held until they are there; large ones, and all
 /// where much is held already, go up one by one, in parts.
-async fn put_file(tx: &mut Transaction, key: Key, path: &Path, held: &mut u64) -> Result<u64, Failure> {
+async fn put_file(
+    tx: &mut Transaction,
+    key: Key,
+    path: &Path,
+    held: &mut u64,
+    progress: &Progress,
+) -> Result<u64, Failure> {
     let cannot = |cause| Failure::io(format!("cannot read {}", path.display()), cause);
     let within = |error| Failure::from(error).within(format!("cannot import {}", path.display()));
     let file = File::open(path).map_err(cannot)?;
     if file.metadata().map_err(cannot)?.len() > SMALL_FILE || *held > HELD_BYTES {
-        return tx.put_stream(key, chunks(file)).await.map_err(within);
+        return tx.put_stream(key, progress.counted(chunks(file))).await.map_err(within);
     }
     // Not by its length, which may have changed; then the import is refused at its end.
     let mut value = Vec::new();
@@ -136,6 +144,7 @@ async fn put_file(tx: &mut Transaction, key: Key, path: &Path, held: &mut u64) -
     let len = value.len() as u64;
     *held += len;
     tx.put(key, value).map_err(within)?;
+    progress.advance(len);
     Ok(len)
 }
 

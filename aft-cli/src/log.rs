@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use aft_core::CommitInfo;
+use comfy_table::{ColumnConstraint, Table};
 use serde::Serialize;
 
 use crate::args::Log;
@@ -67,16 +68,42 @@ pub(crate) async fn run(args: Log, store: &Store, output: &Output) -> Result<(),
         output.note("no recent commits");
         return Ok(());
     }
+    output.lines([lines(&entries).trim_fmt()])
+}
+
+fn lines(entries: &[Entry]) -> Table {
     let mut table = table(["time", "transaction", "keys (+ written, - deleted)"]);
-    for entry in &entries {
+    for entry in entries {
         table.add_row([&entry.time, &entry.txn_id, &entry.keys()]);
     }
-    output.lines([table.trim_fmt()])
+    // An id is to be copied: it stays in one line, however narrow the terminal is.
+    for column in 0..2 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_in_one_line_however_narrow_the_terminal_is() {
+        let id = "0198f3f4-0000-7000-8000-000000000000";
+        let key = Written { key: Key::from_bytes("a key of several words that is long"), deleted: false };
+        let entry = Entry {
+            time: "2026-11-29T12:00:00.000Z".into(),
+            txn_id: id.into(),
+            version: String::new(),
+            keys: vec![key],
+        };
+        let mut table = lines(&[entry]);
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(60);
+        let shown = table.trim_fmt();
+        assert!(shown.contains(id) && shown.contains("2026-11-29T12:00:00.000Z"), "{shown}");
+    }
 
     #[test]
     fn a_few_keys_are_shown_and_the_rest_counted() {

@@ -22,15 +22,18 @@ mod log;
 mod logging;
 mod ls;
 mod output;
+mod place;
 mod probe;
 mod progress;
 mod put;
 mod requests;
+mod signals;
 mod status;
 mod store;
 mod sweep;
 mod tree;
 mod txn;
+mod watch;
 
 use std::io::stderr;
 use std::process::ExitCode;
@@ -41,7 +44,9 @@ use crate::args::{Arguments, Command};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals::unless_interrupted;
 use crate::store::Store;
+use crate::watch::{Patience, Watch};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -55,7 +60,10 @@ fn main() -> ExitCode {
 
 fn start(arguments: Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|cause| Failure::io("cannot start", cause))?;
-    runtime.block_on(run(arguments))
+    let ended = runtime.block_on(run(arguments));
+    // Not by dropping it, which waits for threads that hang in a system call: of a dead disk, or a pipe nobody writes to.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -70,26 +78,46 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Cost(args) => return cost::run(args, &output).await,
         command => command,
     };
-    let store = Store::find(common.store.as_deref())?;
+    let watch = Watch::new(Patience::default());
+    let store = Store::find(common.store.as_deref())?.watched(&watch);
+    if store.is_in_memory() {
+        return Err(Failure::usage("a store in memory is gone when the command ends").advice(
+            "name a folder or a bucket; memory:// serves programs and tests, and aft demo and probe",
+        ));
+    }
+    tokio::select! {
+        ended = on_store(command, &store, &output) => ended,
+        // For programs stderr has the error alone.
+        failure = watch.given_up(store.shown(), |line| if !output.is_json() { output.note(line) }) => Err(failure),
+    }
+}
+
+/// Runs a command that works on one store.
+async fn on_store(command: Command, store: &Store, output: &Output) -> Result<(), Failure> {
     match command {
-        Command::Put(args) => put::run(args, &store, &output).await,
-        Command::Get(args) => get::run(args, &store, &output).await,
-        Command::Del(args) => del::run(args, &store, &output).await,
-        Command::Ls(args) => ls::run(args, &store, &output).await,
-        Command::Import(args) => import::run(args, &store, &output).await,
-        Command::Export(args) => export::run(args, &store, &output).await,
-        Command::Dump(args) => dump::run(args, &store, &output).await,
-        Command::Load(args) => load::run(args, &store, &output).await,
-        Command::Log(args) => log::run(args, &store, &output).await,
-        Command::Status(_) => status::run(&store, &output).await,
-        Command::Txn(args) => txn::show(args, &store, &output).await,
-        Command::Cancel(args) => txn::cancel(args, &store, &output).await,
-        Command::Sweep(args) => sweep::run(&store, &args, &output).await,
-        Command::Checkpoint(_) => checkpoint::run(&store, &output).await,
-        Command::Gc(args) => gc::run(args, &store, &output).await,
-        Command::Check(_) => check::run(&store, &output).await,
-        Command::Adopt(args) => adopt::run(args, &store, &output).await,
-        Command::Clone(args) => clone::run(args, &store, &output).await,
+        Command::Put(args) => put::run(args, store, output).await,
+        Command::Get(args) => get::run(args, store, output).await,
+        Command::Del(args) => del::run(args, store, output).await,
+        Command::Ls(args) => ls::run(args, store, output).await,
+        Command::Import(args) => import::run(args, store, output).await,
+        Command::Export(args) => {
+            unless_interrupted(export::run(args, store, output), "the directory is as it was").await
+        }
+        Command::Dump(args) => {
+            unless_interrupted(dump::run(args, store, output), "there is no dump, or a part of one on stdout")
+                .await
+        }
+        Command::Load(args) => load::run(args, store, output).await,
+        Command::Log(args) => log::run(args, store, output).await,
+        Command::Status(_) => status::run(store, output).await,
+        Command::Txn(args) => txn::show(args, store, output).await,
+        Command::Cancel(args) => txn::cancel(args, store, output).await,
+        Command::Sweep(args) => sweep::run(store, &args, output).await,
+        Command::Checkpoint(_) => checkpoint::run(store, output).await,
+        Command::Gc(args) => gc::run(args, store, output).await,
+        Command::Check(_) => check::run(store, output).await,
+        Command::Adopt(args) => adopt::run(args, store, output).await,
+        Command::Clone(args) => clone::run(args, store, output).await,
         Command::Demo(_) | Command::Probe(_) | Command::Cost(_) => Ok(()),
     }
 }

@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, count};
 use crate::progress::Progress;
+use crate::signals::interrupted;
 use crate::store::Store;
 
 use connections::Connections;
@@ -169,12 +170,12 @@ pub(crate) async fn run(args: Args, store: Option<&str>, output: &Output) -> Res
     let first = store.storage()?;
     let more = (1..args.connections).map(|_| {
         // Each store in memory is one of its own.
-        if store.url().starts_with("memory:") { Ok(Arc::clone(&first)) } else { store.storage() }
+        if store.is_in_memory() { Ok(Arc::clone(&first)) } else { store.storage() }
     });
     let more = more.collect::<Result<Vec<_>, _>>()?;
     let stores = [Arc::clone(&first)].into_iter().chain(more).collect();
     let progress = Progress::new(output.is_json(), "probe", (args.rounds + checks::GROUPS.len()) as u64);
-    let mut probe = Probe::new(store.url(), stores, Arc::new(SystemClock::new()), plan);
+    let mut probe = Probe::new(&store.shown(), stores, Arc::new(SystemClock::new()), plan);
     let (end, left_by) = probe.run(&progress, interrupted).await;
     drop(progress);
     conclude(&probe, end, left_by, output)
@@ -192,25 +193,6 @@ fn plan(args: &Args) -> Plan {
         max_clock_skew: args.max_clock_skew.into(),
         timeout: args.timeout.into(),
         cleanup_timeout: CLEANUP,
-    }
-}
-
-/// Ends when the user or the system wants the command to stop.
-async fn interrupted() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let pressed = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = pressed => {}
-        _ = terminated => {}
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     let horizon = info.horizon.map(time);
     if output.is_json() {
         return output.json(&json!({
-            "store": store.url(), "store_id": info.store_id, "format_version": info.format_version,
+            "store": store.shown(), "store_id": info.store_id, "format_version": info.format_version,
             "recent_commits": stats.recent_commits, "recent_keys": stats.recent_keys,
             "newest_commit": newest, "newest_version": info.newest.map(|version| version.to_string()),
             "swept_through": swept, "checkpoint": info.checkpoint, "horizon": horizon,
@@ -25,7 +25,7 @@ pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     }
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     let requests = stats.requests;
-    let mut table = table(["store", store.url()]);
+    let mut table = table(["store", &store.shown()]);
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };

@@ -13,14 +13,17 @@ use url::Url;
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::place;
+use crate::watch::Watch;
 
 /// The environment variable that names the store.
 const VARIABLE: &str = "AFT_STORE";
 
 /// The store of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Store {
     url: String,
+    watch: Option<Watch>,
 }
 
 impl Store {
@@ -31,16 +34,18 @@ impl Store {
 
     fn choose(flag: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let home = set("HOME").map(PathBuf::from);
+        let parse = |text: &str| place::url(text, home.clone()).map(|url| Self { url, watch: None });
         if let Some(flag) = flag {
-            return Self::parse(flag);
+            return parse(flag);
         }
         if let Some(value) = set(VARIABLE) {
             let text =
                 value.into_string().map_err(|_| Failure::usage(format!("{VARIABLE} is not UTF-8 text")))?;
-            return Self::parse(&text);
+            return parse(&text);
         }
         let data = set("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let data = data.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/share")));
+        let data = data.or_else(|| Some(home?.join(".local/share")));
         let data = data.ok_or_else(|| {
             Failure::usage("no store is named, and there is no home directory for one")
                 .advice(format!("name a store with --store or {VARIABLE}"))
@@ -48,22 +53,24 @@ impl Store {
         Self::at(&data.join("aft/store"))
     }
 
-    /// A URL, or the path of a directory.
-    fn parse(text: &str) -> Result<Self, Failure> {
-        if text.is_empty() {
-            return Err(
-                Failure::usage("the store's name is empty").advice("for example --store file:///path")
-            );
-        }
-        if text.contains("://") { Ok(Self { url: text.to_owned() }) } else { Self::at(Path::new(text)) }
-    }
-
     /// The store in the directory `path`.
     pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
-        let refuse = || Failure::usage(format!("{} cannot be the path of a store", path.display()));
-        let path = std::path::absolute(path).map_err(|cause| refuse().because(cause))?;
-        let url = Url::from_file_path(&path).map_err(|()| refuse())?;
-        Ok(Self { url: url.into() })
+        Ok(Self { url: place::of_path(path)?, watch: None })
+    }
+
+    /// The same store, whose requests `watch` looks at.
+    pub(crate) fn watched(self, watch: &Watch) -> Self {
+        Self { watch: Some(watch.clone()), ..self }
+    }
+
+    /// The URL as it may be printed: without secrets.
+    pub(crate) fn shown(&self) -> String {
+        aft_s3::shown(&self.url)
+    }
+
+    /// Whether it is gone with the command.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.url.starts_with("memory:")
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -82,8 +89,12 @@ impl Store {
 
     /// The storage below the store, with settings of its own.
     pub(crate) fn storage_with(&self, options: aft_s3::Options) -> Result<Arc<dyn Storage>, Failure> {
-        aft_s3::open(&self.url, options)
-            .map_err(|cause| Failure::storage(format!("cannot use the store {}", self.url), cause))
+        let storage = aft_s3::open(&self.url, options)
+            .map_err(|cause| Failure::storage(format!("cannot use the store {}", self.shown()), cause))?;
+        Ok(match &self.watch {
+            Some(watch) => watch.over(storage),
+            None => storage,
+        })
     }
 
     /// Opens the store to read from it, without writing a byte to it.
@@ -114,7 +125,8 @@ impl Store {
     pub(crate) async fn adopt(&self, unpublished: Unpublished) -> Result<AdoptReport, Failure> {
         let storage = self.storage()?;
         let adopted = Aft::builder(storage).config(config()).adopt(unpublished).await;
-        adopted.map_err(|error| Failure::from(error).within(format!("cannot adopt the store {}", self.url)))
+        adopted
+            .map_err(|error| Failure::from(error).within(format!("cannot adopt the store {}", self.shown())))
     }
 
     /// Looks over every decision of the store, also where it cannot be opened.
@@ -127,7 +139,7 @@ impl Store {
         let advice = (error.kind() == ErrorKind::NoStore).then_some(
             "name another place with --store or AFT_STORE, or make a store with `aft put` or `aft import`",
         );
-        let failure = Failure::from(error).within(format!("cannot open the store {}", self.url));
+        let failure = Failure::from(error).within(format!("cannot open the store {}", self.shown()));
         match advice {
             Some(advice) => failure.advice(advice),
             None => failure,
@@ -197,7 +209,8 @@ mod tests {
     #[test]
     fn a_path_is_a_store_of_files() {
         assert_eq!(url(Some("/a b/c"), &[]), "file:///a%20b/c");
-        let relative = Store::choose(Some("some/where"), |_| None).unwrap();
+        assert_eq!(url(Some("~/x"), &[("HOME", "/home/me")]), "file:///home/me/x");
+        let relative = Store::choose(Some("./some/where"), |_| None).unwrap();
         assert_eq!(relative.directory().unwrap(), std::env::current_dir().unwrap().join("some/where"));
         assert_eq!(Store::choose(Some("s3://b/p"), |_| None).unwrap().directory(), None);
     }

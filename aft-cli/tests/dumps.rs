@@ -111,7 +111,7 @@ async fn keys_and_values_of_any_bytes_go_through_both_formats_byte_for_byte() {
         digests.push(report["sha256"].clone());
 
         // From a file and from a pipe.
-        let (one, two) = (format!("{format}-file"), format!("{format}-pipe"));
+        let (one, two) = (format!("./{format}-file"), format!("./{format}-pipe"));
         let loaded = place.json(&["--store", &one, "load", format]);
         assert_eq!((&loaded["keys"], &loaded["sha256"]), (&rows.len().into(), &report["sha256"]));
         assert_eq!(loaded["commits"].as_array().unwrap().len(), 1);
@@ -153,15 +153,15 @@ fn a_dump_that_is_cut_off_or_damaged_is_refused_and_nothing_is_committed() {
     for (key, value) in [("a", "1"), ("b", "22222222"), ("c", "3")] {
         place.aft(&["put", key, value]).ok();
     }
-    place.aft(&["--store", "other", "put", "mine", "stays"]).ok();
+    place.aft(&["--store", "./other", "put", "mine", "stays"]).ok();
     let check = |input: &[u8], words: &[&str]| {
         let input = input.to_vec();
         fs::write(place.path("bad"), &input).unwrap();
         let words = [words, &["nothing was committed"]].concat();
-        place.aft_with(&["--store", "other", "load"], &input).fails(2, &words);
-        place.aft(&["--store", "other", "load", "bad"]).fails(2, &words);
-        place.aft(&["--store", "other", "load", "--batch=1", "bad"]).fails(2, &words);
-        assert_eq!(place.aft(&["--store", "other", "ls"]).ok().text(), "mine\n");
+        place.aft_with(&["--store", "./other", "load"], &input).fails(2, &words);
+        place.aft(&["--store", "./other", "load", "bad"]).fails(2, &words);
+        place.aft(&["--store", "./other", "load", "--batch=1", "bad"]).fails(2, &words);
+        assert_eq!(place.aft(&["--store", "./other", "ls"]).ok().text(), "mine\n");
     };
     for format in FORMATS {
         let whole = place.aft(&["dump", "--format", format]).ok().stdout;
@@ -180,7 +180,7 @@ fn a_dump_that_is_cut_off_or_damaged_is_refused_and_nothing_is_committed() {
     check(b"\x28\xb5\x2f\xfd....", &["compressed", "zstd -dc"]);
     check(b"{\"key\":\"a\",\"value\":\"b\"}\n", &["no dump"]);
     // What is no dump makes no store.
-    place.aft_with(&["--store", "new", "load"], b"hello").fails(2, &["no dump"]);
+    place.aft_with(&["--store", "./new", "load"], b"hello").fails(2, &["no dump"]);
     assert!(!place.path("new").exists());
 }
 
@@ -195,9 +195,10 @@ fn a_dump_is_one_moment_and_a_load_one_transaction_while_both_go_on_and_die() {
                 &[(format!("{number}").as_bytes(), state.repeat(size).as_bytes())],
             );
         }
-        place.aft(&["--store", state, "import", &format!("tree-{state}"), "--prefix="]).ok();
-        place.aft(&["--store", state, "dump", "--output", &format!("{state}.jsonl")]).ok();
-        place.aft(&["--store", state, "dump"]).ok().stdout
+        let store = format!("./{state}");
+        place.aft(&["--store", &store, "import", &format!("tree-{state}"), "--prefix="]).ok();
+        place.aft(&["--store", &store, "dump", "--output", &format!("{state}.jsonl")]).ok();
+        place.aft(&["--store", &store, "dump"]).ok().stdout
     });
     assert!(states[0] != states[1]);
     place.aft(&["load", "a.jsonl"]).ok();
@@ -262,7 +263,7 @@ fn a_large_value_needs_bounded_memory_both_ways() {
         };
         let (dump, ran) = peak(start(&["dump", "--format", format, "--output", "dump"]));
         ran.ok();
-        let (load, ran) = peak(start(&["--store", format, "load", "dump"]));
+        let (load, ran) = peak(start(&["--store", &format!("./{format}"), "load", "dump"]));
         ran.ok();
         eprintln!("{format}: dump {} MiB, load {} MiB", dump >> 20, load >> 20);
         assert!(dump > 0 && dump < LEN as u64 * 3 / 4, "{format}: {dump} bytes to dump");
@@ -285,20 +286,20 @@ async fn what_does_not_fit_one_transaction_is_refused_and_goes_in_batches() {
     aft.close().await.unwrap();
     place.aft(&["dump", "-o", "many"]).ok();
     place
-        .aft(&["--store", "new", "load", "many"])
+        .aft(&["--store", "./new", "load", "many"])
         .fails(2, &["does not fit one transaction; nothing was committed", "--batch 10000"]);
-    assert_eq!(place.aft(&["--store", "new", "ls"]).ok().text(), "");
+    assert_eq!(place.aft(&["--store", "./new", "ls"]).ok().text(), "");
     // A part of it fits.
-    place.aft(&["--store", "half", "load", "many", "--prefix=1/"]).ok();
-    let listed = place.json(&["--store", "half", "ls"]);
+    place.aft(&["--store", "./half", "load", "many", "--prefix=1/"]).ok();
+    let listed = place.json(&["--store", "./half", "ls"]);
     assert_eq!(listed["keys"].as_array().unwrap().len(), 25_000);
 
-    let batches = place.json(&["--store", "new", "load", "many", "--batch", "20000", "--request", "r"]);
+    let batches = place.json(&["--store", "./new", "load", "many", "--batch", "20000", "--request", "r"]);
     let commits = batches["commits"].as_array().unwrap();
     assert!(commits.len() == 3 && commits.iter().all(|commit| commit["replayed"] == false), "{commits:?}");
-    assert!(place.aft(&["--store", "new", "dump"]).ok().stdout == fs::read(place.path("many")).unwrap());
+    assert!(place.aft(&["--store", "./new", "dump"]).ok().stdout == fs::read(place.path("many")).unwrap());
     // It must be a file, which is verified before anything is written.
-    let piped = place.aft_with(&["--store", "new", "load", "--batch=5"], b"");
+    let piped = place.aft_with(&["--store", "./new", "load", "--batch=5"], b"");
     piped.fails(2, &["--batch needs a dump that is a file", "verified"]);
 }
 
@@ -309,7 +310,7 @@ fn under_a_request_key_a_dump_is_loaded_once() {
         place.aft(&["put", key, "old"]).ok();
     }
     place.aft(&["dump", "-o", "five"]).ok();
-    let load = |more: &[&str]| place.json(&[&["--store", "new", "load", "five"], more].concat());
+    let load = |more: &[&str]| place.json(&[&["--store", "./new", "load", "five"], more].concat());
     for (request, more, transactions) in
         [("r", &["--request=r"][..], 1), ("s", &["--request=s", "--batch=2"], 3)]
     {
@@ -318,23 +319,23 @@ fn under_a_request_key_a_dump_is_loaded_once() {
             assert_eq!(commits.len(), transactions);
             assert!(commits.iter().all(|commit| commit["replayed"] == again), "{request}: {commits:?}");
             assert_eq!(
-                place.aft(&["--store", "new", "get", "c"]).ok().text(),
+                place.aft(&["--store", "./new", "get", "c"]).ok().text(),
                 ["old", "new"][usize::from(again)]
             );
-            place.aft(&["--store", "new", "put", "c", "new"]).ok();
+            place.aft(&["--store", "./new", "put", "c", "new"]).ok();
         }
         // Without one it is loaded again.
         load(&[]);
     }
     // What another load has under the key is no replay.
-    let other = |more: &[&str]| place.aft(&[&["--store", "new", "load"], more].concat());
+    let other = |more: &[&str]| place.aft(&[&["--store", "./new", "load"], more].concat());
     let words = ["the request key loaded something else before", "a key of its own"];
     other(&["five", "--request=s", "--batch=3"]).fails(2, &words);
     other(&["five", "--request=r", "--prefix=a"]).fails(2, &words);
     place.aft(&["put", "f", "more"]).ok();
     place.aft(&["dump", "-o", "six"]).ok();
     other(&["six", "--request=r"]).fails(2, &words);
-    place.aft(&["--store", "new", "get", "f"]).fails(3, &[]);
+    place.aft(&["--store", "./new", "get", "f"]).fails(3, &[]);
 }
 
 #[test]
@@ -346,7 +347,7 @@ fn a_load_in_batches_that_was_killed_goes_on_where_it_was() {
     place.aft(&["import", "tree", "--prefix="]).ok();
     place.aft(&["dump", "-o", "dump"]).ok();
     for wait in (1..).map(|tenths| Duration::from_millis(tenths * 100)) {
-        let store = format!("new-{}", wait.as_millis());
+        let store = format!("./new-{}", wait.as_millis());
         let run = ["--store", &store, "load", "dump", "--batch=1", "--request=r"];
         let mut load = place.command(&run).stdout(Stdio::null()).spawn().unwrap();
         thread::sleep(wait);
@@ -414,7 +415,7 @@ fn a_file_is_replaced_by_a_whole_dump_or_not_at_all() {
     // What went to stdout until then is no dump.
     let half = place.aft(&["dump"]);
     assert!(half.code == 4 && half.stdout.len() < whole.len());
-    place.aft_with(&["--store", "new", "load"], &half.stdout).fails(2, &["cut off"]);
+    place.aft_with(&["--store", "./new", "load"], &half.stdout).fails(2, &["cut off"]);
 }
 
 fn remove_files(folder: &Path) {

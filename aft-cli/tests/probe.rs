@@ -69,11 +69,11 @@ fn what_cannot_be_probed_is_an_error() {
     let failed = ran(nobody.output().unwrap()).fails(6, &["the probe failed", "there is no verdict"]);
     assert_eq!(failed.text(), "");
     ran(probe(&place, "ftp://host/p", &[]).output().unwrap()).fails(7, &["ftp"]);
-    ran(probe(&place, "p", &["--store", "q"]).output().unwrap()).fails(2, &["--store"]);
-    let late = ran(probe(&place, "p", &["--rounds=1000000", "--timeout=50ms"]).output().unwrap());
+    ran(probe(&place, "./p", &["--store", "q"]).output().unwrap()).fails(2, &["--store"]);
+    let late = ran(probe(&place, "./p", &["--rounds=1000000", "--timeout=50ms"]).output().unwrap());
     late.fails(6, &["not done within 50ms", "--timeout"]);
     for wrong in ["--racers=1", "--connections=0", "--rounds=0", "--objects=9", "--timeout=soon"] {
-        assert_eq!(ran(probe(&place, "p", &[wrong]).output().unwrap()).code, 2, "{wrong}");
+        assert_eq!(ran(probe(&place, "./p", &[wrong]).output().unwrap()).code, 2, "{wrong}");
     }
 }
 
@@ -81,7 +81,7 @@ fn what_cannot_be_probed_is_an_error() {
 #[test]
 fn a_probe_that_is_stopped_removes_what_it_wrote() {
     let place = Place::new();
-    let mut command = probe(&place, "p", &["--rounds=1000000"]);
+    let mut command = probe(&place, "./p", &["--rounds=1000000"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let root = place.path("p");
     let objects = || match common::try_read_tree(&root) {

@@ -109,7 +109,7 @@ fn an_import_refuses_what_it_cannot_store_and_lists_all_of_it() {
     let _socket = UnixListener::bind(dir.join("socket")).unwrap();
     place.aft(&["import", "dir", "--prefix", "p", "--skip-symlinks"]).fails(2, &["socket: no regular file"]);
     place.aft(&["import", "dir/file", "--prefix", "p"]).fails(2, &["not a directory"]);
-    place.aft(&["import", "absent", "--prefix", "p"]).fails(1, &["absent"]);
+    place.aft(&["import", "absent", "--prefix", "p"]).fails(2, &["absent"]);
     place.aft(&["import", ".", "--prefix", "p", "--skip-symlinks"]).fails(2, &[]);
 }
 

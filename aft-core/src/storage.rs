@@ -46,6 +46,10 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Makes the object only where none is. Atomic; durable when it returns `Ok`.
     ///
+    /// An adapter does it with one plain request, however large the object is: never in parts. Many servers that guard a plain
+    /// put (`If-None-Match: *`) ignore the condition when a multipart or resumable upload completes, or let several of them
+    /// win; `docs/stores.md` names those that were seen.
+    ///
     /// # Errors
     /// [`StorageError::AlreadyExists`] where there is one (or, with a client that retries inside, where an earlier
     /// try of this very call made it, or where the store reported a conflict without effect: the caller reads back);

@@ -20,6 +20,10 @@ enum Flaw {
     IgnoresExisting,
     ChecksThenPuts,
     WinsTwiceAndTears,
+    /// Large objects go up in parts, and nobody looks when the last has come.
+    PartsAreUnguarded,
+    /// As moto 5.2.5: objects of some size alone.
+    OneSizeRaces,
     AlreadyExistsAsUnavailable,
     ReadsStale,
     ListIgnoresStartAfter,
@@ -60,6 +64,8 @@ const FLAWS: &[(Flaw, &[&str])] = &[
     (IgnoresExisting, &["create_over_existing"]),
     (ChecksThenPuts, &["create_race"]),
     (WinsTwiceAndTears, &["create_race"]),
+    (PartsAreUnguarded, &["create_race_large"]),
+    (OneSizeRaces, &["create_race"]),
     (AlreadyExistsAsUnavailable, &["create_over_existing"]),
     (ReadsStale, &["read_after_create"]),
     (ListIgnoresStartAfter, &["list_start_after"]),
@@ -171,7 +177,9 @@ impl Storage for Broken {
         match self.flaw {
             OverwritesSilently => return self.overwrite(path, bytes).await,
             IgnoresExisting => return self.inner.create(path, bytes).await.or(Ok(())),
-            ChecksThenPuts => {
+            PartsAreUnguarded if bytes.len() < 300_000 => {}
+            OneSizeRaces if bytes.len() != 1200 => {}
+            ChecksThenPuts | PartsAreUnguarded | OneSizeRaces => {
                 if self.inner.get(path).await.is_ok() {
                     return Err(StorageError::already_exists(path));
                 }
@@ -286,7 +294,7 @@ fn options() -> Options {
     Options {
         rounds: 12,
         objects: 1100,
-        large_bytes: 1 << 18,
+        large_bytes: 1 << 19,
         check_deadline: Duration::from_secs(20),
         ..Options::default()
     }

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
-    HttpService, ReqwestConnector,
+    HttpService,
 };
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -17,14 +17,22 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use url::form_urlencoded;
 
+use crate::connector::Connector;
 use crate::listing::{NoListing, shown};
 
 /// The longest page. One of 1,000 of the longest names, each mark of them escaped, has 6 MB.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Makes the clients of a store that speaks S3: object_store's own, whose listings are checked.
+/// Makes the clients of a store that speaks S3, whose listings are checked.
 #[derive(Debug, Default)]
-pub(crate) struct CheckedConnector(ReqwestConnector);
+pub(crate) struct CheckedConnector(Connector);
+
+#[cfg(feature = "aws")]
+impl CheckedConnector {
+    pub(crate) fn new(connector: Connector) -> Self {
+        Self(connector)
+    }
+}
 
 impl HttpConnector for CheckedConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {

@@ -21,8 +21,11 @@ pub(crate) enum Request {
     Delete,
 }
 
-/// An error of object_store. Its `Display` already holds the whole chain, each level printing the next, so that it
-/// has no `source` of its own: a chain is printed once.
+/// The most characters shown of what a server said.
+const MOST_SHOWN: usize = 1_000;
+
+/// An error of object_store. Its `Display` holds the whole chain, so that it has no `source` of its own: a chain is printed
+/// once.
 struct Failure {
     error: Error,
     hint: Option<&'static str>,
@@ -33,16 +36,35 @@ impl fmt::Display for Failure {
         if let Some(hint) = self.hint {
             write!(f, "{hint}: ")?;
         }
-        let text = self.error.to_string();
+        let text = chain(&self.error);
         // The XML of an answer may hold what was signed; its code and message say enough.
-        match text.find('<') {
-            None => f.write_str(&text),
-            Some(body) => {
-                f.write_str(text[..body].trim_end())?;
-                let parts = ["Code", "Message"].map(|tag| element(&text, tag).unwrap_or_default());
-                parts.iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, " {part}"))
-            }
+        let Some(body) = text.find('<') else { return f.write_str(&cut(&text)) };
+        f.write_str(&cut(text[..body].trim_end()))?;
+        let parts = ["Code", "Message"].map(|tag| element(&text, tag).unwrap_or_default());
+        parts.iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, " {}", cut(part)))
+    }
+}
+
+/// An error with its causes. Most of object_store's print the next one themselves; those of the connection do not.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
         }
+        next = cause.source();
+    }
+    text
+}
+
+/// The beginning of what was said.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -96,6 +118,18 @@ fn never_sent(_: &Error) -> bool {
     false
 }
 
+/// What is meant by a connection that never comes about.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+fn no_trust(error: &Error) -> Option<(Kind, Option<&'static str>)> {
+    let error = cause::<crate::connector::NoTrust>(error)?;
+    Some((StorageError::invalid, Some(error.hint)))
+}
+
+#[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
+fn no_trust(_: &Error) -> Option<(Kind, Option<&'static str>)> {
+    None
+}
+
 type Kind = fn(String) -> StorageError;
 
 const NO_BUCKET: &str = "there is no such bucket: make it, or mend the URL or the endpoint";
@@ -134,6 +168,11 @@ fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
         | "UnrecognizedClientException" => (
             StorageError::denied,
             "the credentials are not accepted: check the access key, its secret and its session token",
+        ),
+        "InvalidObjectState" => (
+            StorageError::invalid,
+            "the object is in an archive class (Glacier) and must be restored before anybody can read it; no lifecycle rule \
+             may move aft's objects there",
         ),
         "EntityTooLarge" => (StorageError::invalid, "the object is too large for the store"),
         "QuotaExceeded"
@@ -210,7 +249,8 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
             (StorageError::unavailable as Kind, Some(NO_CONNECTION))
         }
         Error::Generic { .. } => {
-            let told = no_listing(&error).or_else(|| status(&text).and_then(by_status));
+            let told = no_trust(&error).or_else(|| no_listing(&error));
+            let told = told.or_else(|| status(&text).and_then(by_status));
             told.unwrap_or((StorageError::unknown as Kind, None))
         }
         _ => (StorageError::unknown as Kind, None),

@@ -7,6 +7,10 @@
 
 #[cfg(any(feature = "aws", feature = "gcp"))]
 mod checked;
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+mod connector;
+#[cfg(feature = "aws")]
+mod container;
 mod failure;
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 mod file;
@@ -19,9 +23,11 @@ mod prefix;
 mod profile;
 #[cfg(feature = "aws")]
 mod s3;
+#[cfg(feature = "aws")]
+mod settings;
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 pub use file::FileStorage;
 pub use object::ObjectStorage;
-pub use open::open;
+pub use open::{open, shown};
 pub use options::{Credentials, Options};

@@ -51,6 +51,9 @@ pub struct ObjectStorage {
 
 impl ObjectStorage {
     /// The objects of `store` below `prefix`; an empty prefix is the whole store.
+    ///
+    /// What [`open`](crate::open) refuses in a prefix (`~ [ ] * %`, non-ASCII and more) is percent-encoded here, as
+    /// object_store does it: the names of the objects begin with the encoded prefix.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, prefix: impl AsRef<str>) -> Self {
         let root = Path::from(prefix.as_ref()).to_string();

@@ -24,6 +24,10 @@ static NAMED: LazyLock<Mutex<HashMap<String, MemoryStorage>>> = LazyLock::new(Mu
 /// | `az://container/prefix` | Azure Blob Storage, with the feature `azure`; set up by `AZURE_…` variables |
 /// | `gs://bucket/prefix` | Google Cloud Storage, with the feature `gcp`; set up by `GOOGLE_…` variables |
 ///
+/// A URL is refused for what would be dropped from it (`?…`, `#…`, a port), and a prefix for what object_store would put
+/// percent-encoded into the names of objects: `~`, `%`, `#`, `?`, `*`, `\`, `^`, `|`, quotes, every bracket but round ones,
+/// control characters and everything outside ASCII.
+///
 /// Nothing is sent and nothing is written: whether the store is there and lets us in shows with the first request.
 ///
 /// # Examples
@@ -35,18 +39,13 @@ static NAMED: LazyLock<Mutex<HashMap<String, MemoryStorage>>> = LazyLock::new(Mu
 ///
 /// # Errors
 /// [`StorageError::Invalid`] with a source that says what is wrong with the URL, the options or the environment, or
-/// which feature is missing.
+/// which feature is missing. It holds no secret of the URL.
 pub fn open(url: &str, options: Options) -> Result<Arc<dyn Storage>, StorageError> {
     let parsed = Url::parse(url).map_err(|error| match url.contains("://") {
         true => StorageError::invalid(shown(url)).with_source(error),
         false => invalid(url, "not a URL: a folder is file:///absolute/path, a bucket is s3://bucket/prefix"),
     })?;
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(invalid(
-            url,
-            "credentials do not belong into the URL; put them into the environment or a profile",
-        ));
-    }
+    check(url, &parsed)?;
     match parsed.scheme() {
         "memory" => Ok(Arc::new(memory(&parsed))),
         "file" => file(&parsed, &options),
@@ -57,16 +56,69 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Storage>, StorageErro
     }
 }
 
-/// `url` without what may be a secret.
-fn shown(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &url[..scheme], &url[at..]),
-        _ => url.to_owned(),
+/// Refuses what would be dropped from a URL: two stores must not become one.
+fn check(text: &str, url: &Url) -> Result<(), StorageError> {
+    let wrong = if !url.username().is_empty() || url.password().is_some() {
+        "credentials do not belong into the URL; put them into the environment or a profile"
+    } else if url.query().is_some() {
+        "a store's URL has no ?…; settings go into the environment, and a ? in the path of a folder is %3F"
+    } else if url.fragment().is_some() {
+        "a store's URL has no #…; a # in the path of a folder is %23"
+    } else if url.port().is_some() {
+        "a store's URL has no port; the server is named by AWS_ENDPOINT_URL_S3 or Options::endpoint"
+    } else if url.scheme() != "file" && !text.contains("://") {
+        "two slashes are missing: s3://bucket/prefix, memory://name"
+    } else {
+        return Ok(());
+    };
+    Err(invalid(text, wrong))
+}
+
+/// `url` as it may be printed: without what may be a secret, whatever else may be wrong with it.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(aft_s3::shown("s3://KEY:SECRET@bucket/prefix"), "s3://…@bucket/prefix");
+/// assert_eq!(aft_s3::shown("s3://bucket/prefix"), "s3://bucket/prefix");
+/// ```
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = match url.find("://") {
+        Some(at) => url.split_at(at + 3),
+        None => ("", url),
+    };
+    // A `?` or `#` may be part of a secret as well as begin one.
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let cut = if end < rest.len() { "?…" } else { "" };
+    let harmless = match Url::parse(url) {
+        Ok(url) => {
+            !scheme.is_empty()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.port().is_none()
+        }
+        Err(_) => scheme.is_empty() && !rest.contains('@'),
+    };
+    if harmless {
+        return format!("{scheme}{}{cut}", &rest[..end]);
+    }
+    // The secret may hold a `/`, so that the last `@` is its end. A text without a scheme and an `@` is a path, or near one.
+    match rest[..end].rfind('@').filter(|_| !rest[end..].contains('@')) {
+        Some(at) => format!("{scheme}…{}{cut}", &rest[at..end]),
+        None if scheme.is_empty() && !rest.contains('@') => format!("{}{cut}", &rest[..end]),
+        None => format!("{scheme}…"),
     }
 }
 
 pub(crate) fn invalid(url: impl AsRef<str>, text: &'static str) -> StorageError {
     StorageError::invalid(shown(url.as_ref())).with_source(text)
+}
+
+/// The store at `url` cannot be opened because of `error`.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+pub(crate) fn wrong(url: &Url, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StorageError {
+    StorageError::invalid(shown(url.as_str())).with_source(error)
 }
 
 fn memory(url: &Url) -> MemoryStorage {
@@ -102,8 +154,38 @@ const UNSUPPORTED: &str = "this build has no support for it: see the features of
 /// The part of the bucket that `url` names.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 pub(crate) fn prefix_of(url: &Url) -> Result<String, StorageError> {
-    let path = object_store::path::Path::from_url_path(url.path());
-    path.map(Into::into).map_err(|error| StorageError::invalid(url.as_str()).with_source(error))
+    use object_store::path::Path;
+    let path = Path::from_url_path(url.path())
+        .map_err(|error| wrong(url, format!("the prefix cannot stand in the names of objects: {error}")))?;
+    // object_store's escapes would be in the names of all objects, where no other tool and no access rule expects them.
+    let is_encoded = |mark: &char| {
+        let text = mark.to_string();
+        !matches!(mark, '/' | '.') && Path::from(text.as_str()).as_ref() != text
+    };
+    match path.as_ref().chars().find(is_encoded) {
+        None => Ok(path.into()),
+        Some(mark) => Err(wrong(
+            url,
+            format!(
+                "the prefix holds {mark:?}, which cannot stand in the names of objects as it is: use letters, digits and \
+                 any of / - _ . = + , : ; @ & $ ! ' ( )"
+            ),
+        )),
+    }
+}
+
+/// The bucket that `url` names. It becomes part of addresses and of what is signed.
+#[cfg(feature = "aws")]
+pub(crate) fn bucket_of(url: &Url) -> Result<&str, StorageError> {
+    let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
+    let bucket = bucket.ok_or_else(|| invalid(url, "the bucket is missing: s3://bucket/prefix"))?;
+    let fits = |mark: char| mark.is_ascii_alphanumeric() || matches!(mark, '-' | '_' | '.');
+    match bucket.chars().all(fits) {
+        true => Ok(bucket),
+        false => {
+            Err(invalid(url, "the name of a bucket has letters, digits and any of - _ . and nothing else"))
+        }
+    }
 }
 
 /// How reads are retried inside the client: little, since the core repeats what it must.
@@ -123,9 +205,9 @@ fn azure(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError>
     use object_store::azure::MicrosoftAzureBuilder;
     let build = |tries| -> Result<Arc<dyn object_store::ObjectStore>, StorageError> {
         let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+        let builder = builder.with_http_connector(crate::connector::Connector::default());
         let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
-        let built =
-            builder.build().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
+        let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
     let storage = crate::ObjectStorage::new(build(options.read_retries)?, prefix_of(url)?);
@@ -139,8 +221,7 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
         let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
         let builder = builder.with_http_connector(crate::checked::CheckedConnector::default());
         let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
-        let built =
-            builder.build().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
+        let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
     let reads = build(options.read_retries)?;

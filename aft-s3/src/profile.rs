@@ -14,6 +14,8 @@ use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use parking_lot::Mutex;
 
+use crate::settings::{self, SettingError};
+
 /// How long a key is used before the file is looked at again: tools put fresh temporary keys into it.
 const REREAD: Duration = Duration::from_secs(60);
 
@@ -28,6 +30,8 @@ type Section = HashMap<String, String>;
 pub(crate) struct Profile {
     pub(crate) region: Option<String>,
     pub(crate) endpoint_url: Option<String>,
+    /// The file of certificates to trust.
+    pub(crate) ca_bundle: Option<String>,
     name: String,
     /// The file that holds its key.
     file: Option<PathBuf>,
@@ -45,6 +49,12 @@ impl fmt::Display for ProfileError {
 }
 
 impl std::error::Error for ProfileError {}
+
+impl From<SettingError> for ProfileError {
+    fn from(error: SettingError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl Profile {
     /// The profile called `name`, else that of `AWS_PROFILE`, else `default`. `None` where nobody asked for one and
@@ -86,8 +96,14 @@ impl Profile {
             [&settings, &key].into_iter().flatten().find_map(|section| section.get(name).cloned())
         };
         let foreign = FOREIGN.iter().any(|name| setting(name).is_some());
-        let (region, endpoint_url) = (setting("region"), setting("endpoint_url"));
-        Ok(Some(Self { region, endpoint_url, file: file.map(Path::to_owned), foreign, name }))
+        let setting = |key: &str| setting(key).filter(|value| !value.is_empty());
+        let of_profile = |key| format!("{key} of the AWS profile {name:?}");
+        let region = setting("region").map(|region| settings::region(of_profile("region"), &region));
+        let endpoint_url =
+            setting("endpoint_url").map(|url| settings::server(of_profile("endpoint_url"), &url));
+        let (region, endpoint_url) = (region.transpose()?, endpoint_url.transpose()?);
+        let (ca_bundle, file) = (setting("ca_bundle"), file.map(Path::to_owned));
+        Ok(Some(Self { region, endpoint_url, ca_bundle, file, foreign, name }))
     }
 
     /// The provider of its key; `None` where it has none.
@@ -126,6 +142,8 @@ fn section(file: &Path, name: &str) -> Result<Option<Section>, ProfileError> {
 
 fn parse(text: &str, name: &str) -> Option<Section> {
     let mut found: Option<Section> = None;
+    // Some editors begin a file with a mark of their own.
+    let text = text.trim_start_matches('\u{feff}');
     let mut inside = false;
     for line in text.lines() {
         // An indented line belongs to a nested setting.
@@ -166,7 +184,12 @@ impl ProfileCredentials {
         let mut take = |name: &'static str| section.remove(name).filter(|value| !value.is_empty());
         let key_id = take("aws_access_key_id").ok_or_else(|| missing("aws_access_key_id"))?;
         let secret_key = take("aws_secret_access_key").ok_or_else(|| missing("aws_secret_access_key"))?;
-        Ok(Arc::new(AwsCredential { key_id, secret_key, token: take("aws_session_token") }))
+        let token = take("aws_session_token");
+        let of_file = |key| format!("{key} of the AWS profile {:?} in {}", self.name, self.file.display());
+        let key_id = settings::word(of_file("aws_access_key_id"), &key_id)?;
+        let secret_key = settings::text(of_file("aws_secret_access_key"), &secret_key)?;
+        let token = token.map(|token| settings::word(of_file("aws_session_token"), &token)).transpose()?;
+        Ok(Arc::new(AwsCredential { key_id, secret_key, token }))
     }
 }
 
@@ -232,6 +255,35 @@ mod tests {
         assert_eq!(other.endpoint_url.as_deref(), Some("http://localhost:1"));
         let key = other.credentials().unwrap().unwrap().read().unwrap();
         assert_eq!((key.key_id.as_str(), key.token.as_deref()), ("AKIA2", Some("tok")));
+    }
+
+    #[test]
+    fn files_are_read_as_editors_save_them() {
+        let (_folder, credentials, _) = files();
+        let load = |text: &str| {
+            fs::write(&credentials, text).unwrap();
+            Profile::from_files(None, Some(&credentials), None)
+        };
+        let text = "\u{feff}[default]\r\naws_access_key_id = AKIA\r\naws_secret_access_key = s\r\naws_session_token = t\u{a0}\r\n\
+                    ca_bundle = /ca.pem\r\nendpoint_url = \r\n";
+        let profile = load(text).unwrap().unwrap();
+        assert_eq!((profile.ca_bundle.as_deref(), &profile.endpoint_url), (Some("/ca.pem"), &None));
+        let key = profile.credentials().unwrap().unwrap().read().unwrap();
+        assert_eq!((key.key_id.as_str(), key.token.as_deref()), ("AKIA", Some("t")));
+        let key = "[default]\naws_access_key_id = AKIA\naws_secret_access_key = s\n";
+        for wrong in [
+            "aws_session_token = hu\u{200b}sh",
+            "aws_access_key_id = hu sh",
+            "aws_secret_access_key = hu\x01sh",
+        ] {
+            let error =
+                load(&format!("{key}{wrong}\n")).unwrap().unwrap().credentials().unwrap_err().to_string();
+            assert!(error.contains(wrong.split(' ').next().unwrap()) && !error.contains("hu"), "{error}");
+        }
+        for wrong in ["region = a/b", "endpoint_url = nowhere", "endpoint_url = http://key:hush@host"] {
+            let error = load(&format!("{key}{wrong}\n")).unwrap_err().to_string();
+            assert!(!error.contains("hush"), "{error}");
+        }
     }
 
     #[test]

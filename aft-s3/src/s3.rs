@@ -10,16 +10,18 @@ use url::{Host, Url};
 
 use crate::ObjectStorage;
 use crate::checked::CheckedConnector;
-use crate::open::{invalid, prefix_of, retries};
-use crate::options::Options;
+use crate::connector::Connector;
+use crate::container::ContainerCredentials;
+use crate::open::{bucket_of, invalid, prefix_of, retries, wrong};
+use crate::options::{Credentials, Options};
 use crate::profile::{Profile, ProfileError};
+use crate::settings::{self, SettingError, from_variables, token_file, variable};
 
 /// Two clients for one bucket: reads are retried inside, creates are not. They share their credentials.
 pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, StorageError> {
     let builder = configured(url, options)?;
     let build = |builder: AmazonS3Builder| -> Result<Arc<AmazonS3>, StorageError> {
-        let built =
-            builder.build().map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
+        let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
     let reads = build(builder.clone().with_retry(retries(options.read_retries, options)))?;
@@ -30,41 +32,88 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, Storag
 }
 
 fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageError> {
-    let Some(bucket) = url.host_str().filter(|bucket| !bucket.is_empty()) else {
-        return Err(invalid(url, "the bucket is missing: s3://bucket/prefix"));
-    };
-    let seconds = |time: std::time::Duration| format!("{}ms", time.as_millis());
-    let mut builder = AmazonS3Builder::from_env()
-        .with_http_connector(CheckedConnector::default())
+    let bucket = bucket_of(url)?;
+    let milliseconds = |time: std::time::Duration| format!("{}ms", time.as_millis());
+    let builder = from_variables(std::env::vars_os()).map_err(|error| wrong(url, error))?;
+    let profile = Profile::load(options.profile.as_deref()).map_err(|error| wrong(url, error))?;
+    let connector = connector(profile.as_ref()).map_err(|error| wrong(url, error))?;
+    let container = with_role(builder, &connector).map_err(|error| wrong(url, error))?;
+    let mut builder = container
+        .with_http_connector(CheckedConnector::new(connector))
         .with_bucket_name(bucket)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), seconds(options.request_timeout))
+        .with_config(
+            AmazonS3ConfigKey::Client(ClientConfigKey::Timeout),
+            milliseconds(options.request_timeout),
+        )
         .with_config(
             AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout),
-            seconds(options.connect_timeout),
+            milliseconds(options.connect_timeout),
         );
     if options.virtual_hosted_style {
         builder = builder.with_virtual_hosted_style_request(true);
     }
-    let wrong = |error| StorageError::invalid(url.as_str()).with_source(error);
-    if let Some(profile) = Profile::load(options.profile.as_deref()).map_err(wrong)? {
-        builder = with_profile(builder, &profile, options).map_err(wrong)?;
+    if let Some(profile) = &profile {
+        builder = with_profile(builder, profile, options).map_err(|error| wrong(url, error))?;
     }
+    let builder = with_options(builder, options).map_err(|error| wrong(url, error))?;
+    check_endpoint(builder, url, options)
+}
+
+/// Whom to trust: what `AWS_CA_BUNDLE` or the profile's `ca_bundle` names, else the system's certificates.
+fn connector(profile: Option<&Profile>) -> Result<Connector, SettingError> {
+    let named = variable("AWS_CA_BUNDLE").map(|file| ("AWS_CA_BUNDLE", file));
+    let of_profile = profile.and_then(|profile| profile.ca_bundle.clone()).map(|file| ("ca_bundle", file));
+    let Some((name, file)) = named.or(of_profile) else { return Ok(Connector::default()) };
+    let wrong = |why: String| SettingError::new(name, format!("{file}: {why}"));
+    let pem = std::fs::read(&file).map_err(|error| wrong(error.to_string()))?;
+    Connector::trusting(&pem).map_err(wrong)
+}
+
+/// The role of a container, where the environment names one and nothing that comes before it.
+fn with_role(builder: AmazonS3Builder, connector: &Connector) -> Result<AmazonS3Builder, SettingError> {
+    use AmazonS3ConfigKey as Key;
+    let value = |key| builder.get_config_value(&key);
+    if value(Key::AccessKeyId).is_some() || value(Key::SecretAccessKey).is_some() {
+        return Ok(builder);
+    }
+    if let (Some(file), Some(_)) = (value(Key::WebIdentityTokenFile), value(Key::RoleArn)) {
+        // object_store sends the file as it is: a line break in it would be part of the token.
+        let name = "AWS_WEB_IDENTITY_TOKEN_FILE";
+        let held = std::fs::read_to_string(&file).unwrap_or_default();
+        if token_file(name, file.as_ref())? != held {
+            return Err(SettingError::new(
+                name,
+                format!("{file}: a line break or a space is around the token; remove it"),
+            ));
+        }
+        return Ok(builder);
+    }
+    Ok(match ContainerCredentials::find(&builder, connector)? {
+        Some(credentials) => builder.with_credentials(Arc::new(credentials)),
+        None => builder,
+    })
+}
+
+/// What the options say comes before everything else.
+fn with_options(mut builder: AmazonS3Builder, options: &Options) -> Result<AmazonS3Builder, SettingError> {
     if let Some(region) = &options.region {
-        builder = builder.with_region(region);
+        builder = builder.with_region(settings::region("Options::region", region)?);
     }
     if let Some(endpoint) = &options.endpoint {
+        let endpoint = settings::server("Options::endpoint", endpoint)?;
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
-    if let Some(key) = &options.credentials {
+    if let Some(Credentials { access_key_id, secret_access_key, session_token }) = &options.credentials {
         // As a whole, so that no token of the environment is mixed with a key of the options.
+        let token = session_token.as_deref().map(|token| settings::word("Credentials::session_token", token));
         let key = AwsCredential {
-            key_id: key.access_key_id.clone(),
-            secret_key: key.secret_access_key.clone(),
-            token: key.session_token.clone(),
+            key_id: settings::word("Credentials::access_key_id", access_key_id)?,
+            secret_key: settings::text("Credentials::secret_access_key", secret_access_key)?,
+            token: token.transpose()?,
         };
         builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(key)));
     }
-    check_endpoint(builder, url, options)
+    Ok(builder)
 }
 
 /// Fills what neither the options nor the environment say from the profile.
@@ -113,15 +162,7 @@ fn check_endpoint(
     let value = |key| builder.get_config_value(&key);
     let endpoint = value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
     let Some(endpoint) = endpoint else { return Ok(builder) };
-    let parsed =
-        Url::parse(&endpoint).map_err(|error| StorageError::invalid(url.as_str()).with_source(error))?;
-    // They would be part of every address, and so of every error.
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(invalid(
-            url,
-            "credentials do not belong into the endpoint; put them into the environment or a profile",
-        ));
-    }
+    let parsed = Url::parse(&endpoint).map_err(|error| wrong(url, error))?;
     match parsed.scheme() {
         "https" => Ok(builder),
         "http" if options.allow_http || is_local(&parsed) => Ok(builder.with_allow_http(true)),

@@ -23,9 +23,11 @@ enum Answer {
     Nothing,
     /// An answer whose body never comes to its end.
     Stalls,
+    /// An error whose body has so many bytes.
+    Long(usize),
 }
 
-use Answer::{Closed, Nothing, Stalls, Status};
+use Answer::{Closed, Long, Nothing, Stalls, Status};
 
 /// A server that gives one answer to everything, and counts the requests.
 async fn server(answer: Answer) -> (String, Arc<AtomicUsize>) {
@@ -54,6 +56,11 @@ async fn serve(mut socket: TcpStream, answer: Answer, count: Arc<AtomicUsize>) {
             let _ = socket.write_all(head.as_bytes()).await;
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
+        Long(length) => {
+            let head = format!("HTTP/1.1 500 X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let _ = socket.write_all(head.as_bytes()).await;
+            let _ = socket.write_all(&vec![b'x'; length]).await;
+        }
         Status(status, code) => {
             let body = match code {
                 "" => String::new(),
@@ -70,16 +77,20 @@ async fn serve(mut socket: TcpStream, answer: Answer, count: Arc<AtomicUsize>) {
 }
 
 fn store(endpoint: String) -> Arc<dyn Storage> {
+    store_with(endpoint, Options::default())
+}
+
+fn store_with(endpoint: String, options: Options) -> Arc<dyn Storage> {
     let credentials = Credentials {
         access_key_id: "key".into(),
         secret_access_key: "secret-hush".into(),
-        session_token: None,
+        session_token: Some("token-hush".into()),
     };
     let options = Options {
         endpoint: Some(endpoint),
         credentials: Some(credentials),
         request_timeout: Duration::from_secs(2),
-        ..Options::default()
+        ..options
     };
     open("s3://bucket/prefix", options).unwrap()
 }
@@ -123,6 +134,7 @@ async fn every_answer_says_what_is_certain() {
         (Status(400, "IncompleteBody"), [retry; 4]),
         (Status(400, "InvalidRequest"), ["Invalid"; 4]),
         (Status(400, "EntityTooLarge"), ["Invalid"; 4]),
+        (Status(403, "InvalidObjectState"), ["Invalid"; 4]),
         (Status(301, "PermanentRedirect"), ["Invalid"; 4]),
         (Status(413, ""), ["Invalid"; 4]),
         (Status(501, "NotImplemented"), ["Invalid"; 4]),
@@ -199,6 +211,7 @@ async fn hints_say_what_is_wrong_and_what_to_do() {
         (Status(400, "XMinioAdminBucketQuotaExceeded"), "full: make room"),
         (Status(503, "SlowDown"), "too much to do"),
         (Status(413, ""), "too large"),
+        (Status(403, "InvalidObjectState"), "archive"),
         (Status(501, ""), "does not support"),
     ] {
         let (endpoint, _) = server(answer).await;
@@ -223,4 +236,53 @@ async fn an_answer_that_stops_in_its_middle_ends_all_the_same() {
     ];
     assert_eq!(seen.each_ref().map(kind), ["Unavailable", "Unavailable", "Unknown"], "{seen:?}");
     assert!(requests.load(Ordering::SeqCst) >= 4);
+}
+
+#[tokio::test]
+async fn a_long_error_is_cut() {
+    let (endpoint, _) = server(Long(50 << 20)).await;
+    for error in errors(&*store(endpoint)).await {
+        let shown = format!("{error} {error:?} {}", error.source().unwrap());
+        assert!(shown.len() < 4_000, "{} bytes", shown.len());
+        assert!(shown.contains("500"), "{shown}");
+    }
+}
+
+/// A server that counts who comes to it, and one that sends everybody there.
+#[tokio::test]
+async fn nobody_is_sent_to_another_host_with_a_token() {
+    let (elsewhere, requests) = server(Status(200, "")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 16_384]).await;
+            let head = format!(
+                "HTTP/1.1 307 X\r\nLocation: {elsewhere}/bucket/a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = socket.write_all(head.as_bytes()).await;
+        }
+    });
+    for error in errors(&*store(endpoint)).await {
+        assert_eq!(kind(&error), "Invalid", "{error:?}");
+        assert!(error.source().unwrap().to_string().contains("set the region"), "{error:?}");
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 0, "somebody came, with the token");
+}
+
+#[tokio::test]
+async fn why_a_connection_failed_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for (endpoint, why) in [
+        (format!("http://{address}"), "onnection refused"),
+        ("http://no-such-host.localhost.invalid".to_owned(), "lookup"),
+    ] {
+        let allow_http = true;
+        let storage = store_with(endpoint, Options { allow_http, ..Options::default() });
+        let error = storage.get("a").await.unwrap_err();
+        let text = error.source().unwrap().to_string();
+        assert!(text.contains(why), "{text}");
+    }
 }

@@ -83,10 +83,12 @@ async fn a_damaged_or_lost_manifest_or_recent_file_is_replaced_by_the_checkpoint
                 assert_eq!(error.kind(), ErrorKind::Corrupt);
                 let cause = std::error::Error::source(&error).unwrap().to_string();
                 assert!(cause.contains(&newest), "{error}: {cause}");
-                let before = world.memory.paths();
+                // Epochs that are over need nothing.
+                let kept = || world.memory.paths().into_iter().filter(|path| !path.starts_with("epochs/"));
+                let before: Vec<_> = kept().collect();
                 let report = cold.collect_garbage(false).await.unwrap();
                 assert!(report.left_out.iter().any(|why| why.contains(&newest)), "{report:?}");
-                assert_eq!(world.memory.paths(), before, "what it needs is not known");
+                assert!(kept().eq(before), "what it needs is not known");
             }
         }
     }

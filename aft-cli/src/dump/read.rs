@@ -39,10 +39,7 @@ impl Source {
     pub(crate) fn open(&self) -> Result<Incoming, Failure> {
         let from: Box<dyn Read + Send> = match &self.path {
             None => Box::new(io::stdin()),
-            Some(path) => Box::new(
-                File::open(path)
-                    .map_err(|cause| Failure::io(format!("cannot read {}", self.name()), cause))?,
-            ),
+            Some(path) => Box::new(File::open(path).map_err(|cause| Failure::input(self.name(), cause))?),
         };
         let (to, items) = mpsc::channel(WAITING);
         // A thread of its own: the process must be able to end while stdin brings nothing.

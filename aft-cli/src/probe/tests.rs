@@ -20,6 +20,8 @@ enum Flaw {
     Nothing,
     /// Every fifth object can be created twice.
     TwoWinners,
+    /// Objects of so many bytes can be created twice.
+    TwoWinnersOf(usize),
     /// As every fifth, but the last creator's bytes stay, and only the first is told that he won.
     LoserStays,
     /// An object cannot be read until it was asked for once.
@@ -157,11 +159,15 @@ impl Storage for Broken {
         self.arrive(path).await?;
         let _turn = self.turn.lock().await;
         let made = self.inner.create(path, bytes.clone()).await;
-        let flawed = path.contains("/race/") && path.ends_with(['0', '5']);
-        if made.is_err() && flawed && matches!(self.flaw, TwoWinners | LoserStays) {
+        let flawed = match self.flaw {
+            TwoWinners | LoserStays => path.ends_with(['0', '5']),
+            TwoWinnersOf(size) => bytes.len() == size,
+            _ => false,
+        };
+        if made.is_err() && flawed && path.contains("/race/") {
             self.inner.delete(&[path.to_owned()]).await?;
             self.inner.create(path, bytes).await?;
-            return if self.flaw == TwoWinners { Ok(()) } else { made };
+            return if self.flaw == LoserStays { made } else { Ok(()) };
         }
         made
     }
@@ -228,6 +234,8 @@ async fn probe_of(flaw: Flaw) -> (Probe, End, Arc<Broken>) {
 async fn every_broken_store_is_found_unsafe_and_says_why() {
     for (flaw, why) in [
         (TwoWinners, "of 12 races more than one of 8 creators"),
+        (TwoWinnersOf(1200), "of 12 races more than one of 8 creators"),
+        (TwoWinnersOf(128 << 10), "of 12 races more than one of 8 creators"),
         (LoserStays, "not what the winner wrote"),
         (ReadsLate, "read after write"),
         (ListsLate, "list after write and delete"),

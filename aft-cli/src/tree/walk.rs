@@ -45,7 +45,7 @@ impl File {
 
 /// Walks all of `root`, following no link below it.
 pub(crate) fn walk(root: &Path) -> Result<Walk, Failure> {
-    if !root.metadata().map_err(|e| failed("cannot read", root, e))?.is_dir() {
+    if !root.metadata().map_err(|cause| Failure::input(root.display(), cause))?.is_dir() {
         return Err(Failure::usage(format!("{} is not a directory", root.display())));
     }
     let mut found = Walk::default();

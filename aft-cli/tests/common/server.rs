@@ -1,10 +1,14 @@
 //! As much of S3 as `aft` needs, in memory, and with troubles.
 
+#![allow(dead_code, reason = "each test file uses its troubles")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use aft_core::{Clock, SystemClock};
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,13 +16,11 @@ pub enum Trouble {
     Nothing,
     /// Lists take this long.
     SlowLists(Duration),
+    /// Reads of values take this long.
+    SlowParts(Duration),
     /// Every request for a decision is lost and answered with an error that tells nothing.
     Decisions,
 }
-
-/// The date of every object: aborts and markers count whenever they were written.
-const DATE: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
-const LISTED_DATE: &str = "2026-01-01T00:00:00.000Z";
 
 /// A bucket. It lives until the test ends.
 #[derive(Debug, Clone)]
@@ -30,7 +32,8 @@ pub struct Server {
 #[derive(Debug)]
 struct State {
     trouble: Trouble,
-    objects: BTreeMap<String, Vec<u8>>,
+    /// With when they were made.
+    objects: BTreeMap<String, (Vec<u8>, SystemTime)>,
 }
 
 impl Server {
@@ -60,7 +63,7 @@ impl Server {
         reader.read_line(&mut line).ok()?;
         let (method, rest) = line.split_once(' ')?;
         let target = rest.split(' ').next()?.replace("%2F", "/").replace("%3D", "=");
-        let mut length = 0;
+        let (mut length, mut range) = (0, None);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
@@ -68,49 +71,74 @@ impl Server {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().ok()?;
             }
+            if name.eq_ignore_ascii_case("range") {
+                let (start, end) = value.trim().strip_prefix("bytes=")?.split_once('-')?;
+                range = Some(start.parse::<usize>().ok()?..end.parse::<usize>().ok()? + 1);
+            }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        let (status, answer) = self.answer(method, &target, body);
+        let (status, answer, made) = self.answer(method, &target, body);
+        let (mut status, mut answer, mut part) = (status, answer, String::new());
+        if let (200, Some(range)) = (status, range.filter(|range| range.start < answer.len())) {
+            let (whole, end) = (answer.len(), range.end.min(answer.len()));
+            part = format!("Content-Range: bytes {}-{}/{whole}\r\n", range.start, end - 1);
+            (status, answer) = (206, answer[range.start..end].to_vec());
+        }
         let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {DATE}\r\nETag: \"x\"\r\nConnection: close\r\n\r\n",
-            answer.len()
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLast-Modified: {}\r\nETag: \"x\"\r\n{part}Connection: close\r\n\r\n",
+            answer.len(),
+            httpdate::fmt_http_date(made)
         );
         let mut writer = socket;
         writer.write_all(&[head.as_bytes(), &answer].concat()).ok()
     }
 
-    fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+    fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>, SystemTime) {
+        let now = SystemClock::new().now();
         let trouble = self.state.lock().unwrap().trouble;
         if let (Trouble::SlowLists(wait), true) = (trouble, target.contains("list-type")) {
             std::thread::sleep(wait);
         }
+        if let (Trouble::SlowParts(wait), "GET") = (trouble, method)
+            && !target.contains("list-type")
+            && self
+                .state
+                .lock()
+                .unwrap()
+                .objects
+                .get(target.trim_start_matches("/bucket/"))
+                .is_some_and(|(object, _)| object.len() > 1_000_000)
+        {
+            std::thread::sleep(wait);
+        }
         if trouble == Trouble::Decisions && target.contains("/commits/") {
-            return (500, Vec::new());
+            return (500, Vec::new(), now);
         }
         let objects = &mut self.state.lock().unwrap().objects;
         let path = target.trim_start_matches("/bucket/").to_owned();
         if let Some((_, query)) = target.split_once('?') {
-            return (200, list(objects, query));
+            return (200, list(objects, query), now);
         }
         match (method, objects.get(&path)) {
-            ("PUT", Some(_)) => (412, b"<Error><Code>PreconditionFailed</Code></Error>".to_vec()),
+            ("PUT", Some(_)) => (412, b"<Error><Code>PreconditionFailed</Code></Error>".to_vec(), now),
             ("PUT", None) => {
-                objects.insert(path, body);
-                (200, Vec::new())
+                objects.insert(path, (body, now));
+                (200, Vec::new(), now)
             }
-            (_, Some(object)) => (200, object.clone()),
-            (_, None) => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+            (_, Some((object, made))) => (200, object.clone(), *made),
+            (_, None) => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec(), now),
         }
     }
 }
 
-fn list(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> Vec<u8> {
+fn list(objects: &BTreeMap<String, (Vec<u8>, SystemTime)>, query: &str) -> Vec<u8> {
     let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
     let found = objects.iter().filter(|(path, _)| path.starts_with(prefix));
-    let entries = found.map(|(path, object)| {
+    let entries = found.map(|(path, (object, made))| {
+        let made = humantime::format_rfc3339_millis(*made);
         format!(
-            "<Contents><Key>{path}</Key><LastModified>{LISTED_DATE}</LastModified><ETag>\"x\"</ETag>\
+            "<Contents><Key>{path}</Key><LastModified>{made}</LastModified><ETag>\"x\"</ETag>\
              <Size>{}</Size></Contents>",
             object.len()
         )

@@ -10,8 +10,11 @@ use super::report::Failure;
 use super::scope::Scope;
 use crate::storage::StorageError;
 
-/// How many bytes a racer writes: enough that a torn object would show.
-const RACER_BYTES: usize = 4096;
+/// How many bytes a racer writes, round by round: enough that a torn object would show, and around the sizes at which servers
+/// change from one way of storing to another.
+const RACER_BYTES: [usize; 4] = [4096, 1200, 256 << 10, 16];
+/// How many race with large objects.
+const LARGE_RACERS: usize = 4;
 
 pub(super) async fn read_after_create(scope: &Scope) -> Result<(), Failure> {
     for round in 0..scope.options.rounds.max(1) {
@@ -39,37 +42,53 @@ pub(super) async fn create_over_existing(scope: &Scope) -> Result<(), Failure> {
 
 pub(super) async fn create_race(scope: &Scope) -> Result<(), Failure> {
     for round in 0..scope.options.rounds.max(1) {
-        let path = scope.path(&format!("{round:06}"));
-        let answers = race(scope, &path).await?;
-        let mut winners = Vec::new();
-        let mut unknown = Vec::new();
-        for (racer, answer) in answers {
-            match answer {
-                Ok(()) => winners.push(racer),
-                // The contract lets a request end so, and then it may be the one that made the object.
-                Err(StorageError::Unknown { .. }) => unknown.push(racer),
-                Err(StorageError::Unavailable { .. }) => {}
-                lost => scope.expect_already_exists(lost, &path)?,
-            }
-        }
-        let expected = || format!("exactly one of {} creators of {path:?} to win", scope.options.racers);
-        let possible = winners.len() == 1 || (winners.is_empty() && !unknown.is_empty());
-        scope.ensure(possible, expected, || {
-            let (won, open) = (winners.len(), unknown.len());
-            format!("{won} winners and {open} unknown outcomes in round {round}")
-        })?;
-        let seen = scope.get(&path).await?;
-        let candidates = if winners.is_empty() { &unknown } else { &winners };
-        let holds = candidates.iter().any(|racer| seen == racer_bytes(*racer));
-        scope.ensure(holds, || format!("the winner's bytes at {path:?}"), || describe(&seen))?;
+        one_wins(scope, round, scope.options.racers.max(2), size(round)).await?;
     }
     Ok(())
+}
+
+/// Of creators of a large object one wins too: an adapter that uploads it in parts must guard the end of the upload, and many
+/// servers do not.
+pub(super) async fn create_race_large(scope: &Scope) -> Result<(), Failure> {
+    for round in 0..scope.options.rounds.clamp(1, 3) {
+        let racers = scope.options.racers.clamp(2, LARGE_RACERS);
+        one_wins(scope, round, racers, scope.options.large_bytes).await?;
+    }
+    Ok(())
+}
+
+/// Lets `racers` create one object of `bytes` bytes; exactly one of them wins.
+async fn one_wins(scope: &Scope, round: usize, racers: usize, bytes: usize) -> Result<(), Failure> {
+    let path = scope.path(&format!("{round:06}"));
+    let answers = race(scope, &path, racers, bytes).await?;
+    let mut winners = Vec::new();
+    let mut unknown = Vec::new();
+    for (racer, answer) in answers {
+        match answer {
+            Ok(()) => winners.push(racer),
+            // The contract lets a request end so, and then it may be the one that made the object.
+            Err(StorageError::Unknown { .. }) => unknown.push(racer),
+            Err(StorageError::Unavailable { .. }) => {}
+            lost => scope.expect_already_exists(lost, &path)?,
+        }
+    }
+    let expected = || format!("exactly one of {racers} creators of {path:?}, of {bytes} bytes, to win");
+    let possible = winners.len() == 1 || (winners.is_empty() && !unknown.is_empty());
+    scope.ensure(possible, expected, || {
+        let (won, open) = (winners.len(), unknown.len());
+        format!("{won} winners and {open} unknown outcomes in round {round}")
+    })?;
+    let seen = scope.get(&path).await?;
+    let candidates = if winners.is_empty() { &unknown } else { &winners };
+    let holds = candidates.iter().any(|racer| seen == racer_bytes(*racer, bytes));
+    scope.ensure(holds, || format!("the winner's bytes at {path:?}"), || describe(&seen))
 }
 
 pub(super) async fn create_race_reads(scope: &Scope) -> Result<(), Failure> {
     for round in 0..scope.options.rounds.max(1) {
         let path = scope.path(&format!("{round:06}"));
-        let (answers, seen) = tokio::join!(race(scope, &path), watch(scope, &path));
+        let racers = scope.options.racers.max(2);
+        let (answers, seen) = tokio::join!(race(scope, &path, racers, size(round)), watch(scope, &path));
         answers?;
         let settled = scope.get(&path).await?;
         for bytes in seen? {
@@ -80,16 +99,24 @@ pub(super) async fn create_race_reads(scope: &Scope) -> Result<(), Failure> {
     Ok(())
 }
 
+fn size(round: usize) -> usize {
+    RACER_BYTES[round % RACER_BYTES.len()]
+}
+
 /// Lets all racers create `path` at the same moment.
-async fn race(scope: &Scope, path: &str) -> Result<Vec<(usize, Result<(), StorageError>)>, Failure> {
-    let racers = scope.options.racers.max(2);
+async fn race(
+    scope: &Scope,
+    path: &str,
+    racers: usize,
+    bytes: usize,
+) -> Result<Vec<(usize, Result<(), StorageError>)>, Failure> {
     let start = Arc::new(Barrier::new(racers));
     let mut tasks = JoinSet::new();
     for racer in 0..racers {
         let (storage, start, path) = (Arc::clone(&scope.storage), Arc::clone(&start), path.to_owned());
         tasks.spawn(async move {
             start.wait().await;
-            (racer, storage.create(&path, racer_bytes(racer)).await)
+            (racer, storage.create(&path, racer_bytes(racer, bytes)).await)
         });
     }
     let mut answers = Vec::with_capacity(racers);
@@ -113,9 +140,9 @@ async fn watch(scope: &Scope, path: &str) -> Result<Vec<Bytes>, Failure> {
     Ok(seen)
 }
 
-fn racer_bytes(racer: usize) -> Bytes {
+fn racer_bytes(racer: usize, bytes: usize) -> Bytes {
     let word = (racer as u64).to_be_bytes();
-    word.repeat(RACER_BYTES / word.len()).into()
+    word.repeat(bytes.div_ceil(word.len())).into()
 }
 
 fn describe(bytes: &Bytes) -> String {

@@ -100,6 +100,7 @@ checks![
     create::create_over_existing,
     create::create_race,
     create::create_race_reads,
+    create::create_race_large,
     content::empty_object,
     content::large_object,
     content::absent_object,

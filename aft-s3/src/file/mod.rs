@@ -83,10 +83,15 @@ impl FileStorage {
     /// The store in the folder `root`. Touches nothing: the folder is made by the first create.
     ///
     /// # Errors
-    /// [`StorageError::Invalid`] where `root` is something else than a folder; `Denied` where it cannot be looked at.
+    /// [`StorageError::Invalid`] where `root` is something else than a folder, or the root of the file system; `Denied` where it cannot be looked at.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
         let root = root.into();
         let shown = root.display().to_string();
+        // Nobody wants a store's folders among those of the system; it comes of a variable that is empty.
+        if root.canonicalize().is_ok_and(|root| root.parent().is_none()) {
+            return Err(StorageError::invalid(shown)
+                .with_source("the root of the file system is no folder for a store: name one below it"));
+        }
         match root.metadata() {
             Ok(found) if !found.is_dir() => {
                 return Err(StorageError::invalid(shown)
