@@ -52,7 +52,7 @@ pub use commit::{Commit, CommitOutcome};
 pub use handle::{Aft, CommitInfo, StoreInfo};
 pub use open::Builder;
 pub use outcome::Outcome;
-pub use run::Run;
+pub use run::{Attempt, Run};
 pub use scan::ScanPages;
 pub use stats::{Cost, Stats};
 pub use stream::ValueStream;

@@ -20,8 +20,10 @@ mod profile;
 #[cfg(feature = "aws")]
 mod s3;
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 pub use file::FileStorage;
 pub use object::ObjectStorage;
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
+/// The version of object_store whose types are in the public names here.
+pub use object_store;
 pub use open::open;
 pub use options::{Credentials, Options};
