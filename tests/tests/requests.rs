@@ -216,8 +216,8 @@ async fn a_handler_that_failed_for_the_stores_sake_runs_again() {
     tx.commit().await.unwrap();
     writer.publish().await.unwrap();
     node.refresh().await.unwrap();
-    // As many as one read tries: the first run fails.
-    for nth in 1..10 {
+    // As often as one read tries: the first run fails.
+    for nth in 1..=10 {
         world.storage.fail(Operation::Get, "values/", nth, Fault::Before(Stored::Unavailable));
     }
     let runs = &AtomicU32::new(0);

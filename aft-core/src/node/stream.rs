@@ -300,9 +300,9 @@ impl Transaction {
         let answers = self.read(keys).await.map_err(|error| self.named(error))?;
         let (node, store) = (&self.node, &self.store);
         // Boxed: see `Node::answers`.
-        let sources: Vec<_> =
-            answers.into_iter().map(|answer| node.source(store, answer, at_once).boxed()).collect();
-        futures::stream::iter(sources)
+        let source = |answer| -> BoxFuture<'_, _> { node.source(store, answer, at_once).boxed() };
+        futures::stream::iter(answers)
+            .map(source)
             .buffered(node.config.parallel_requests)
             .try_collect()
             .await
