@@ -119,7 +119,7 @@ impl Aft {
             let once = async {
                 let mut tx = match begun(self.node(), &begin).await? {
                     Begun::Finished(run) => return Ok(run),
-                    Begun::Open(tx) => tx,
+                    Begun::Open(tx) => *tx,
                 };
                 let (id, attempt) = (tx.id, tx.attempt);
                 let span = tracing::debug_span!("run", txn = %tx.id);
@@ -193,7 +193,7 @@ impl Aft {
                 let once = async {
                     let tx = match begun(self.node(), &begin).await? {
                         Begun::Finished(run) => return Ok(run),
-                        Begun::Open(tx) => tx,
+                        Begun::Open(tx) => *tx,
                     };
                     let (id, attempt) = (tx.id, tx.attempt);
                     let span = tracing::debug_span!("run", txn = %tx.id);
@@ -273,7 +273,7 @@ impl<E> From<Error> for Failed<E> {
 
 /// What a run begins with.
 enum Begun {
-    Open(Transaction),
+    Open(Box<Transaction>),
     Finished(Run),
 }
 
@@ -281,7 +281,7 @@ async fn begun(node: &Arc<Node>, begin: &Begin) -> Result<Begun, Error> {
     let mut tx = node.begin(begin.clone()).await?;
     Ok(match tx.replay().await? {
         Some(commit) => Begun::Finished(Run::of(commit)),
-        None => Begun::Open(tx),
+        None => Begun::Open(Box::new(tx)),
     })
 }
 
