@@ -1,5 +1,7 @@
 //! What programs store and pass on goes through serde and comes back.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use aft_core::{
