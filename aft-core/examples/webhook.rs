@@ -4,8 +4,10 @@
 //! The handler here runs under the event's id as request key: whichever delivery commits first is the one that counts, and all of
 //! them give the same answer. The second half does the same without a claim, for events that carry the time they were issued at.
 //!
-//! Two *different* events of one customer at the same moment could still overwrite each other's balance (aft promises read atomicity,
-//! not serializability); the rows of the charges, one for each event, cannot be lost.
+//! **One customer's events one after the other, please.** Two *different* events at the same moment read the same balance, and the later commit
+//! overwrites what the earlier one added: of nine charges at once, one or two would be in the balance (aft promises read atomicity, not
+//! serializability, until it has guarded keys). What cannot be lost are the rows of the charges, one for each event: a service whose
+//! events race keeps those alone, and adds them up where the balance is asked for.
 //!
 //! ```console
 //! $ cargo run -p aft-core --example webhook
@@ -36,6 +38,7 @@ static RUNS: AtomicU32 = AtomicU32::new(0);
 /// Charges the customer and says under which number.
 async fn charge(tx: &mut Transaction, event: &Event) -> Result<Bytes, aft_core::Error> {
     RUNS.fetch_add(1, Ordering::Relaxed);
+    // Loses updates where different events of one customer race: see above.
     let balance = cents(tx.get("balance/ada").await?);
     tx.put("balance/ada", (balance + event.cents).to_string())?;
     // Stands for the call of a payment service, with the transaction's id as idempotency key: every delivery passes the same.

@@ -18,6 +18,8 @@ pub const MAX_RESULT_BYTES: usize = 256 * 1024;
 /// created and live in its marker. Afterwards the marker wins, with a warning;
 /// [`Aft::config`](crate::Aft::config) has the effective values.
 ///
+/// serde writes durations as text (`"5s"`, `"1h 30m"`) and reads that, or a number of seconds.
+///
 /// # Examples
 ///
 /// ```
@@ -32,33 +34,42 @@ pub const MAX_RESULT_BYTES: usize = 256 * 1024;
 pub struct Config {
     /// *Shared.* How old a node's knowledge of other nodes' commits may be when a transaction begins (L). Shorter is
     /// fresher and costs one list request per interval while transactions begin; zero refreshes at each begin.
-    /// Default 5 s.
+    /// A node that asks for less than the store's has it so for itself. Default 5 s.
+    #[serde(with = "as_text")]
     pub max_staleness: Duration,
     /// *Shared.* How long after its start a transaction can read and commit (D). Longer lets slow functions finish and
     /// delays the collection of garbage by as much. Default 15 min, at least 1 s.
+    #[serde(with = "as_text")]
     pub transaction_lifetime: Duration,
     /// *Shared.* How long after its version was taken a decision may land (C): later ones count as aborts, so that no
     /// frozen process can surface an old commit. Must exceed the slowest create. Default 60 s, at least 2 s.
+    #[serde(with = "as_text")]
     pub commit_deadline: Duration,
     /// *Shared.* How far a node's clock may be from the store's; a node beyond it refuses to commit. Default 10 s, at least
     /// 2 s, since stores report whole seconds.
+    #[serde(with = "as_text")]
     pub max_clock_skew: Duration,
     /// *Shared.* How long after the time in its name a feed object may land (P); later ones are published again. Bounds
     /// how far back a refresh lists. Default 10 s, at least 2 s.
+    #[serde(with = "as_text")]
     pub publish_deadline: Duration,
     /// *Shared.* How much earlier than it became visible an object may be dated by the store (E), and the most a request
     /// may take. Default 30 s, at least 1 s.
+    #[serde(with = "as_text")]
     pub visibility_delay: Duration,
     /// *Shared.* How long outcomes and results outlive their transaction. Default 24 h.
+    #[serde(with = "as_text")]
     pub outcome_retention: Duration,
     /// *Shared.* How many prefixes decisions and values are spread over: 16, 256 or 4096. More suits stores with a
     /// request limit per prefix and makes sweeps cost more lists. Default 16.
     pub shards: u32,
 
     /// How long commits gather before they are published to other nodes. Default 1 s.
+    #[serde(with = "as_text")]
     pub feed_interval: Duration,
     /// How long the last sweep may lie back before this node does one beside its work; and how often it looks for a newer
     /// checkpoint, whose commits it then drops from memory. Default 60 s.
+    #[serde(with = "as_text")]
     pub sweep_interval: Duration,
     /// Values up to this size travel in the commit record; larger ones in objects of their own, uploaded from the
     /// moment they are put. Default 8 KiB, at most 1 MiB.
@@ -82,6 +93,7 @@ pub struct Config {
     pub cache_bytes: u64,
     /// How long one request to the store may take; the effective value is at most [`visibility_delay`](Self::visibility_delay).
     /// Requests that carry large values get a second more per MiB. Default 30 s.
+    #[serde(with = "as_text")]
     pub request_timeout: Duration,
     /// How many requests one operation keeps under way at once. Default 16.
     pub parallel_requests: usize,
@@ -104,11 +116,13 @@ pub struct Config {
 pub struct Maintenance {
     /// How long after the last checkpoint the next one is made, if anything was committed. Among all nodes at most four are made in
     /// this time. Shorter keeps fewer commits in memory and makes cold starts read less. Default 5 min, at least 4 s.
+    #[serde(with = "as_text")]
     pub checkpoint_interval: Duration,
     /// How many commits beyond the last checkpoint bring the next one forward. Default 10,000.
     pub checkpoint_commits: u64,
     /// How often garbage is collected, by one of the nodes. Each time lists the whole store: a request per thousand
     /// objects. Default 30 min, at least 4 s.
+    #[serde(with = "as_text")]
     pub collect_interval: Duration,
 }
 
@@ -196,7 +210,8 @@ impl Config {
     pub(crate) fn under(&self, shared: &SharedSettings) -> Self {
         let duration = Duration::from_millis;
         Self {
-            max_staleness: duration(shared.max_staleness_ms),
+            // A node may know more than it must: only the most that any node allows itself counts for what is collected.
+            max_staleness: self.max_staleness.min(duration(shared.max_staleness_ms)),
             transaction_lifetime: duration(shared.transaction_lifetime_ms),
             commit_deadline: duration(shared.commit_deadline_ms),
             max_clock_skew: duration(shared.max_clock_skew_ms),
@@ -206,6 +221,55 @@ impl Config {
             shards: shared.shards,
             request_timeout: self.request_timeout.min(duration(shared.visibility_delay_ms)),
             ..self.clone()
+        }
+    }
+}
+
+/// Durations as people write them.
+mod as_text {
+    use std::fmt;
+    use std::time::Duration;
+
+    use serde::de::{Error, MapAccess, Visitor, value::MapAccessDeserializer};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        deserializer.deserialize_any(Text)
+    }
+
+    struct Text;
+
+    impl<'de> Visitor<'de> for Text {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration: text such as \"5s\" or \"1h 30m\", or a number of seconds")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            humantime::parse_duration(text)
+                .map_err(|error| E::custom(format_args!("{text:?} is no duration such as \"5s\": {error}")))
+        }
+
+        fn visit_u64<E: Error>(self, seconds: u64) -> Result<Duration, E> {
+            Ok(Duration::from_secs(seconds))
+        }
+
+        fn visit_i64<E: Error>(self, seconds: i64) -> Result<Duration, E> {
+            u64::try_from(seconds).map(Duration::from_secs).map_err(E::custom)
+        }
+
+        fn visit_f64<E: Error>(self, seconds: f64) -> Result<Duration, E> {
+            Duration::try_from_secs_f64(seconds).map_err(E::custom)
+        }
+
+        /// As serde itself has them: seconds and nanoseconds.
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Duration, A::Error> {
+            Duration::deserialize(MapAccessDeserializer::new(map))
         }
     }
 }
@@ -241,5 +305,30 @@ mod tests {
         let node = Config { cache_bytes: 7, ..Config::default() }.under(&shared);
         assert_eq!((node.max_staleness, node.cache_bytes), (Duration::from_secs(1), 7));
         assert_eq!(node.shared(), shared);
+        // Knowing more than one must hurts nobody.
+        let fresher = Config { max_staleness: Duration::ZERO, ..Config::default() }.under(&shared);
+        assert_eq!(fresher.max_staleness, Duration::ZERO);
+    }
+
+    #[test]
+    fn durations_are_text_and_numbers_are_seconds() {
+        let config: Config = serde_json::from_str(
+            r#"{"max_staleness": "1m 5s", "feed_interval": 2, "sweep_interval": 1.5,
+                "request_timeout": {"secs": 7, "nanos": 0}, "maintenance": {"collect_interval": "1h"}}"#,
+        )
+        .unwrap();
+        let secs = Duration::from_secs;
+        assert_eq!(
+            (config.max_staleness, config.feed_interval, config.request_timeout),
+            (secs(65), secs(2), secs(7))
+        );
+        assert_eq!(config.sweep_interval, Duration::from_millis(1_500));
+        assert_eq!(config.maintenance.as_ref().unwrap().collect_interval, secs(3_600));
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["max_staleness"], "1m 5s");
+        assert_eq!(serde_json::from_value::<Config>(written).unwrap(), config);
+        for bad in ["{\"feed_interval\": -1}", "{\"feed_interval\": \"soon\"}", "{\"feed_interval\": true}"] {
+            assert!(serde_json::from_str::<Config>(bad).is_err(), "{bad}");
+        }
     }
 }

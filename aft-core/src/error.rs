@@ -39,6 +39,9 @@ pub enum ErrorKind {
     /// Another transaction committed first, or the branches of one cannot be joined ([`Token::join`](crate::Token::join)). Nothing was
     /// committed. Run it, or them, again.
     Conflict,
+    /// The [request key](crate::Begin::request) was used before with another [input](crate::Begin::input). Nothing was done for this one. Give
+    /// another request another key.
+    InputMismatch,
     /// The commit happened, but was not published within its bound; [`Error::receipt`] has its receipt. Do not run it
     /// again; pass the receipt on, or call [`Aft::publish`](crate::Aft::publish).
     Unpublished,
@@ -48,6 +51,30 @@ pub enum ErrorKind {
     InvalidInput,
     /// The node was closed.
     Closed,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Aborted => "aborted",
+            Self::Expired => "expired",
+            Self::OutcomeUnknown => "outcome unknown",
+            Self::VersionUnavailable => "version unavailable",
+            Self::ClockSkew => "clock skew",
+            Self::Unavailable => "unavailable",
+            Self::Corrupt => "corrupt",
+            Self::DatesChanged => "dates changed",
+            Self::Unsupported => "unsupported",
+            Self::NoStore => "no store",
+            Self::Denied => "denied",
+            Self::Conflict => "conflict",
+            Self::InputMismatch => "input mismatch",
+            Self::Unpublished => "unpublished",
+            Self::Application => "application error",
+            Self::InvalidInput => "invalid input",
+            Self::Closed => "closed",
+        })
+    }
 }
 
 /// An error of aft.

@@ -76,7 +76,7 @@
 //! | for | names |
 //! |---|---|
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
-//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Token`], [`KeyRange`], [`ScanPages`] |
+//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`], [`CommitInfo`] |
 //! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
@@ -135,15 +135,17 @@ mod protocol;
 mod receipt;
 mod rng;
 mod storage;
+mod text;
 mod token;
 mod txn_id;
+mod value;
 mod version;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
-    AdoptReport, Aft, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
+    AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
     CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, GarbageClass,
     GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages, Stats, StoreInfo, SweepAllReport,
     SweepReport, Transaction, Unpublished, ValueStream,
@@ -154,6 +156,7 @@ pub use receipt::Receipt;
 pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
 pub use token::Token;
 pub use txn_id::TxnId;
+pub use value::IntoValue;
 pub use version::{Timestamp, Version};
 
 /// The examples of the readme compile and run.

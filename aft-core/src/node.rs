@@ -57,7 +57,7 @@ pub use handle::{Aft, CommitInfo, StoreInfo};
 pub use open::Builder;
 pub use outcome::Outcome;
 pub use restore::{LostCommit, SweepAllReport};
-pub use run::Run;
+pub use run::{Attempt, Run};
 pub use scan::ScanPages;
 pub use stats::{Cost, Stats};
 pub use stream::ValueStream;

@@ -71,6 +71,10 @@ pub enum Planted {
     TakeOverUnfenced,
     /// The claim of an aborted transaction is adopted all the same.
     AdoptDeadClaim,
+    /// A run commits whatever transaction its closure leaves in the place of its own.
+    TrustSwappedTransaction,
+    /// A claim that was made for another input is adopted all the same.
+    IgnoreInput,
     /// A run reports a failure although an earlier try of its may yet commit.
     BelieveFailure,
     /// An id is taken for forgotten by what time it was when the answer of its register came.
@@ -225,7 +229,7 @@ mod active {
 
     impl Planted {
         /// Every planted bug.
-        pub const ALL: [Self; 102] = [
+        pub const ALL: [Self; 104] = [
             Self::TrustNotFound,
             Self::SkipReadBack,
             Self::AcceptForeignDecision,
@@ -250,6 +254,8 @@ mod active {
             Self::TrustClaimConflict,
             Self::TakeOverUnfenced,
             Self::AdoptDeadClaim,
+            Self::TrustSwappedTransaction,
+            Self::IgnoreInput,
             Self::BelieveFailure,
             Self::ForgottenByLaterTime,
             Self::UploadBeforeClaim,

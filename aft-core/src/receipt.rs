@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
+use crate::text::serde_as_text;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
 
@@ -27,7 +28,13 @@ pub struct Receipt {
     pub(crate) decided_by: TxnId,
 }
 
+/// How the receipt of a transaction that read and wrote nothing prints.
+const NOTHING_TEXT: &str = "aft1.none";
+
 impl Receipt {
+    /// Of a transaction that read and wrote nothing: whoever begins after it need know nothing.
+    pub(crate) const NOTHING: Self = Self { version: Version::ABSENT, decided_by: Version::ABSENT.txn };
+
     pub(crate) fn new(version: Version, decided_by: TxnId) -> Self {
         Self { version, decided_by }
     }
@@ -47,6 +54,9 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NOTHING {
+            return f.write_str(NOTHING_TEXT);
+        }
         write!(f, "aft1.{}", self.version)?;
         if self.decided_by != self.version.txn {
             write!(f, ".{}", self.decided_by)?;
@@ -59,6 +69,9 @@ impl FromStr for Receipt {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        if text == NOTHING_TEXT {
+            return Ok(Self::NOTHING);
+        }
         let parse = || {
             let mut parts = text.strip_prefix("aft1.")?.split('.');
             let (clock, txn) = parts.next()?.split_at_checked(16)?;
@@ -79,6 +92,8 @@ impl FromStr for Receipt {
     }
 }
 
+serde_as_text!(Receipt);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +113,7 @@ mod tests {
             }
             assert!(format!("{text}.").parse::<Receipt>().is_err());
         }
+        assert_eq!(Receipt::NOTHING.to_string().parse::<Receipt>().unwrap(), Receipt::NOTHING);
         for text in
             ["", "aft1", "aft2.00", "aft1.é", "aft1.+123456789abcdef-0198f3f4-0000-7000-8000-000000000000"]
         {

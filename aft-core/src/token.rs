@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::FormatError;
 use crate::format::token::Suspended;
 use crate::protocol::branches::{Unjoinable, join};
+use crate::text::serde_as_text;
 use crate::txn_id::TxnId;
 
 /// An open transaction, to be passed to the next function in its payload: what it has read and written so far. Made by
@@ -176,6 +177,8 @@ fn is_of_another_version(text: &str) -> bool {
     let number = prefix.and_then(|prefix| prefix.strip_prefix("aft")?.strip_suffix('t'));
     number.is_some_and(|number| number.parse::<u16>().is_ok())
 }
+
+serde_as_text!(Token);
 
 impl FromStr for Token {
     type Err = Error;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
+use crate::text::serde_as_text;
 
 /// The identity of a transaction: a UUIDv7, made of its start (milliseconds since 1970) and 74 random bits.
 ///
@@ -154,18 +155,21 @@ impl FromStr for TxnId {
     }
 }
 
-/// As its text.
-impl serde::Serialize for TxnId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+serde_as_text!(TxnId);
+
+/// Its 16 bytes, most significant first.
+impl From<TxnId> for [u8; 16] {
+    fn from(id: TxnId) -> Self {
+        id.0
     }
 }
 
-/// From its text.
-impl<'de> serde::Deserialize<'de> for TxnId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+/// From its 16 bytes, most significant first; those of another UUID than a UUIDv7 are refused.
+impl TryFrom<[u8; 16]> for TxnId {
+    type Error = Error;
+
+    fn try_from(bytes: [u8; 16]) -> Result<Self, Error> {
+        Uuid::from_bytes(bytes).to_string().parse()
     }
 }
 
@@ -178,7 +182,8 @@ mod tests {
         let id = TxnId::from_parts(1_700_000_000_123, &mut crate::rng::seeded(7));
         assert_eq!(id.start_ms(), 1_700_000_000_123);
         assert_eq!(id.to_string().parse::<TxnId>().unwrap(), id);
-        assert_eq!(TxnId::from_bytes(*id.as_bytes()), id);
+        assert_eq!(TxnId::try_from(<[u8; 16]>::from(id)).unwrap(), id);
+        assert_eq!(TxnId::try_from([0; 16]).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Versions of keys, and the hybrid logical clock that they come from.
 
 use std::fmt;
+use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::error::Error;
+use crate::text::serde_as_text;
 use crate::txn_id::TxnId;
 
 /// A reading of the hybrid logical clock: 48 bits of milliseconds since 1970 and 16 bits of counter.
@@ -102,6 +105,17 @@ impl fmt::Display for Version {
         write!(f, "{:016x}-{}", self.clock.bits(), self.txn)
     }
 }
+
+impl FromStr for Version {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let message = || format!("{text:?} is no version; expected what Version prints");
+        Self::parse(text).ok_or_else(|| Error::invalid(message()))
+    }
+}
+
+serde_as_text!(Version);
 
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

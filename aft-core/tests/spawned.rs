@@ -78,3 +78,39 @@ async fn requests_run_in_spawned_tasks() {
     }
     assert_eq!(results.len(), 1, "all return the winner's result");
 }
+
+/// A handler that borrows: from what is around it, into values, and into its own error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_borrow_run_in_spawned_tasks() {
+    #[derive(Debug)]
+    struct Own(String);
+    impl From<Error> for Own {
+        fn from(error: Error) -> Self {
+            Self(error.to_string())
+        }
+    }
+    async fn charge(tx: &mut aft_core::Transaction, order: &str) -> Result<bytes::Bytes, Own> {
+        tx.put(order, order)?;
+        Ok(order.to_owned().into())
+    }
+    let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await.unwrap();
+    let (one, two) = (aft.clone(), aft.clone());
+    let first = tokio::spawn(async move {
+        let order = "order-1".to_owned();
+        let run = one.handle(Begin::new().request(&order), async |mut tx| charge(&mut tx, &order).await);
+        run.await.map(|run| run.result)
+    });
+    assert_eq!(first.await.unwrap().unwrap(), "order-1");
+    let second = tokio::spawn(async move {
+        let order = "order-2".to_owned();
+        let run = two.handle(Begin::new().request(&order), async |mut tx| {
+            let text = String::from_utf8(tx.get("order-1").await?.unwrap_or_default().to_vec());
+            tx.put("copy", &text.map_err(|error| Own(error.to_string()))?)?;
+            Err(Own(format!("{order} is refused")))
+        });
+        run.await
+    });
+    assert_eq!(second.await.unwrap().unwrap_err().0, "order-2 is refused");
+    let mut tx = aft.begin().await.unwrap();
+    assert_eq!(tx.get("copy").await.unwrap(), None, "nothing is left of a handler that failed");
+}

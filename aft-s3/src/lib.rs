@@ -29,5 +29,7 @@ mod settings;
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 pub use file::FileStorage;
 pub use object::ObjectStorage;
+/// The version of object_store whose types are in the public names here.
+pub use object_store;
 pub use open::{open, shown};
 pub use options::{Credentials, Options};

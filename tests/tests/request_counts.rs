@@ -413,3 +413,23 @@ async fn what_transactions_share_is_the_nodes_cost() {
     assert!(tx.get("k").await.unwrap().is_some());
     assert_eq!(tx.commit().await.unwrap().cost.requests(), 0, "a value from the cache");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_wants_to_know_sooner_lists_sooner_and_none_lists_later_than_the_store_says() {
+    let world = World::new();
+    let secs = Duration::from_secs;
+    let config = |max_staleness| Config { max_staleness, ..World::config() };
+    world.builder().config(config(secs(5))).open().await.unwrap();
+    let sooner = world.builder().config(config(secs(1))).open().await.unwrap();
+    let later = world.builder().config(config(secs(60))).open().await.unwrap();
+    assert_eq!((sooner.config().max_staleness, later.config().max_staleness), (secs(1), secs(5)));
+    spent(&world);
+    tokio::time::sleep(secs(2)).await;
+    later.begin().await.unwrap().abort().await.unwrap();
+    assert_eq!(spent(&world)[3], 0);
+    sooner.begin().await.unwrap().abort().await.unwrap();
+    assert_eq!(spent(&world)[3], 1, "a second is its own bound");
+    tokio::time::sleep(secs(4)).await;
+    later.begin().await.unwrap().abort().await.unwrap();
+    assert_eq!(spent(&world)[3], 1, "five are the store's");
+}

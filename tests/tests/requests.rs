@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aft_core::{Aft, Begin, CommitOutcome, Error, ErrorKind, Storage, TxnId};
@@ -175,6 +176,7 @@ async fn impossible_requests_are_refused() {
     assert_eq!(kind(Begin::new().request("")).await, ErrorKind::InvalidInput);
     assert_eq!(kind(Begin::new().request(vec![0; 4097])).await, ErrorKind::InvalidInput);
     assert_eq!(kind(Begin::new().request("k").id(node.new_txn_id())).await, ErrorKind::InvalidInput);
+    assert_eq!(kind(Begin::new().input("i")).await, ErrorKind::InvalidInput);
     let read_only = world.builder().read_only().open().await.unwrap();
     let refused = read_only.begin_with(Begin::new().request("k")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
@@ -194,4 +196,51 @@ async fn a_damaged_claim_is_reported_and_never_guessed() {
     let error = count(&node, "order").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains(&path), "{error}");
+}
+
+/// A handler with an error of its own, which does not say that the store is to blame: the transaction remembers.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_failed_for_the_stores_sake_runs_again() {
+    #[derive(Debug, PartialEq)]
+    struct Own(&'static str);
+    impl From<Error> for Own {
+        fn from(_: Error) -> Self {
+            Self("the store")
+        }
+    }
+    let world = World::new();
+    let (writer, node) = (world.node().await, world.node().await);
+    let mut tx = writer.begin().await.unwrap();
+    tx.put("large", vec![7; 100_000]).unwrap();
+    tx.put("stock", "0").unwrap();
+    tx.commit().await.unwrap();
+    writer.publish().await.unwrap();
+    node.refresh().await.unwrap();
+    // As often as one read tries: the first run fails.
+    for nth in 1..=10 {
+        world.storage.fail(Operation::Get, "values/", nth, Fault::Before(Stored::Unavailable));
+    }
+    let runs = &AtomicU32::new(0);
+    let count = || runs.fetch_add(1, Ordering::Relaxed);
+    let run = node.handle(Begin::new().request("order"), async |mut tx| {
+        count();
+        tx.get("large").await?;
+        Ok::<_, Own>("read".into())
+    });
+    assert_eq!(run.await.unwrap().result, "read");
+    assert_eq!(runs.swap(0, Ordering::Relaxed), 2, "once more after the store had failed");
+    let run = node.handle(Begin::new().request("another"), async |mut tx| {
+        count();
+        tx.get("stock").await?;
+        Err(Own("sold out"))
+    });
+    assert_eq!(run.await.unwrap_err(), Own("sold out"));
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "its own error is final");
+    // Whoever keeps the transaction beyond the run has not finished.
+    let kept = &parking_lot::Mutex::new(None);
+    let run = node.handle(Begin::new().request("kept"), async |tx| {
+        kept.lock().replace(tx);
+        Ok::<_, Error>("done".into())
+    });
+    assert_eq!(run.await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }

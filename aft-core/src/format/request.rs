@@ -16,6 +16,8 @@ pub struct Claim {
     pub txn: TxnId,
     /// The request key: 1 to 4096 bytes.
     pub key: Bytes,
+    /// The hash of the request's input, where whoever made the claim told it.
+    pub input: Option<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -23,6 +25,7 @@ struct WireClaim<'a> {
     txn: [u8; 16],
     #[serde(borrow)]
     key: &'a serde_bytes::Bytes,
+    // The hash of the input follows, where there is one.
 }
 
 /// The hash that names a request key's objects: nobody can make two keys share one.
@@ -34,6 +37,15 @@ pub fn request_hash(key: &[u8]) -> RequestHash {
     RequestHash(hash.finalize().into())
 }
 
+/// The hash of a request's input: nobody can make two inputs share one.
+#[must_use]
+pub fn input_hash(input: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"aft request input\0");
+    hash.update(input);
+    hash.finalize().into()
+}
+
 impl Claim {
     /// The object.
     ///
@@ -41,7 +53,8 @@ impl Claim {
     /// Never in practice: a claim is small.
     pub fn encode(&self) -> Result<Bytes, FormatError> {
         let wire = WireClaim { txn: *self.txn.as_bytes(), key: serde_bytes::Bytes::new(&self.key) };
-        let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        let mut meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        meta.extend(self.input.iter().flatten());
         envelope::seal(Kind::Request, &meta, &[])
     }
 
@@ -53,12 +66,13 @@ impl Claim {
         let (meta, payload_start) = envelope::open(Kind::Request, object)?;
         let (wire, rest) = postcard::take_from_bytes::<WireClaim<'_>>(&meta)
             .map_err(|_| FormatError::Malformed("cannot be decoded"))?;
-        if !rest.is_empty() || payload_start != object.len() {
+        let input = if rest.is_empty() { None } else { rest.try_into().ok() };
+        if input.is_none() && !rest.is_empty() || payload_start != object.len() {
             return Err(FormatError::Malformed("more than one claim"));
         }
         if wire.key.is_empty() || wire.key.len() > MAX_KEY_BYTES {
             return Err(FormatError::Malformed("a request key of an impossible length"));
         }
-        Ok(Self { txn: TxnId::from_bytes(wire.txn), key: Bytes::copy_from_slice(wire.key) })
+        Ok(Self { txn: TxnId::from_bytes(wire.txn), key: Bytes::copy_from_slice(wire.key), input })
     }
 }

@@ -146,7 +146,7 @@ fn feed() -> impl Strategy<Value = (Feed, Vec<Bytes>)> {
 }
 
 fn claim() -> impl Strategy<Value = Claim> {
-    (txn(), key()).prop_map(|(txn, key)| Claim { txn, key })
+    (txn(), key(), any::<Option<[u8; 32]>>()).prop_map(|(txn, key, input)| Claim { txn, key, input })
 }
 
 /// The feed without the bases that decoding filled in.

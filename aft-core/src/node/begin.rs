@@ -32,6 +32,7 @@ use crate::txn_id::TxnId;
 pub struct Begin {
     pub(crate) id: Option<TxnId>,
     pub(crate) request: Option<Bytes>,
+    pub(crate) input: Option<Bytes>,
     pub(crate) after: Vec<Receipt>,
     pub(crate) latest: bool,
     pub(crate) publish_before_ack: bool,
@@ -55,8 +56,43 @@ impl Begin {
     /// all that a request needs; [`Transaction::replay`](crate::Transaction::replay) tells whether it was finished before.
     ///
     /// A key is remembered for [`Config::outcome_retention`](crate::Config::outcome_retention) after its commit, at least.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let mut tx = aft.begin_with(aft_core::Begin::new().request("order-4711")).await?;
+    /// if tx.replay().await?.is_none() {
+    ///     tx.put("order/4711", "paid")?;
+    ///     tx.commit().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request(self, key: impl AsRef<[u8]>) -> Self {
         Self { request: Some(Bytes::copy_from_slice(key.as_ref())), ..self }
+    }
+
+    /// What the request under this [key](Self::request) asks for (its body, its parameters in one fixed order): its SHA-256 is kept with
+    /// the key's claim, and whoever comes under the same key with another input gets
+    /// [`InputMismatch`](ErrorKind::InputMismatch) instead of the result of a request that was not theirs. Remembered as long as the key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let body = r#"{"apples": 3}"#;
+    /// let begin = aft_core::Begin::new().request("order-4711").input(body);
+    /// aft.run_with(begin, async |tx| {
+    ///     tx.put("order/4711", body.as_bytes())?;
+    ///     Ok("ordered".into())
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn input(self, input: impl AsRef<[u8]>) -> Self {
+        Self { input: Some(Bytes::copy_from_slice(input.as_ref())), ..self }
     }
 
     /// Sees the commit of this receipt, whichever node made it. May be called several times.
@@ -88,6 +124,9 @@ impl Node {
                     "a transaction begins under an id or under a request key, not under both",
                 ));
             }
+        }
+        if begin.input.is_some() && begin.request.is_none() {
+            return Err(Error::invalid("an input is kept with a request key; this beginning has none"));
         }
         if let Some(id) = begin.id {
             self.check_id(id).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind};
@@ -20,13 +21,15 @@ use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::Void;
 use crate::protocol::view::{self, Home};
 use crate::receipt::Receipt;
-use crate::version::{Timestamp, Version};
+use crate::version::Timestamp;
 
 /// A commit that happened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Commit {
     /// Proof of the commit, for whoever must see it. A read-only transaction that wrote nothing has the receipt of the newest
-    /// commit that it read: whoever begins after it sees at least as much.
+    /// commit that it read: whoever begins after it sees at least as much. Where it read nothing, the receipt names nothing, and whoever begins
+    /// after it need see nothing.
     pub receipt: Receipt,
     /// Whether this attempt made the commit.
     pub outcome: CommitOutcome,
@@ -37,7 +40,8 @@ pub struct Commit {
 }
 
 /// Whether a commit was made by this attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CommitOutcome {
     /// This attempt made it.
     Fresh,
@@ -116,10 +120,7 @@ impl Transaction {
     }
 
     fn read_only_commit(&self) -> Commit {
-        let receipt = self
-            .reads
-            .newest_commit()
-            .map_or_else(|| Receipt::new(Version::ABSENT, Version::ABSENT.txn), |commit| commit.receipt());
+        let receipt = self.reads.newest_commit().map_or(Receipt::NOTHING, |commit| commit.receipt());
         Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() }
     }
 

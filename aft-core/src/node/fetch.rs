@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind};
@@ -128,11 +129,13 @@ impl Node {
     pub(crate) async fn answers(
         self: &Arc<Self>,
         store: &Store,
-        answers: impl IntoIterator<Item = Answer>,
+        answers: Vec<Answer>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
-        // Boxed: the compiler cannot see that a stream of borrowing futures is Send, and callers spawn transactions.
-        let fetches: Vec<_> = answers.into_iter().map(|answer| self.answer(store, answer).boxed()).collect();
-        futures::stream::iter(fetches).buffered(self.config.parallel_requests).try_collect().await
+        // Boxed: the compiler cannot see that a stream of borrowing futures is Send, and callers spawn transactions. But each only when its
+        // turn comes: a future is thousands of bytes, and a scan has many rows.
+        let fetch = |answer| -> BoxFuture<'_, _> { self.answer(store, answer).boxed() };
+        let fetches = futures::stream::iter(answers).map(fetch);
+        fetches.buffered(self.config.parallel_requests).try_collect().await
     }
 
     async fn load_inline(

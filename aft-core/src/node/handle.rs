@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -54,7 +55,8 @@ pub struct Aft {
 }
 
 /// A commit that a node knows of; from [`Aft::recent_commits`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CommitInfo {
     /// The transaction.
     pub txn_id: TxnId,
@@ -65,7 +67,8 @@ pub struct CommitInfo {
 }
 
 /// What a node knows of its store; from [`Aft::store_info`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StoreInfo {
     /// The store's random id.
     pub store_id: String,
@@ -98,11 +101,37 @@ impl Aft {
     ///
     /// # Errors
     /// As [`Builder::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), aft_core::Error> {
+    /// use std::sync::Arc;
+    /// use aft_core::{Aft, Config};
+    /// use aft_memory::MemoryStorage;
+    ///
+    /// let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn open(storage: Arc<dyn Storage>, config: Config) -> Result<Self, Error> {
         Self::builder(storage).config(config).open().await
     }
 
     /// Opens a store with a choice of clock, seed and access.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), aft_core::Error> {
+    /// use std::sync::Arc;
+    /// use aft_core::Aft;
+    /// use aft_memory::MemoryStorage;
+    ///
+    /// let aft = Aft::builder(Arc::new(MemoryStorage::new())).rng_seed(7).open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(storage: Arc<dyn Storage>) -> Builder {
         Builder::new(storage)
     }
@@ -113,6 +142,17 @@ impl Aft {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a feed
     /// object and a decision that it may have told of are both damaged), [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("greeting", "hello")?;
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn begin(&self) -> BoxFuture<'_, Result<Transaction, Error>> {
         self.node.begin(Begin::new()).boxed()
     }
@@ -122,6 +162,23 @@ impl Aft {
     /// # Errors
     /// As [`begin`](Self::begin), and [`Expired`](crate::ErrorKind::Expired) or [`ClockSkew`](crate::ErrorKind::ClockSkew) for an id
     /// that is too old or from the future, [`VersionUnavailable`](crate::ErrorKind::VersionUnavailable) for a receipt of another store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// use aft_core::Begin;
+    ///
+    /// // A caller's own id: retries are the same transaction.
+    /// let mut tx = aft.begin_with(Begin::new().id(aft.new_txn_id())).await?;
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// // On any node: sees that commit.
+    /// let mut tx = aft.begin_with(Begin::new().after(&receipt)).await?;
+    /// assert!(tx.get("k").await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn begin_with(&self, begin: Begin) -> BoxFuture<'_, Result<Transaction, Error>> {
         self.node.begin(begin).boxed()
     }
@@ -136,6 +193,28 @@ impl Aft {
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// use aft_core::{ErrorKind, Outcome};
+    ///
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("k", "v")?;
+    /// match tx.commit().await {
+    ///     Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+    ///         let Some(id) = error.txn_id() else { return Err(error) };
+    ///         match aft.outcome(id).await? {
+    ///             Outcome::Committed { receipt, .. } => println!("it did commit: {receipt}"),
+    ///             other => println!("{other:?}"),
+    ///         }
+    ///     }
+    ///     ended => println!("{}", ended?.receipt),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn outcome(&self, id: TxnId) -> BoxFuture<'_, Result<Outcome, Error>> {
         async move {
             self.node.check_open()?;
@@ -148,6 +227,19 @@ impl Aft {
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome), and [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft, id: aft_core::TxnId) -> Result<(), aft_core::Error> {
+    /// // An id that a process left behind which may be dead: whatever it still sends, this is how it ended.
+    /// match aft.cancel(id).await? {
+    ///     aft_core::Outcome::Committed { receipt, .. } => println!("it had committed: {receipt}"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&self, id: TxnId) -> BoxFuture<'_, Result<Outcome, Error>> {
         async move {
             self.node.check_open()?;
@@ -160,6 +252,16 @@ impl Aft {
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// aft.refresh().await?;
+    /// println!("{} recent commits are known", aft.stats().recent_commits);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn refresh(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.node.check_open()?;
@@ -172,6 +274,18 @@ impl Aft {
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied); the commits wait and are tried again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("k", "v")?;
+    /// tx.commit().await?;
+    /// aft.publish().await?; // other nodes see it with their next refresh
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn publish(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.node.check_open()?;
@@ -185,6 +299,16 @@ impl Aft {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a damaged decision:
     /// everything else was published).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let report = aft.sweep().await?;
+    /// println!("{report:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sweep(&self) -> BoxFuture<'_, Result<SweepReport, Error>> {
         async move {
             self.node.check_open()?;
@@ -263,6 +387,18 @@ impl Aft {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied): nothing can be said of the store then. What is wrong
     /// with the store is no error but in the report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let report = aft.check().await?;
+    /// for problem in &report.problems {
+    ///     println!("{problem:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn check(&self) -> BoxFuture<'_, Result<CheckReport, Error>> {
         async move {
             self.node.check_open()?;
@@ -278,6 +414,16 @@ impl Aft {
     }
 
     /// What the node did so far. No request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let stats = aft.stats();
+    /// println!("{} commits, {} values from the cache", stats.commits, stats.cache_hits);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (node, counters) = (&self.node, &self.node.counters);
@@ -331,6 +477,17 @@ impl Aft {
     }
 
     /// The newest `limit` commits that the node knows, newest first. No request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// for commit in aft.recent_commits(10) {
+    ///     println!("{} wrote {} keys", commit.txn_id, commit.writes.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn recent_commits(&self, limit: usize) -> Vec<CommitInfo> {
         let info = |commit: &Arc<view::Commit>| CommitInfo {
@@ -346,6 +503,15 @@ impl Aft {
     ///
     /// # Errors
     /// As [`publish`](Self::publish): the node is closed all the same, and a sweep will publish what is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// aft.close().await?; // before a function returns: its commits are published then
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self) -> Result<(), Error> {
         if !self.node.shut() {
             return Ok(());

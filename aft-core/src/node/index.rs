@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
@@ -83,12 +84,24 @@ impl Node {
         keys: Vec<Bytes>,
     ) -> Result<BTreeMap<Bytes, Row>, Error> {
         let Some(manifest) = base.manifest() else { return Ok(BTreeMap::new()) };
-        let asked = keys.iter().flat_map(|key| {
-            let files = manifest.runs.iter().filter_map(move |run| run.file_for(key));
-            files.map(move |file| self.row_in(store, file, key).boxed())
-        });
-        let asked: Vec<_> = asked.collect();
+        let (keys, runs) = (&keys, &manifest.runs);
+        let asked: Vec<_> = (0..keys.len())
+            .flat_map(|key| (0..runs.len()).map(move |run| (key, run)))
+            .filter(|&(key, run)| runs[run].file_for(&keys[key]).is_some())
+            .collect();
+        // Boxed, each when its turn comes: see `Node::answers`. By numbers: the compiler cannot see it of references.
+        let look = |(key, run): (usize, usize)| -> BoxFuture<'_, _> {
+            let (key, run) = (&keys[key], &runs[run]);
+            async move {
+                match run.file_for(key) {
+                    Some(file) => self.row_in(store, file, key).await,
+                    None => Ok(None),
+                }
+            }
+            .boxed()
+        };
         let found: Vec<_> = futures::stream::iter(asked)
+            .map(look)
             .buffer_unordered(self.config.parallel_requests)
             .try_filter_map(|row| async { Ok(row) })
             .try_collect()

@@ -1,6 +1,7 @@
 //! What became of a transaction, and giving it up.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
@@ -13,7 +14,8 @@ use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
 /// What became of a transaction: the same answer on every node, until it is forgotten (I10).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It committed.
     Committed {

@@ -90,7 +90,9 @@ impl Node {
     fn is_stale(&self) -> bool {
         let now = self.now();
         let began = self.known.lock().began;
-        began.is_none_or(|began| now.elapsed_since(began) > self.limits.staleness_ms)
+        // The node's own, which may be less than what all nodes may have.
+        let most_ms = u64::try_from(self.config.max_staleness.as_millis()).unwrap_or(u64::MAX);
+        began.is_none_or(|began| now.elapsed_since(began) > most_ms)
     }
 
     fn fly_refresh(self: Arc<Self>) -> futures::future::BoxFuture<'static, Result<(), Error>> {

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::config::MAX_KEY_BYTES;
 use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, RequestHash};
-use crate::format::request::{Claim, request_hash};
+use crate::format::request::{Claim, input_hash, request_hash};
 use crate::node::background::Task;
 use crate::node::register::{Committed, Looked, commit_of};
 use crate::node::store::{Store, backoff, patiently};
@@ -42,6 +42,32 @@ impl Claimed {
 /// A claim under way, beside the transaction's reads.
 pub(crate) type Claiming = Shared<BoxFuture<'static, Result<Claimed, Error>>>;
 
+/// A request, as its claims know it.
+pub(crate) struct Request {
+    key: Bytes,
+    hash: RequestHash,
+    /// The hash of its input, where the caller told it.
+    input: Option<[u8; 32]>,
+}
+
+impl Request {
+    pub(crate) fn new(key: Bytes, input: Option<&Bytes>) -> Self {
+        Self { hash: request_hash(&key), key, input: input.map(|input| input_hash(input)) }
+    }
+
+    /// Refuses a claim that was made for another input: its result answers another question. Where one of the two told none, nothing
+    /// can be said.
+    fn check_input(&self, claim: &Claim) -> Result<(), Error> {
+        let differ = self.input.zip(claim.input).is_some_and(|(own, other)| own != other);
+        if !differ || planted(Planted::IgnoreInput) {
+            return Ok(());
+        }
+        let message = "its request key was used before, with another input, and this input changed nothing; another request needs \
+                       another key";
+        Err(Error::new(ErrorKind::InputMismatch, message).with_txn(claim.txn))
+    }
+}
+
 /// Claims of one key that are looked at before giving up: each is a transaction that was given up while this one looked.
 const CLAIMS_AT_MOST: u32 = 64;
 /// Tries before a claim is given up: about 15 s of waiting.
@@ -58,11 +84,11 @@ pub(crate) fn check_request_key(key: &[u8]) -> Result<(), Error> {
 
 impl Node {
     /// Starts to claim a request key for the transaction `fresh`.
-    pub(crate) fn start_claim(self: &Arc<Self>, store: Store, key: Bytes, fresh: TxnId) -> Claiming {
+    pub(crate) fn start_claim(self: &Arc<Self>, store: Store, request: Request, fresh: TxnId) -> Claiming {
         let node = Arc::clone(self);
         let span = tracing::debug_span!("claim", txn = %fresh);
         // Stops when nobody waits for the claim any more.
-        let task = Task::spawn(async move { node.claim(&store, &key, fresh).await }.instrument(span));
+        let task = Task::spawn(async move { node.claim(&store, &request, fresh).await }.instrument(span));
         async move {
             match task.ended().await {
                 Ok(claimed) => claimed,
@@ -76,33 +102,34 @@ impl Node {
         .shared()
     }
 
-    async fn claim(&self, store: &Store, key: &Bytes, fresh: TxnId) -> Result<Claimed, Error> {
-        let hash = request_hash(key);
+    async fn claim(&self, store: &Store, request: &Request, fresh: TxnId) -> Result<Claimed, Error> {
         let mut number = 0;
-        let mut holder = self.create_claim(store, key, hash, number, fresh).await?;
+        let mut claim = self.create_claim(store, request, number, fresh).await?;
         let mut newest = None;
         for _ in 0..CLAIMS_AT_MOST {
+            let holder = claim.txn;
             if holder == fresh {
                 return Ok(Claimed::Open(fresh));
             }
             if let Some(claimed) = self.judge_holder(store, holder).await? {
                 tracing::debug!(number, holder = %holder, "the request key has a transaction");
+                request.check_input(&claim)?;
                 return Ok(claimed);
             }
             // The holder can never commit. The claims after it are found by one list, however many there are.
             let known = match newest {
                 Some(newest) => newest,
-                None => *newest.insert(self.newest_claim(store, hash).await?.max(number)),
+                None => *newest.insert(self.newest_claim(store, request.hash).await?.max(number)),
             };
             let below = (number, holder);
             if known > number {
                 number = known;
-                holder = self.read_claim(store, key, hash, number).await?.ok_or_else(collected)?;
+                claim = self.read_claim(store, request, number).await?.ok_or_else(collected)?;
             } else {
                 number += 1;
-                holder = self.create_claim(store, key, hash, number, fresh).await?;
+                claim = self.create_claim(store, request, number, fresh).await?;
             }
-            self.check_still_there(store, key, hash, below).await?;
+            self.check_still_there(store, request, below).await?;
         }
         let message =
             "others keep giving up transactions of this request key; nothing was committed; try again later";
@@ -114,12 +141,11 @@ impl Node {
     async fn check_still_there(
         &self,
         store: &Store,
-        key: &Bytes,
-        hash: RequestHash,
+        request: &Request,
         (number, holder): (u32, TxnId),
     ) -> Result<(), Error> {
         if planted(Planted::TrustOldClaims)
-            || self.read_claim(store, key, hash, number).await? == Some(holder)
+            || self.read_claim(store, request, number).await?.is_some_and(|claim| claim.txn == holder)
         {
             return Ok(());
         }
@@ -157,13 +183,13 @@ impl Node {
     async fn create_claim(
         &self,
         store: &Store,
-        key: &Bytes,
-        hash: RequestHash,
+        request: &Request,
         number: u32,
         fresh: TxnId,
-    ) -> Result<TxnId, Error> {
-        let path = self.path(ObjectName::Request(hash, number));
-        let bytes = Claim { txn: fresh, key: key.clone() }
+    ) -> Result<Claim, Error> {
+        let path = self.path(ObjectName::Request(request.hash, number));
+        let claim = Claim { txn: fresh, key: request.key.clone(), input: request.input };
+        let bytes = claim
             .encode()
             .map_err(|cause| Error::invalid("the claim cannot be encoded").with_source(cause))?;
         let mut last = StorageError::unavailable(path.clone());
@@ -176,14 +202,14 @@ impl Node {
                 return Err(self.expired(fresh));
             }
             match store.create(&path, bytes.clone()).await {
-                Ok(()) => return Ok(fresh),
+                Ok(()) => return Ok(claim),
                 Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
                     if planted(Planted::TrustClaimConflict) {
-                        return Ok(fresh);
+                        return Ok(claim);
                     }
                     // As with decisions: what is there is read, and not found settles nothing.
-                    if let Some(holder) = self.read_claim(store, key, hash, number).await? {
-                        return Ok(holder);
+                    if let Some(found) = self.read_claim(store, request, number).await? {
+                        return Ok(found);
                     }
                     last = error;
                 }
@@ -198,23 +224,22 @@ impl Node {
     async fn read_claim(
         &self,
         store: &Store,
-        key: &Bytes,
-        hash: RequestHash,
+        request: &Request,
         number: u32,
-    ) -> Result<Option<TxnId>, Error> {
-        let path = self.path(ObjectName::Request(hash, number));
+    ) -> Result<Option<Claim>, Error> {
+        let path = self.path(ObjectName::Request(request.hash, number));
         let object = match patiently(&self.rng, || store.get(&path)).await {
             Ok(object) => object,
             Err(StorageError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Error::storage("reading the claim of the request key", error)),
         };
         let claim = Claim::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
-        if claim.key != *key {
+        if claim.key != request.key {
             let message =
                 format!("the object {path:?} holds the claim of another request key; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        Ok(Some(claim.txn))
+        Ok(Some(claim))
     }
 
     async fn newest_claim(&self, store: &Store, hash: RequestHash) -> Result<u32, Error> {

@@ -1,6 +1,13 @@
 //! Running a request to its end: exactly once, with a stored result, whatever fails on the way.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind};
@@ -12,9 +19,11 @@ use crate::node::transaction::Transaction;
 use crate::node::{Aft, Node};
 use crate::planted::{Planted, planted};
 use crate::receipt::Receipt;
+use crate::txn_id::TxnId;
 
 /// A finished request; from [`Aft::run`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Run {
     /// The stored result: of the run that won.
     pub result: Bytes,
@@ -37,7 +46,7 @@ impl Aft {
     /// `work` fails, nothing is left and the request can be run again.
     ///
     /// To spawn it as a task, let the closure own what it uses (`async move |tx| …`): the compiler cannot yet see that a
-    /// closure which borrows may move between threads.
+    /// closure which borrows may move between threads. [`handle`](Self::handle) takes one that borrows, and has an error of its own.
     ///
     /// Two creates for a fresh request (the claim, awaited first, and the decision); for a finished one, one create that is refused and two gets.
     ///
@@ -83,48 +92,249 @@ impl Aft {
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`ErrorKind::InvalidInput`] for a beginning with neither.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aft_core::{Aft, Begin, Error, ErrorKind};
+    /// # async fn example(aft: &Aft) -> Result<(), Error> {
+    /// // The body of the request is remembered: another body under the same key is refused.
+    /// let begin = |body: &str| Begin::new().request("order-4711").input(body);
+    /// aft.run_with(begin("1 apple"), async |tx| {
+    ///     tx.put("order/4711", "1 apple")?;
+    ///     Ok("ordered".into())
+    /// })
+    /// .await?;
+    /// let other = aft.run_with(begin("9 pears"), async |_| Ok("ordered".into())).await;
+    /// assert_eq!(other.unwrap_err().kind(), ErrorKind::InputMismatch);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run_with<F>(&self, begin: Begin, work: F) -> Result<Run, Error>
     where
         F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
     {
+        let mut runs = Runs::new(self.node(), &begin)?;
+        loop {
+            let once = async {
+                let mut tx = match begun(self.node(), &begin).await? {
+                    Begun::Finished(run) => return Ok(run),
+                    Begun::Open(tx) => *tx,
+                };
+                let (id, attempt) = (tx.id, tx.attempt);
+                let span = tracing::debug_span!("run", txn = %tx.id);
+                let result = work(&mut tx).instrument(span).await.map_err(Failed::Around);
+                finish(tx, (id, attempt), result).await
+            };
+            match once.await {
+                Ok(run) => return Ok(run),
+                Err(failed) => runs.failed(failed).await?,
+            }
+        }
+    }
+
+    /// [`run_with`](Self::run_with) for handlers that are spawned as tasks and have an error of their own: the closure may borrow what is
+    /// around it and fail with any error that is made of an [`Error`], as `?` makes it. It gets its transaction as an [`Attempt`], which is
+    /// used like a `&mut Transaction`.
+    ///
+    /// Where the compiler cannot tell the error type (`?` on both sides of it), name it in the closure's last line: `Ok::<_, MyError>(…)`.
+    /// The closure is written without `move`: one that owns what it uses cannot be called again.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with); what `work` returned, as it is. Whether `work` failed for the store's sake, and is run again, is
+    /// told by what the transaction itself returned before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use aft_core::{Aft, Begin, Config};
+    /// # use aft_memory::MemoryStorage;
+    /// #[derive(Debug)]
+    /// enum Refused {
+    ///     SoldOut,
+    ///     Store(aft_core::Error),
+    /// }
+    /// impl From<aft_core::Error> for Refused {
+    ///     fn from(error: aft_core::Error) -> Self {
+    ///         Refused::Store(error)
+    ///     }
+    /// }
+    ///
+    /// async fn order(aft: Aft, id: String) -> Result<(), Refused> {
+    ///     let begin = Begin::new().request(&id);
+    ///     aft.handle(begin, async |mut tx| {
+    ///         let left = tx.get("apples").await?.map_or(1, |left| left[0]);
+    ///         let left = left.checked_sub(1).ok_or(Refused::SoldOut)?;
+    ///         tx.put("apples", [left])?;
+    ///         tx.put(format!("order/{id}"), &id)?;
+    ///         Ok::<_, Refused>("sold".into())
+    ///     })
+    ///     .await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let aft = Aft::open(Arc::new(MemoryStorage::new()), Config::default()).await.unwrap();
+    /// tokio::spawn(order(aft.clone(), "1".to_owned())).await.unwrap().unwrap();
+    /// let second = tokio::spawn(order(aft, "2".to_owned())).await.unwrap();
+    /// assert!(matches!(second, Err(Refused::SoldOut)));
+    /// # });
+    /// ```
+    pub fn handle<'a, F, Fut, E>(&'a self, begin: Begin, work: F) -> BoxFuture<'a, Result<Run, E>>
+    where
+        F: Fn(Attempt) -> Fut + Send + Sync + 'a,
+        Fut: Future<Output = Result<Bytes, E>> + Send + 'a,
+        E: From<Error> + Send + 'a,
+    {
+        async move {
+            let mut runs = Runs::new(self.node(), &begin)?;
+            loop {
+                let once = async {
+                    let tx = match begun(self.node(), &begin).await? {
+                        Begun::Finished(run) => return Ok(run),
+                        Begun::Open(tx) => *tx,
+                    };
+                    let (id, attempt) = (tx.id, tx.attempt);
+                    let span = tracing::debug_span!("run", txn = %tx.id);
+                    let lent = Arc::new(Mutex::new(tx));
+                    let tx = Attempt(Arc::clone(&lent).lock_owned().await);
+                    let result = work(tx).instrument(span).await.map_err(|error| Failed::Work(error, None));
+                    let Some(tx) = Arc::into_inner(lent) else {
+                        let message =
+                            "the closure kept its transaction after it had ended; nothing was committed";
+                        return Err(Error::invalid(message).with_txn(id).into());
+                    };
+                    finish(tx.into_inner(), (id, attempt), result).await
+                };
+                match once.await {
+                    Ok(run) => return Ok(run),
+                    Err(failed) => runs.failed(failed).await?,
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The transaction of one run of a closure, lent to it by [`Aft::handle`]: used like a `&mut Transaction`. It must not outlive the run.
+#[derive(Debug)]
+// A lock that nobody waits for: it brings the transaction back when the closure has ended, without a lifetime in the closure's type, which
+// is what keeps the compiler from seeing that the closure may move between threads.
+pub struct Attempt(OwnedMutexGuard<Transaction>);
+
+impl Deref for Attempt {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        &self.0
+    }
+}
+
+impl DerefMut for Attempt {
+    fn deref_mut(&mut self) -> &mut Transaction {
+        &mut self.0
+    }
+}
+
+/// Commits what a run of the closure did.
+async fn finish<E>(
+    mut tx: Transaction,
+    (id, attempt): (TxnId, u64),
+    result: Result<Bytes, Failed<E>>,
+) -> Result<Run, Failed<E>> {
+    // The closure has a `&mut Transaction`, and so may have put another one in its place.
+    if (tx.id, tx.attempt) != (id, attempt) && !planted(Planted::TrustSwappedTransaction) {
+        let message = "the closure put another transaction in the place of its own; nothing was committed";
+        return Err(Error::invalid(message).with_txn(id).into());
+    }
+    let result = match result {
+        Ok(result) => result,
+        Err(Failed::Work(error, _)) => return Err(Failed::Work(error, tx.trouble())),
+        Err(failed) => return Err(failed),
+    };
+    tx.set_result(result)?;
+    Ok(Run::of(tx.commit().await?))
+}
+
+/// How a run failed.
+enum Failed<E> {
+    /// By an error of aft.
+    Around(Error),
+    /// By an error of the closure's own; and the last one that its transaction had returned to it.
+    Work(E, Option<Error>),
+}
+
+impl<E> From<Error> for Failed<E> {
+    fn from(error: Error) -> Self {
+        Self::Around(error)
+    }
+}
+
+/// What a run begins with.
+enum Begun {
+    Open(Box<Transaction>),
+    Finished(Run),
+}
+
+async fn begun(node: &Arc<Node>, begin: &Begin) -> Result<Begun, Error> {
+    let mut tx = node.begin(begin.clone()).await?;
+    Ok(match tx.replay().await? {
+        Some(commit) => Begun::Finished(Run::of(commit)),
+        None => Begun::Open(Box::new(tx)),
+    })
+}
+
+impl Run {
+    fn of(commit: Commit) -> Self {
+        let result = commit.result.unwrap_or_default();
+        Self { result, outcome: commit.outcome, receipt: commit.receipt }
+    }
+}
+
+/// The runs of one request.
+struct Runs<'a> {
+    node: &'a Arc<Node>,
+    waits: Box<dyn Iterator<Item = Duration> + Send + 'a>,
+    failures: Failures,
+}
+
+impl<'a> Runs<'a> {
+    fn new(node: &'a Arc<Node>, begin: &Begin) -> Result<Self, Error> {
         if begin.request.is_none() && begin.id.is_none() {
             return Err(Error::invalid(
                 "a request is run under a request key or an id; this beginning has neither",
             ));
         }
-        let node = self.node();
-        let mut failures = Failures { one_id: begin.id.is_some(), ..Failures::default() };
-        for wait in backoff(&node.rng, RUN_TRIES) {
-            let error = match self.run_once(begin.clone(), &work).await {
-                Ok(commit) => {
-                    let result = commit.result.unwrap_or_default();
-                    return Ok(Run { result, outcome: commit.outcome, receipt: commit.receipt });
-                }
-                Err(error) => error,
-            };
-            if failures.is_final(&error) && !failures.settle(node).await? {
-                return Err(error);
-            }
-            tracing::debug!(error = &error as &dyn std::error::Error, ?wait, "running the request again");
-            failures.add(error);
-            tokio::time::sleep(wait).await;
-        }
-        Err(failures.into_error())
+        let failures = Failures { one_id: begin.id.is_some(), ..Failures::default() };
+        let waits = Box::new(backoff(&node.rng, RUN_TRIES - 1));
+        Ok(Self { node, waits, failures })
     }
 
-    async fn run_once<F>(&self, begin: Begin, work: &F) -> Result<Commit, Error>
-    where
-        F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
-    {
-        let mut tx = self.node().begin(begin).await?;
-        if let Some(finished) = tx.replay().await? {
-            return Ok(finished);
+    /// Waits for the next run; the error, where there is none.
+    async fn failed<E: From<Error>>(&mut self, failed: Failed<E>) -> Result<(), E> {
+        let (error, work) = match failed {
+            Failed::Around(error) => (Some(error), None),
+            Failed::Work(work, trouble) => (trouble, Some(work)),
+        };
+        let last = error.as_ref().is_none_or(|error| self.failures.is_final(error));
+        if last && !self.failures.settle(self.node).await? {
+            return Err(work.or_else(|| error.map(E::from)).unwrap_or_else(|| not_run().into()));
         }
-        let span = tracing::debug_span!("run", txn = %tx.id());
-        let result = work(&mut tx).instrument(span).await?;
-        tx.set_result(result)?;
-        tx.commit().await
+        let error = error.unwrap_or_else(not_run);
+        let wait = self.waits.next();
+        tracing::debug!(error = &error as &dyn std::error::Error, ?wait, "running the request again");
+        self.failures.add(error);
+        match wait {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(self.failures.give_up(work)),
+        }
+        Ok(())
     }
+}
+
+fn not_run() -> Error {
+    Error::new(ErrorKind::Unavailable, "the request was not run")
 }
 
 /// What went wrong in the runs of a request so far.
@@ -176,8 +386,12 @@ impl Failures {
         }
     }
 
-    fn into_error(self) -> Error {
-        let none = || Error::new(ErrorKind::Unavailable, "the request was not run");
-        self.unknown.or(self.last).unwrap_or_else(none)
+    /// What is reported when no run is left.
+    fn give_up<E: From<Error>>(&mut self, work: Option<E>) -> E {
+        match (self.unknown.take(), work) {
+            (Some(unknown), _) => unknown.into(),
+            (None, Some(work)) => work,
+            (None, None) => self.last.take().unwrap_or_else(not_run).into(),
+        }
     }
 }

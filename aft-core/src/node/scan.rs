@@ -23,6 +23,18 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// for (key, value) in tx.scan("order/2026-01".."order/2026-02").await? {
+    ///     println!("{} = {} bytes", key.escape_ascii(), value.len());
+    /// }
+    /// let everything = tx.scan(..).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan(&mut self, range: impl Into<KeyRange>) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, Error>> {
         let range = range.into();
         async move {
@@ -36,6 +48,16 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let orders = tx.scan_prefix("order/").await?;
+    /// println!("{} orders", orders.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan_prefix(
         &mut self,
         prefix: impl AsRef<[u8]>,
@@ -48,6 +70,16 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let customers = tx.scan_keys(aft_core::KeyRange::prefix("customer/")).await?;
+    /// println!("{} customers", customers.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan_keys(&mut self, range: impl Into<KeyRange>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
         let range = range.into();
         async move {
@@ -59,11 +91,37 @@ impl Transaction {
 
     /// The range in pages of at most `page_keys` keys (own writes beside). Each page is one more read of the same
     /// transaction, so that all of them together are atomic too, but later pages may be newer than earlier ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let mut pages = tx.scan_pages(.., 1_000);
+    /// while let Some(page) = pages.next_page().await? {
+    ///     println!("{} keys more", page.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan_pages(&mut self, range: impl Into<KeyRange>, page_keys: usize) -> ScanPages<'_> {
         ScanPages { rest: Some(range.into()), page_keys: page_keys.max(1), transaction: self }
     }
 
     /// The range as a stream of rows, in pages of 1,024 keys; see [`scan_pages`](Self::scan_pages).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut rows = std::pin::pin!(tx.scan_stream("log/"..));
+    /// while let Some((key, value)) = rows.try_next().await? {
+    ///     println!("{}: {} bytes", key.escape_ascii(), value.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan_stream(
         &mut self,
         range: impl Into<KeyRange>,

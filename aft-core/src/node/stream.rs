@@ -218,6 +218,17 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// for value in tx.get_streams(["video/1", "video/2"]).await?.into_iter().flatten() {
+    ///     println!("{} bytes, of which none need be read", value.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_streams<K: AsRef<[u8]>>(
         &mut self,
         keys: impl IntoIterator<Item = K>,
@@ -249,6 +260,16 @@ impl Transaction {
     /// # Errors
     /// As [`get`](Self::get); [`InvalidInput`](ErrorKind::InvalidInput) where the range ends before it begins, or is longer than
     /// [`Config::max_value_bytes`](crate::Config::max_value_bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let header = tx.get_range("video", 0..64).await?;
+    /// println!("{header:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_range(
         &mut self,
         key: impl AsRef<[u8]>,
@@ -279,9 +300,9 @@ impl Transaction {
         let answers = self.read(keys).await.map_err(|error| self.named(error))?;
         let (node, store) = (&self.node, &self.store);
         // Boxed: see `Node::answers`.
-        let sources: Vec<_> =
-            answers.into_iter().map(|answer| node.source(store, answer, at_once).boxed()).collect();
-        futures::stream::iter(sources)
+        let source = |answer| -> BoxFuture<'_, _> { node.source(store, answer, at_once).boxed() };
+        futures::stream::iter(answers)
+            .map(source)
             .buffered(node.config.parallel_requests)
             .try_collect()
             .await

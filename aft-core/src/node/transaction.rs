@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 use crate::error::{Error, ErrorKind};
@@ -17,7 +18,7 @@ use crate::node::commit::Commit;
 use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
 use crate::node::register::{Committed, Looked, commit_of};
-use crate::node::request::{Claimed, Claiming};
+use crate::node::request::{Claimed, Claiming, Request};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
 use crate::node::upload::Uploads;
@@ -29,6 +30,7 @@ use crate::protocol::read_set::ReadSet;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::write_buffer::{Own, Sizes, WriteBuffer};
 use crate::txn_id::TxnId;
+use crate::value::IntoValue;
 use crate::version::Version;
 
 /// A transaction. Its reads are read-atomic: if it read something that a commit wrote, then of everything else that the commit
@@ -76,6 +78,8 @@ pub struct Transaction {
     pub(crate) claiming: Option<Claiming>,
     /// The attempts that were suspended before this one.
     pub(crate) ancestors: BTreeSet<u64>,
+    /// The last error that it returned to whoever reads: why a closure that runs in it may have failed.
+    trouble: Mutex<Option<Error>>,
 }
 
 impl Transaction {
@@ -100,13 +104,15 @@ impl Transaction {
             begin,
             claiming: None,
             ancestors: BTreeSet::new(),
+            trouble: Mutex::default(),
             node,
         }
     }
 
     /// Starts to claim its request key, beside the reads.
     pub(crate) fn start_claim(&mut self, key: Bytes) {
-        self.claiming = Some(self.node.start_claim(self.store.clone(), key, self.id));
+        let request = Request::new(key, self.begin.input.as_ref());
+        self.claiming = Some(self.node.start_claim(self.store.clone(), request, self.id));
     }
 
     /// Waits until the claim is settled: from then on the id is certain. What the request came to, where it was finished before.
@@ -132,6 +138,22 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ErrorKind::Aborted`] where it can never commit; else as [`commit`](Self::commit) where the store fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let mut tx = aft.begin_with(aft_core::Begin::new().request("order-4711")).await?;
+    /// if let Some(finished) = tx.replay().await? {
+    ///     println!("done before: {:?}", finished.result);
+    ///     return Ok(());
+    /// }
+    /// tx.put("order/4711", "paid")?;
+    /// tx.set_result("receipt no. 1")?;
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn replay(&mut self) -> BoxFuture<'_, Result<Option<Commit>, Error>> {
         async move {
             self.node.check_open()?;
@@ -170,6 +192,16 @@ impl Transaction {
     /// [`ErrorKind::Expired`], [`Unavailable`](ErrorKind::Unavailable), [`Corrupt`](ErrorKind::Corrupt),
     /// [`VersionUnavailable`](ErrorKind::VersionUnavailable), [`InvalidInput`](ErrorKind::InvalidInput) (a key of an impossible
     /// length), [`Closed`](ErrorKind::Closed). The transaction can go on after any of them but the first and the last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let Some(balance) = tx.get("balance/ada").await? else { return Ok(()) };
+    /// println!("{} bytes", balance.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
         let key = checked_key(key.as_ref());
         async move {
@@ -183,6 +215,16 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let [stock, price] = &tx.get_many(["stock/apples", "price/apples"]).await?[..] else { return Ok(()) };
+    /// println!("{stock:?} apples at {price:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_many<K: AsRef<[u8]>>(
         &mut self,
         keys: impl IntoIterator<Item = K>,
@@ -211,9 +253,21 @@ impl Transaction {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] where the key, the value or the whole transaction is too large; nothing was written then, and
     /// the transaction goes on without it. [`Unsupported`](ErrorKind::Unsupported) on a read-only node.
-    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<(), Error> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// let name = String::from("Ada");
+    /// tx.put("customer/17", &name)?; // borrowed: copied
+    /// tx.put(format!("customer/{name}"), 17u64.to_be_bytes())?;
+    /// tx.put("picture/17", vec![0xff; 1 << 20])?; // owned: not copied, and on its way to the store at once
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), Error> {
         let key = checked_key(key.as_ref())?;
-        let value = value.into();
+        let value = value.into_value();
         let config = &self.node.config;
         if value.len() as u64 > config.max_value_bytes {
             let message =
@@ -233,6 +287,16 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`put`](Self::put).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// tx.delete("cart/17")?;
+    /// assert_eq!(tx.get("cart/17").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = checked_key(key.as_ref())?;
         self.buffer_write(key, None, None)
@@ -242,8 +306,21 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] where it is too large.
-    pub fn set_result(&mut self, result: impl Into<Bytes>) -> Result<(), Error> {
-        let result = result.into();
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let mut tx = aft.begin_with(aft_core::Begin::new().request("order-4711")).await?;
+    /// tx.put("order/4711", "paid")?;
+    /// tx.set_result("receipt no. 1")?;
+    /// // Of this attempt, or of the one that was faster: everybody gets the same.
+    /// assert_eq!(tx.commit().await?.result.as_deref(), Some(&b"receipt no. 1"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_result(&mut self, result: impl IntoValue) -> Result<(), Error> {
+        let result = result.into_value();
         if result.len() > MAX_RESULT_BYTES {
             let message =
                 format!("a result of {} bytes; at most {MAX_RESULT_BYTES} can be stored", result.len());
@@ -255,11 +332,33 @@ impl Transaction {
 
     /// What was read so far: each key with its version, or `None` where it was absent. Keys in a scanned range that are not listed
     /// were read as absent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// tx.get("stock/apples").await?;
+    /// for (key, version) in tx.reads() {
+    ///     println!("{} at {version:?}", key.escape_ascii());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reads(&self) -> impl Iterator<Item = (&[u8], Option<Version>)> {
         self.reads.iter().map(|(key, version)| (&key[..], version))
     }
 
     /// The requests that this transaction sent itself so far; [`Cost`] says what is counted and what is shared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// tx.scan_prefix("order/").await?;
+    /// println!("{} requests so far", tx.cost().requests());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.requests.read()
@@ -270,6 +369,17 @@ impl Transaction {
     ///
     /// # Errors
     /// [`ErrorKind::OutcomeUnknown`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let tx = aft.begin_with(aft_core::Begin::new().request("order-4711")).await?;
+    /// // Nobody commits this attempt any more, and the key is free for a new one.
+    /// println!("{:?}", tx.abort().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn abort(mut self) -> BoxFuture<'static, Result<Outcome, Error>> {
         async move {
             if let Some(own) = self.settle_claim().await? {
@@ -352,7 +462,7 @@ impl Transaction {
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         self.node.check_open()?;
         if self.age_ms() > self.node.limits.lifetime_ms {
-            return Err(self.node.expired(self.id));
+            return Err(self.named(self.node.expired(self.id)));
         }
         Ok(())
     }
@@ -365,10 +475,21 @@ impl Transaction {
     /// The error, with this transaction's id. What is gone for one that has turned out to be too old (its node stood still, and the store's
     /// time told) is no version that is missing.
     pub(crate) fn named(&self, error: Error) -> Error {
-        if error.kind() == ErrorKind::VersionUnavailable && self.age_ms() > self.node.limits.lifetime_ms {
-            return self.node.expired(self.id).with_source(error);
-        }
-        if error.txn_id().is_some() { error } else { error.with_txn(self.id) }
+        let gone = error.kind() == ErrorKind::VersionUnavailable;
+        let error = if gone && self.age_ms() > self.node.limits.lifetime_ms {
+            self.node.expired(self.id).with_source(error)
+        } else if error.txn_id().is_some() {
+            error
+        } else {
+            error.with_txn(self.id)
+        };
+        *self.trouble.lock() = Some(error.clone());
+        error
+    }
+
+    /// The last error that it returned, refused input aside.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.trouble.lock().take()
     }
 }
 

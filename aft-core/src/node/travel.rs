@@ -34,6 +34,17 @@ impl Transaction {
     /// # Errors
     /// [`ErrorKind::Expired`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied): the transaction is gone then, and
     /// nothing was committed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("order/4711", "picked")?;
+    /// let payload: String = tx.suspend().await?.to_string(); // goes to the next function
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn suspend(self) -> BoxFuture<'static, Result<Token, Error>> {
         self.suspend_inner().boxed()
     }
@@ -93,6 +104,18 @@ impl Aft {
     /// a checkpoint since may have folded what it did not know when it began, and it did not commit;
     /// [`VersionUnavailable`](ErrorKind::VersionUnavailable) where what it has read is not to be had here, or this node cannot read the
     /// checkpoint that it has read through; else as [`begin`](Self::begin).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(aft: &aft_core::Aft, payload: &str) -> Result<(), aft_core::Error> {
+    /// let token: aft_core::Token = payload.parse()?;
+    /// let mut tx = aft.resume(&token).await?;
+    /// tx.put("invoice/4711", "sent")?;
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn resume<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Transaction, Error>> {
         self.node().resume(&token.state).boxed()
     }

@@ -250,6 +250,12 @@ cases! {
         IgnoreFloor: "k was read at 30, and so must l be",
         IgnoreReads: "m was read at 20",
     }
+    requests::a_request_key_answers_one_input_alone {
+        IgnoreInput: "while the first is open",
+    }
+    requests::run_commits_the_transaction_that_it_gave_to_the_closure {
+        TrustSwappedTransaction: "another transaction is no result of this one",
+    }
     requests::a_claim_that_exists_already_is_read {
         TrustClaimConflict: "one request is one transaction",
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aft_core::{Begin, CommitOutcome, Outcome};
+use aft_core::{Begin, CommitOutcome, ErrorKind, Outcome};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
 
 use super::*;
@@ -48,6 +48,56 @@ pub async fn h19_an_aborted_attempt_frees_its_request_key() {
     // The first claim is refused, the newest found by one list.
     let counts = world.storage.counts();
     assert_eq!((counts.creates, counts.lists), (3, 1), "however many were given up");
+}
+
+/// A request key with another input does not get the result of the first one's, whether that was finished or is still open.
+pub async fn a_request_key_answers_one_input_alone() {
+    let world = World::new();
+    let (one, two) = (world.node().await, world.node().await);
+    let of = |input: &str| Begin::new().request("order").input(input);
+    let mut open = one.begin_with(of("3 apples")).await.unwrap();
+    open.replay().await.unwrap();
+    let mut other = two.begin_with(of("9 pears")).await.unwrap();
+    let refused = other.replay().await.err().map(|error| (error.kind(), error.txn_id()));
+    assert_eq!(refused, Some((ErrorKind::InputMismatch, Some(open.id()))), "while the first is open");
+    open.put("k", "3 apples").unwrap();
+    open.commit().await.unwrap();
+    for input in ["9 pears", ""] {
+        let run = two.run_with(of(input), async |_| Ok("ran".into())).await;
+        assert_eq!(run.unwrap_err().kind(), ErrorKind::InputMismatch, "{input:?}");
+    }
+    // The same input, and none, get what there is.
+    for begin in [of("3 apples"), Begin::new().request("order")] {
+        let run = two.run_with(begin, async |_| Ok("ran".into())).await.unwrap();
+        assert_eq!(run.outcome, CommitOutcome::Replayed);
+    }
+    // A request that was given up was answered to nobody: its key is free.
+    let begin = |input: &str| Begin::new().request("given up").input(input);
+    one.begin_with(begin("a")).await.unwrap().abort().await.unwrap();
+    let run = two.run_with(begin("b"), async |_| Ok("ran".into())).await.unwrap();
+    assert_eq!(run.outcome, CommitOutcome::Fresh);
+}
+
+/// A closure that leaves another transaction in the place of its own commits neither.
+pub async fn run_commits_the_transaction_that_it_gave_to_the_closure() {
+    let world = World::new();
+    let node = world.node().await;
+    let run = node.run("order", async |tx| {
+        let mut other = node.begin().await?;
+        other.put("k", "of another transaction")?;
+        tx.put("k", "v")?;
+        std::mem::swap(tx, &mut other);
+        Ok("done".into())
+    });
+    let refused = run.await.err().map(|error| error.kind());
+    assert_eq!(refused, Some(ErrorKind::InvalidInput), "another transaction is no result of this one");
+    let mut tx = node.begin_with(Begin::new().latest()).await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap(), None, "nothing was committed");
+    let run = node.run("order", async |tx| {
+        tx.put("k", "v")?;
+        Ok("done".into())
+    });
+    assert_eq!(run.await.unwrap().outcome, CommitOutcome::Fresh, "and the request can be run again");
 }
 
 /// Two claims of one key: one transaction.

@@ -296,13 +296,15 @@ fn a_header_that_uses_what_is_reserved() {
 
 #[test]
 fn what_breaks_a_rule_of_a_claim() {
-    let claim = |key: &[u8]| Claim { txn: TxnId::from_bytes([7; 16]), key: Bytes::copy_from_slice(key) };
+    let claim =
+        |key: &[u8]| Claim { txn: TxnId::from_bytes([7; 16]), key: Bytes::copy_from_slice(key), input: None };
     let good = claim(b"order").encode().unwrap();
     let (meta, _) = parts(&good);
     let bad = [
         ("empty key", claim(b"").encode().unwrap()),
         ("long key", claim(&[b'k'; crate::MAX_KEY_BYTES + 1]).encode().unwrap()),
         ("a byte more", seal(Kind::Request, &[&meta[..], b"x"].concat(), &[]).unwrap()),
+        ("an input hash too long", seal(Kind::Request, &[&meta[..], &[0; 33]].concat(), &[]).unwrap()),
         ("a payload", seal(Kind::Request, &meta, &[Bytes::from_static(b"x")]).unwrap()),
         ("a longer id than the meta", seal(Kind::Request, &[7; 15], &[]).unwrap()),
     ];

@@ -15,7 +15,7 @@ use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
 use crate::format::marker::Marker;
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
 use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
-use crate::format::request::request_hash;
+use crate::format::request::{input_hash, request_hash};
 use crate::format::row::{Row, RowValue};
 use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::format::token::{Suspended, SuspendedWrite};
@@ -23,7 +23,7 @@ use crate::protocol::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 12] = [
+const SUMS: [(u16, &str, u64); 13] = [
     (1, "clone.json", 0x54bc_ae54_26ec_8acb),
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
@@ -34,6 +34,7 @@ const SUMS: [(u16, &str, u64); 12] = [
     (1, "marker.json", 0x21fe_0bf4_b9cf_2cff),
     (1, "recent.bin", 0x0a35_f6cc_3d59_de34),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
+    (1, "request-input.bin", 0x7b6e_f3c8_59ab_5f9e),
     (1, "run.parquet", 0x290b_02c1_b6f6_b580),
     (1, "token.bin", 0x6f3b_dd7a_f13f_627a),
 ];
@@ -124,7 +125,11 @@ fn marker() -> Marker {
 }
 
 fn a_claim() -> Claim {
-    Claim { txn: txn(8), key: Bytes::from("order-4711") }
+    Claim { txn: txn(8), key: Bytes::from("order-4711"), input: None }
+}
+
+fn a_claim_for_an_input() -> Claim {
+    Claim { input: Some(input_hash(b"1 apple")), ..a_claim() }
 }
 
 /// A token with every optional field, every kind of value and every kind of read.
@@ -250,7 +255,7 @@ fn a_run() -> RunFileContent {
 }
 
 /// What today's encoder makes.
-fn encoded() -> [(&'static str, Bytes); 12] {
+fn encoded() -> [(&'static str, Bytes); 13] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
@@ -265,6 +270,7 @@ fn encoded() -> [(&'static str, Bytes); 12] {
         ("marker.json", marker().encode()),
         ("recent.bin", a_recent_file().encode().unwrap()),
         ("request.bin", a_claim().encode().unwrap()),
+        ("request-input.bin", a_claim_for_an_input().encode().unwrap()),
         ("run.parquet", a_run().bytes),
         ("token.bin", a_token().encode().unwrap()),
     ]
@@ -306,6 +312,7 @@ fn golden_files_are_read() {
     assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());
     assert_eq!(Recent::decode(&read("recent.bin")).unwrap(), a_recent_file());
     assert_eq!(Claim::decode(&read("request.bin")).unwrap(), a_claim());
+    assert_eq!(Claim::decode(&read("request-input.bin")).unwrap(), a_claim_for_an_input());
     let file = read("run.parquet");
     let tail =
         Tail::decode(file.len() as u64, &file.slice(file.len() - a_run().tail_len as usize..)).unwrap();
