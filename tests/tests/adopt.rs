@@ -1,5 +1,7 @@
 //! Stores that were copied, or whose dates were changed, are made whole by adopting them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use aft_core::{Aft, Begin, Clock, CommitOutcome, ErrorKind, Outcome, Storage, TxnId, Unpublished};
