@@ -216,6 +216,13 @@ fn a_store_that_cannot_be_opened_can_be_checked() {
     place.aft(&["put", "a", "1"]).ok();
     let feed = objects(&place, "feed/").pop().unwrap();
     overwrite(&place.store().join(&feed), Some(b"no feed object"));
-    place.aft(&["get", "a"]).fails(7, &[&feed]);
-    names(&place, &[(&*feed, "damaged")]);
+    // The decision says what it said. Without that, nobody knows what was committed.
+    let decision =
+        objects(&place, "commits/").into_iter().find(|path| path.matches('/').count() == 2).unwrap();
+    let whole = std::fs::read(place.store().join(&decision)).unwrap();
+    overwrite(&place.store().join(&decision), Some(b"no decision"));
+    place.aft(&["get", "a"]).fails(7, &[&feed, &decision, "aft sweep --all"]);
+    names(&place, &[(&*decision, "damaged"), (&*feed, "damaged")]);
+    overwrite(&place.store().join(&decision), Some(&whole));
+    assert_eq!(place.aft(&["get", "a"]).ok().stdout, b"1");
 }

@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(each(&month, "learning"), (2e6, [0.0, 1.0, 0.0]));
         assert_eq!(each(&month, "refreshes"), (1_500_000.0, [0.0, 0.0, 1.0]));
         assert_eq!(each(&month, "sweeps").0, 43_200.0);
-        assert_eq!(each(&month, "checkpoints"), (8_640.0, [5.0, 3.0, 21.0]));
+        // The marker's date is asked for, and the manifest sealed.
+        assert_eq!(each(&month, "checkpoints"), (8_640.0, [6.0, 4.0, 21.0]));
         assert_eq!(each(&month, "collections").0, 1_440.0);
         assert_eq!(each(&month, "reads past"), (5e5, [0.0, 2.0, 0.0]));
         assert_eq!(each(&month, "starts"), (100.0, [1.0, 3.0, 2.0]));

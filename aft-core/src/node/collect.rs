@@ -85,6 +85,8 @@ pub(super) struct Manifests {
     listed: Vec<(u64, ObjectInfo)>,
     /// What says of manifests that they landed in time.
     seals: Vec<(u64, ObjectInfo)>,
+    /// What manifests named that this collection deleted.
+    dropped: BTreeSet<String>,
     /// The newest that is older than any running transaction.
     pub(super) settled: Option<u64>,
 }
@@ -313,6 +315,9 @@ impl Collection<'_> {
             return Ok(());
         }
         let numbers: BTreeSet<_> = old.iter().map(|(number, _)| *number).collect();
+        let gone = manifests.all.iter().filter(|(number, _)| numbers.contains(number));
+        let files: Vec<_> = gone.flat_map(|(_, manifest)| manifest.objects()).collect();
+        manifests.dropped.extend(files.into_iter().map(|name| self.node.path(name)));
         self.forget_outcome_lists(manifests, &numbers).await?;
         self.delete(GarbageKind::Manifests, old.into_iter().map(|(_, object)| object).collect()).await?;
         manifests.all.retain(|number, _| !numbers.contains(number));
@@ -431,13 +436,15 @@ impl Collection<'_> {
     }
 
     /// Whether a file that no manifest names cannot be one of a checkpoint under way either, nor of one that the listing of the
-    /// checkpoints did not show: that is newer than those it did show, and so are its files.
+    /// checkpoints did not show: that is newer than those it did show, and so are its files. It builds on one of them, and takes over nothing
+    /// that those left behind which were deleted.
     pub(super) fn is_unreferenced(&self, manifests: &Manifests, object: &ObjectInfo) -> bool {
         let dated = StoreTime::of(object.last_modified);
         let begun = manifests.all.values().next_back().map(|newest| StoreTime(newest.begun));
         planted(Planted::CollectFilesEarly)
             || self.node.limits.unreferenced_file_may_go(dated, self.now)
                 && (planted(Planted::TrustListings)
+                    || manifests.dropped.contains(&object.path)
                     || begun.is_some_and(|begun| self.node.limits.is_before(dated, begun)))
     }
 

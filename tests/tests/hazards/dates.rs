@@ -65,7 +65,7 @@ pub(crate) async fn h24_a_store_whose_dates_were_changed_is_not_taken_for_an_emp
         }
     }
     let report = world.builder().check().await.unwrap();
-    assert!(!report.is_clean(), "{report:?}");
+    assert!(!report.is_clean(), "a check of it is not clean: {report:?}");
     // A node that was open before it happened notices, too, before it judges by dates.
     for refused in [node.checkpoint().await.map(drop), node.collect_garbage(false).await.map(drop)] {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::DatesChanged);

@@ -171,10 +171,10 @@ cases! {
         RoundDates: "two nodes judge one decision alike",
     }
     dates::h24_a_store_whose_dates_were_changed_is_not_taken_for_an_empty_one {
-        TrustMarkerDate: "what is there is not passed over",
+        TrustMarkerDate: "a check of it is not clean",
     }
     dates::h24_an_adopted_copy_reads_like_the_original {
-        JudgeCopiesByDate: "what was copied is there",
+        JudgeCopiesByDate: "a finished request is not run again",
     }
     dates::h24_a_sealed_checkpoint_counts_whatever_its_date {
         IgnoreSeals: "a sealed checkpoint counts",

@@ -161,10 +161,15 @@ pub(crate) async fn h27_one_object_from_the_future_makes_nothing_old() {
     tx.put("k", "x".repeat(20_000)).unwrap();
     sleep(secs(20)).await;
     world.store_clock.set_skew_ms(3_600_000);
-    let ahead = format!("feed/{:012x}-{:016x}-{:08x}", node.new_txn_id().start_ms(), 7, 0);
+    let ahead = "feed/none-of-afts".to_owned();
     world.memory.create(&ahead, "none of aft's".into()).await.unwrap();
     world.store_clock.set_skew_ms(0);
+    // A node that could date its own clock would not believe that date.
+    for nth in 1..4 {
+        world.storage.fail(Operation::Create, "epochs/clock/", nth, Fault::Before(Stored::Denied));
+    }
     let collected = collector.collect_garbage(false).await;
+    world.storage.clear_faults();
     tx.commit().await.unwrap();
     node.publish().await.unwrap();
     world.memory.delete(&[ahead]).await.unwrap();
