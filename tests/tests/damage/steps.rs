@@ -74,9 +74,13 @@ impl Judge<'_> {
                     Requests => self.requests(&node).await,
                     Put => self.put(&node).await,
                     CloneStore => self.clone_store(&node).await,
-                    Checkpoint => drop(self.call("checkpoint", node.checkpoint()).await),
+                    Checkpoint => {
+                        self.call("checkpoint", node.checkpoint()).await;
+                    }
                     Gc => drop(self.call("gc", node.collect_garbage(false)).await),
-                    _ => drop(self.call("sweep", node.sweep()).await),
+                    _ => {
+                        self.call("sweep", node.sweep()).await;
+                    }
                 }
             }
         }
