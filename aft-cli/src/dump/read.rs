@@ -101,7 +101,7 @@ fn no_dump(beginning: &[u8]) -> Refusal {
 pub(crate) struct Incoming {
     items: mpsc::Receiver<Result<Item, Refusal>>,
     name: String,
-    /// Why [`value`](Self::value) ended early.
+    /// Why reading a value ended early.
     refusal: Option<Refusal>,
 }
 
