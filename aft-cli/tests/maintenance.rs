@@ -221,7 +221,12 @@ fn a_store_that_cannot_be_opened_can_be_checked() {
         objects(&place, "commits/").into_iter().find(|path| path.matches('/').count() == 2).unwrap();
     let whole = std::fs::read(place.store().join(&decision)).unwrap();
     overwrite(&place.store().join(&decision), Some(b"no decision"));
-    place.aft(&["get", "a"]).fails(7, &[&feed, &decision, "aft sweep --all"]);
+    let refused = place.aft(&["get", "a"]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    // A log line comes before it.
+    for word in [&*feed, &*decision, "\nerror: ", "aft sweep --all"] {
+        assert!(refused.stderr.contains(word), "{word} in {}", refused.stderr);
+    }
     names(&place, &[(&*decision, "damaged"), (&*feed, "damaged")]);
     overwrite(&place.store().join(&decision), Some(&whole));
     assert_eq!(place.aft(&["get", "a"]).ok().stdout, b"1");
