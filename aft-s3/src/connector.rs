@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::failure::chain;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -128,21 +129,6 @@ impl Settings<'_> {
 fn wrong(key: ClientConfigKey, why: impl fmt::Display) -> Error {
     let source = format!("the setting {} cannot be used: {why}", key.as_ref()).into();
     Error::Generic { store: "HTTP client", source }
-}
-
-/// An error with all its causes, in one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Why no connection will ever come about, as long as nobody changes anything.

@@ -46,9 +46,9 @@ impl fmt::Display for Failure {
 }
 
 /// An error with its causes. Most of object_store's print the next one themselves; those of the connection do not.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
+    let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {

@@ -85,8 +85,8 @@ impl Limits {
         self.adopted_until.is_some_and(|until| date <= until) && !planted(Planted::JudgeCopiesByDate)
     }
 
-    /// Whether the store dates its marker when it was made, as far as clocks and delays allow: its maker's clock is within S of the
-    /// store's, or the maker takes the marker back, and no request takes effect more than E after it was dated. Where it does not, the
+    /// Whether the store dates its marker when it was made, as far as delays allow: its maker asked the store for its time, and no request
+    /// takes effect more than E after it was sent; S is slack. Where it does not, the
     /// marker was copied, or its date was changed, and so were those of everything else (`HAZARDS` 24).
     #[must_use]
     pub fn marker_in_place(&self, made_ms: u64, date: StoreTime) -> bool {
