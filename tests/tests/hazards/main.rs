@@ -353,7 +353,7 @@ const FOUND_BY_CLONES: [Planted; 8] = [
 fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
     let seeds = || FOUND_BY_SEEDS.iter().chain(&FOUND_WITH_UPKEEP);
     let by_seeds = |bug| seeds().any(|(found, ..)| *found == bug);
-    for bug in Planted::ALL {
+    for bug in Planted::ALL.iter().copied() {
         let found = FOUND_BY_CASES.contains(&bug)
             || FOUND_BY_MODELS.contains(&bug)
             || FOUND_BY_CLONES.contains(&bug)
