@@ -45,6 +45,16 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Store(StoreCommand),
+    Demo(Demo),
+    Probe(Probe),
+    Cost(Cost),
+}
+
+/// What works on a store that is there when the command has ended.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
     Put(Put),
     Get(Get),
     Del(Del),
@@ -63,9 +73,6 @@ pub(crate) enum Command {
     Check(Check),
     Adopt(Adopt),
     Clone(CloneTo),
-    Demo(Demo),
-    Probe(Probe),
-    Cost(Cost),
 }
 
 /// Write one key
@@ -478,7 +485,7 @@ mod tests {
         let put = |arguments: &[&str]| {
             let all = [&["aft", "put"], arguments].concat();
             Arguments::try_parse_from(all).map(|parsed| match parsed.command {
-                Command::Put(put) => put,
+                Command::Store(StoreCommand::Put(put)) => put,
                 other => panic!("{other:?}"),
             })
         };

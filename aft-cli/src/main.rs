@@ -40,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, Common, StoreCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -69,15 +69,19 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { common, command } = arguments;
     let output = Output::new(common.json);
-    if let Command::Demo(args) = command {
-        let store = common.store.as_deref().map(|flag| Store::find(Some(flag))).transpose()?;
-        return demo::run(args, store, &output).await;
+    match command {
+        Command::Store(command) => watched(command, &common, &output).await,
+        Command::Demo(args) => {
+            let store = common.store.as_deref().map(|flag| Store::find(Some(flag))).transpose()?;
+            demo::run(args, store, &output).await
+        }
+        Command::Probe(args) => probe::run(args, common.store.as_deref(), &output).await,
+        Command::Cost(args) => cost::run(args, &output).await,
     }
-    let command = match command {
-        Command::Probe(args) => return probe::run(args, common.store.as_deref(), &output).await,
-        Command::Cost(args) => return cost::run(args, &output).await,
-        command => command,
-    };
+}
+
+/// Runs a command that works on one store, and says what it waits for where that takes long.
+async fn watched(command: StoreCommand, common: &Common, output: &Output) -> Result<(), Failure> {
     let watch = Watch::new(Patience::default());
     let store = Store::find(common.store.as_deref())?.watched(&watch);
     if store.is_in_memory() {
@@ -86,38 +90,36 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         ));
     }
     tokio::select! {
-        ended = on_store(command, &store, &output) => ended,
+        ended = on_store(command, &store, output) => ended,
         // For programs stderr has the error alone.
         failure = watch.given_up(store.shown(), |line| if !output.is_json() { output.note(line) }) => Err(failure),
     }
 }
 
-/// Runs a command that works on one store.
-async fn on_store(command: Command, store: &Store, output: &Output) -> Result<(), Failure> {
+async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Result<(), Failure> {
     match command {
-        Command::Put(args) => put::run(args, store, output).await,
-        Command::Get(args) => get::run(args, store, output).await,
-        Command::Del(args) => del::run(args, store, output).await,
-        Command::Ls(args) => ls::run(args, store, output).await,
-        Command::Import(args) => import::run(args, store, output).await,
-        Command::Export(args) => {
+        StoreCommand::Put(args) => put::run(args, store, output).await,
+        StoreCommand::Get(args) => get::run(args, store, output).await,
+        StoreCommand::Del(args) => del::run(args, store, output).await,
+        StoreCommand::Ls(args) => ls::run(args, store, output).await,
+        StoreCommand::Import(args) => import::run(args, store, output).await,
+        StoreCommand::Export(args) => {
             unless_interrupted(export::run(args, store, output), "the directory is as it was").await
         }
-        Command::Dump(args) => {
+        StoreCommand::Dump(args) => {
             unless_interrupted(dump::run(args, store, output), "there is no dump, or a part of one on stdout")
                 .await
         }
-        Command::Load(args) => load::run(args, store, output).await,
-        Command::Log(args) => log::run(args, store, output).await,
-        Command::Status(_) => status::run(store, output).await,
-        Command::Txn(args) => txn::show(args, store, output).await,
-        Command::Cancel(args) => txn::cancel(args, store, output).await,
-        Command::Sweep(args) => sweep::run(store, &args, output).await,
-        Command::Checkpoint(_) => checkpoint::run(store, output).await,
-        Command::Gc(args) => gc::run(args, store, output).await,
-        Command::Check(_) => check::run(store, output).await,
-        Command::Adopt(args) => adopt::run(args, store, output).await,
-        Command::Clone(args) => clone::run(args, store, output).await,
-        Command::Demo(_) | Command::Probe(_) | Command::Cost(_) => Ok(()),
+        StoreCommand::Load(args) => load::run(args, store, output).await,
+        StoreCommand::Log(args) => log::run(args, store, output).await,
+        StoreCommand::Status(_) => status::run(store, output).await,
+        StoreCommand::Txn(args) => txn::show(args, store, output).await,
+        StoreCommand::Cancel(args) => txn::cancel(args, store, output).await,
+        StoreCommand::Sweep(args) => sweep::run(store, &args, output).await,
+        StoreCommand::Checkpoint(_) => checkpoint::run(store, output).await,
+        StoreCommand::Gc(args) => gc::run(args, store, output).await,
+        StoreCommand::Check(_) => check::run(store, output).await,
+        StoreCommand::Adopt(args) => adopt::run(args, store, output).await,
+        StoreCommand::Clone(args) => clone::run(args, store, output).await,
     }
 }

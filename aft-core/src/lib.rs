@@ -124,6 +124,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod key_range;
 mod node;
 mod path;
 #[cfg(feature = "planted-bugs")]
@@ -144,6 +145,7 @@ mod version;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
+pub use key_range::KeyRange;
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
     CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, GarbageClass,
@@ -151,7 +153,6 @@ pub use node::{
     SweepReport, Transaction, Unpublished, ValueStream,
 };
 pub use path::check_path;
-pub use protocol::key_range::KeyRange;
 pub use receipt::Receipt;
 pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
 pub use token::Token;

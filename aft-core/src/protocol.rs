@@ -9,7 +9,6 @@ pub mod choose;
 pub mod clock_check;
 pub mod collect;
 pub mod fold;
-pub mod key_range;
 #[cfg(test)]
 mod oracle;
 pub mod prune;
@@ -17,4 +16,6 @@ pub mod read_set;
 pub mod restore;
 pub mod timeliness;
 pub mod view;
+#[cfg(test)]
+mod windows;
 pub mod write_buffer;

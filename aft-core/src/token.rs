@@ -202,7 +202,7 @@ mod tests {
     use crate::format::envelope::checksum;
     use crate::format::record::Value;
     use crate::format::token::SuspendedWrite;
-    use crate::protocol::key_range::KeyRange;
+    use crate::key_range::KeyRange;
     use crate::receipt::Receipt;
     use crate::version::{Timestamp, Version};
 

@@ -1,4 +1,4 @@
-//! Many nodes on one store: the feed, refresh, staleness, receipts, sweeps.
+//! Many nodes on one store: the feed, refresh, staleness (I7), receipts, sweeps (I6).
 
 use std::time::Duration;
 

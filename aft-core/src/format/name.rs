@@ -195,7 +195,7 @@ pub enum ObjectName {
     Decision(TxnId),
     /// `values/<shard>/<txn id>/<attempt>-<n>`
     Value(TxnId, ValueName),
-    /// `requests/<shard>/<hash>/<attempt no>`
+    /// `requests/<shard>/<hash>/<number>`
     Request(RequestHash, u32),
     /// `feed/<time>-<node>-<seq>`
     Feed(FeedName),

@@ -1,4 +1,4 @@
-//! Request objects: `requests/<shard>/<hash>/<attempt no>`, which transaction a request key leads to.
+//! Request objects: `requests/<shard>/<hash>/<number>`, which transaction a request key leads to.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

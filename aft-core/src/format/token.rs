@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::MAX_KEY_BYTES;
 use crate::format::envelope::{self, FormatError, Kind, checksum};
 use crate::format::record::{CommitRecord, Value, WireRecord, Write};
-use crate::protocol::key_range::KeyRange;
+use crate::key_range::KeyRange;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};

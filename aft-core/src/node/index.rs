@@ -17,10 +17,10 @@ use crate::format::manifest::{RunFile, SortedRun};
 use crate::format::name::ObjectName;
 use crate::format::row::Row;
 use crate::format::run::{Block, Tail};
+use crate::key_range::KeyRange;
 use crate::node::store::{Store, patiently};
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
-use crate::protocol::key_range::KeyRange;
 use crate::storage::StorageError;
 
 /// Pages of fewer rows than this are read block by block; larger ones with blocks ahead.

@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::row::{Row, RowValue};
+use crate::key_range::KeyRange;
 use crate::node::fetch::{Answer, INDEX_TRIES};
 use crate::node::transaction::Transaction;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::choose::{self, ScanPage, needs_index, with_row};
-use crate::protocol::key_range::KeyRange;
 use crate::protocol::view::Found;
 
 /// What is known of some keys at one moment.

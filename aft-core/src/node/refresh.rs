@@ -75,7 +75,7 @@ impl Node {
         self.refreshing.fresh(|| Arc::clone(self).fly_refresh()).await
     }
 
-    /// Refreshes where the last refresh began longer than the allowed staleness ago.
+    /// Refreshes where the last refresh began longer than the allowed staleness ago (I7).
     pub(crate) async fn refresh_if_stale(self: &Arc<Self>) -> Result<(), Error> {
         // One flight may have begun before the limit; a second one cannot.
         for _ in 0..2 {

@@ -5,9 +5,9 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
 use crate::error::Error;
+use crate::key_range::KeyRange;
 use crate::node::fetch::Answer;
 use crate::node::transaction::Transaction;
-use crate::protocol::key_range::KeyRange;
 use crate::protocol::write_buffer::Own;
 
 /// A key, and where its value is.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::format::record::Value;
 use crate::format::token::{Suspended, SuspendedWrite};
+use crate::key_range;
 use crate::planted::{Planted, planted};
-use crate::protocol::key_range;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::view::{Commit, Found, View};
 use crate::version::Version;

@@ -1,4 +1,4 @@
-//! Which version a transaction reads: the read-atomic protocol.
+//! Which version a transaction reads: the read-atomic protocol (I4).
 //!
 //! An *atomic read set* (AFT, section 3.2; RAMP, section 3) holds, for every version read, each key written by the
 //! same commit either not at all or at that version or a newer one. Absent counts as version 0.
@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::key_range::KeyRange;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::key_range::KeyRange;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::view::{Commit, Found, View};
 use crate::version::Version;

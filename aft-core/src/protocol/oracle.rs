@@ -19,8 +19,8 @@ use proptest::prelude::*;
 
 use crate::format::envelope::checksum;
 use crate::format::record::{CommitRecord, Part, StoredValue, Value, Write};
+use crate::key_range::KeyRange;
 use crate::protocol::choose;
-use crate::protocol::key_range::KeyRange;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::view::{Commit, Found, Home, View};
 use crate::txn_id::TxnId;

@@ -1,12 +1,12 @@
-//! What a transaction has read, and what that demands of its further reads.
+//! What a transaction has read, and what that demands of its further reads (I4).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::key_range::{self, KeyRange};
 use crate::planted::{Planted, planted};
-use crate::protocol::key_range::{self, KeyRange};
 use crate::protocol::view::{Commit, Found};
 use crate::version::Version;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::format::envelope::checksum;
 use crate::format::record::{PART_BYTES, Part, StoredValue, Value, WRITE_OVERHEAD, Write};
-use crate::protocol::key_range::KeyRange;
+use crate::key_range::KeyRange;
 
 /// A buffered write.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Collection of garbage: nothing goes that anybody can still reach.
+//! Collection of garbage: nothing goes that anybody can still reach (I8).
 
 use aft_core::{Begin, CommitOutcome, Storage};
 use aft_memory::{Fault, Operation};

@@ -12,7 +12,7 @@ use super::page::Page;
 use crate::config::MAX_KEY_BYTES;
 use crate::format::envelope::{self, FormatError, Kind, checksum};
 use crate::format::name::ValueName;
-use crate::protocol::key_range::KeyRange;
+use crate::key_range::KeyRange;
 use crate::txn_id::TxnId;
 
 /// Where the first block begins: behind `PAR1`.

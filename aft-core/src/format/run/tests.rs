@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::format::record::{Part, StoredValue};
 use crate::format::row::{Row, RowValue};
-use crate::protocol::key_range::KeyRange;
+use crate::key_range::KeyRange;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
 use bytes::Bytes;

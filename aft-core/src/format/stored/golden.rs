@@ -19,7 +19,7 @@ use crate::format::request::{input_hash, request_hash};
 use crate::format::row::{Row, RowValue};
 use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::format::token::{Suspended, SuspendedWrite};
-use crate::protocol::key_range::KeyRange;
+use crate::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.

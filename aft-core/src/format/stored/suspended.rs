@@ -8,7 +8,7 @@ use super::damage::parts;
 use super::*;
 use crate::format::envelope::{FormatError, Kind, seal};
 use crate::format::token::{Suspended, SuspendedWrite};
-use crate::protocol::key_range::{self, KeyRange};
+use crate::key_range::{self, KeyRange};
 use crate::receipt::Receipt;
 
 // ---- any token -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 //! Whole histories: commits, some of which nobody publishes until a sweep finds them, sweeps, and folds of any runs at any time,
-//! against the sentence "of each key the greatest version among all commits that were folded".
+//! against the sentence "of each key the greatest version among all commits that were folded" (I9).
 //!
 //! The model has the windows of a store in small: a transaction lives [`LIFETIME`], its decision lands within [`DEADLINE`] of its
 //! version. A commit that was folded may come again at any time, carried by somebody who did not know.
