@@ -120,6 +120,8 @@ mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[deny(clippy::indexing_slicing)]
+#[cfg_attr(not(test), deny(clippy::string_slice))]
 mod format;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -237,3 +237,22 @@ fn every_dependency_has_a_licence_that_goes_with_ours() {
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(packages.len() > 100, "packages were found: {}", packages.len());
 }
+
+/// The list of decisions has every page, by its title, and no other.
+#[test]
+fn every_decision_is_listed() {
+    let folder = root().join("docs/decisions");
+    let list = fs::read_to_string(folder.join("README.md")).unwrap();
+    let pages = files(&folder, ".md").into_iter().filter(|path| !path.ends_with("README.md"));
+    let mut numbers = BTreeSet::new();
+    for path in pages {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let title = text.lines().next().unwrap().trim_start_matches(['#', ' ']);
+        let (number, title) = title.split_at(4);
+        let row = format!("| [{number}]({name}) | {} |", title.trim_start_matches([':', ' ']));
+        assert!(list.contains(&row), "docs/decisions/README.md lacks {row}");
+        assert!(numbers.insert(number.to_owned()), "two decisions have the number {number}");
+    }
+    assert_eq!(list.matches("| [").count(), numbers.len(), "it lists pages that are not there");
+}

@@ -159,9 +159,8 @@ pub fn open(kind: Kind, object: &Bytes) -> Result<(Bytes, usize), FormatError> {
 }
 
 fn read_u64(header: &[u8; HEADER_LEN], at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&header[at..at + 8]);
-    u64::from_le_bytes(bytes)
+    let bytes = header.get(at..).and_then(|rest| rest.first_chunk());
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 fn header_checksum(header: &[u8], meta: &[u8]) -> u64 {

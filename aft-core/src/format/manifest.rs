@@ -147,14 +147,14 @@ impl SortedRun {
         let from = self.files.partition_point(|file| *file.last_key < *start);
         let below = |end: &[u8]| self.files.partition_point(|file| *file.first_key < *end);
         let to = end.map_or(self.files.len(), below);
-        if end.is_some_and(|end| end <= start) { &[] } else { &self.files[from..to.max(from)] }
+        if end.is_some_and(|end| end <= start) { &[] } else { self.files.get(from..to).unwrap_or_default() }
     }
 
     fn check(&self) -> Result<(), FormatError> {
         if self.files.is_empty() {
             return Err(FormatError::Malformed("a run without files"));
         }
-        if self.files.windows(2).any(|pair| pair[0].last_key >= pair[1].first_key) {
+        if !self.files.is_sorted_by(|before, after| before.last_key < after.first_key) {
             return Err(FormatError::Malformed("files of a run that are out of order or overlap"));
         }
         self.files.iter().try_for_each(RunFile::check)
@@ -383,7 +383,7 @@ fn file_id(text: &str) -> Result<FileId, FormatError> {
 fn key_text(key: &[u8]) -> String {
     key.iter()
         .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
         .collect()
 }
 

@@ -119,7 +119,7 @@ impl RequestHash {
             return None;
         }
         for (n, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::try_from(hex(&text[2 * n..2 * n + 2], 2)?).ok()?;
+            *byte = u8::try_from(hex(text.get(2 * n..2 * n + 2)?, 2)?).ok()?;
         }
         Some(Self(hash))
     }
@@ -128,7 +128,7 @@ impl RequestHash {
     #[must_use]
     pub fn folder(self, shards: Shards) -> String {
         let hash = self.to_string();
-        format!("{REQUESTS}{}/{hash}/", &hash[..shards.digits])
+        format!("{REQUESTS}{}/{hash}/", hash.get(..shards.digits).unwrap_or_default())
     }
 }
 

@@ -174,7 +174,7 @@ impl RunWriter {
         let mut bytes = self.file.into_inner().map_err(cannot)?;
         let footer = Bytes::from(bytes.split_off(footer));
         bytes.truncate(start);
-        meta[..8].copy_from_slice(&checksum(&footer).to_le_bytes());
+        meta.splice(..8, checksum(&footer).to_le_bytes());
         let tail = seal(Kind::Run, &meta, &[footer])?;
         bytes.extend_from_slice(&tail);
         bytes.shrink_to_fit();
