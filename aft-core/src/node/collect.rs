@@ -206,6 +206,7 @@ impl Collection<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.expect_all_manifests(&manifests).await?;
         Ok(manifests)
     }
 
