@@ -200,7 +200,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let recorder = Recorder::new(network.clone(), plan.streams);
     // Every other seed has requests and tokens too.
     let lifetime_ms = u64::try_from(plan.config.transaction_lifetime.as_millis()).unwrap_or_default();
-    let upkeep = (plan.upkeep, plan.relays);
+    let upkeep = (plan.upkeep, plan.relays, plan.mischief.lies || plan.mischief.redates);
     let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), upkeep, lifetime_ms);
     let machines = 2 + rng.next_u32() as usize % 3;
     let windows = Windows::of(&plan.config);
