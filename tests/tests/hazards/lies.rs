@@ -108,7 +108,7 @@ pub(crate) async fn what_a_checkpoint_needs_that_was_not_listed_stays() {
         put(&maker, "k", value).await;
         maker.publish().await.unwrap();
         sleep(secs(HOUR)).await;
-        assert_eq!(maker.checkpoint().await.unwrap().runs, 1);
+        assert!(maker.checkpoint().await.unwrap().made);
     }
     let (storage, builder) = hiding(&world);
     let collector = builder.open().await.unwrap();
