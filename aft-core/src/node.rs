@@ -18,6 +18,7 @@ mod handle;
 mod heal;
 mod index;
 mod known;
+mod listings;
 mod load;
 mod maintenance;
 mod open;

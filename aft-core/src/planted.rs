@@ -216,6 +216,16 @@ pub enum Planted {
     OutcomesByAge,
     /// What a void manifest names is collected while it is there.
     ForgetVoidManifests,
+    /// A refresh goes on from the newest date known, whatever the listings of the feed showed.
+    CursorByAnyDate,
+    /// A checkpoint folds by the newest date known, whatever the listings of the feed showed.
+    HorizonByAnyDate,
+    /// A sweep claims to have swept up to the newest date known, whatever the listings of the feed showed.
+    SweptThroughByAnyDate,
+    /// A listing of checkpoints that lacks what the node builds on is believed.
+    TrustListedCheckpoints,
+    /// A listing of decisions that lacks those of the view's commits is believed.
+    TrustListedDecisions,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -16,4 +16,4 @@ pub use gate::Gate;
 pub use memory::MemoryStorage;
 pub use recording::RecordingStorage;
 pub use request::{Counts, Operation, Request};
-pub use simulated::{CrashMoment, Event, Faults, Latency, Moment, Prices, Process, SimulatedStorage};
+pub use simulated::{CrashMoment, Event, Faults, Latency, Lie, Moment, Prices, Process, SimulatedStorage};

@@ -6,6 +6,7 @@
 
 mod faults;
 mod latency;
+mod lies;
 mod prices;
 mod process;
 mod trace;
@@ -29,6 +30,7 @@ use tokio::time::{Instant, sleep};
 
 pub use faults::Faults;
 pub use latency::Latency;
+pub use lies::Lie;
 pub use prices::Prices;
 pub use process::{CrashMoment, Process};
 pub use trace::{Event, Moment};
@@ -36,6 +38,7 @@ pub use trace::{Event, Moment};
 use crate::fault::ErrorKind;
 use crate::request::{Counts, Operation};
 use faults::{Plan, Trouble};
+use lies::Lies;
 use trace::Trace;
 
 /// Wraps any store as one that processes reach over a bad network. Needs a tokio runtime with timers; under a current-thread
@@ -81,6 +84,7 @@ struct State {
     dated: BTreeMap<(String, SystemTime), SystemTime>,
     trace: Trace,
     injected: BTreeMap<&'static str, u64>,
+    lies: Lies,
 }
 
 impl fmt::Debug for SimulatedStorage {
@@ -100,6 +104,7 @@ impl SimulatedStorage {
             dated: BTreeMap::new(),
             trace: Trace::default(),
             injected: BTreeMap::new(),
+            lies: Lies::default(),
         };
         let network = Network { inner, state: Mutex::new(state), start: Instant::now() };
         Self { network: Arc::new(network), process: Process::new("process") }
@@ -125,6 +130,19 @@ impl SimulatedStorage {
     /// Nobody reaches the store for this long.
     pub fn outage(&self, lasts: Duration) {
         self.network.state.lock().outage = Some(Instant::now() + lasts);
+    }
+
+    /// For this long, listings do not show to a process (or to all that are [`deceivable`](Process::deceivable)) what lies below a
+    /// folder, or anything where that is empty. What is asked for by its name is answered as ever.
+    pub fn lie(&self, lie: Lie, folder: &str, process: Option<&str>, lasts: Duration) {
+        let mut state = self.network.state.lock();
+        let salt = state.rng.next_u32();
+        state.lies.tell(lie, folder, process, lasts, salt);
+    }
+
+    /// From now on listings show what is there.
+    pub fn tell_the_truth(&self) {
+        self.network.state.lock().lies.stop();
     }
 
     /// How many faults of each kind were injected.
@@ -178,6 +196,16 @@ impl Network {
     /// What the store says is the date of an object.
     fn dated(&self, path: &str, applied: SystemTime) -> SystemTime {
         self.state.lock().dated.get(&(path.to_owned(), applied)).copied().unwrap_or(applied)
+    }
+
+    /// What a process is shown of a page, and whether the listing ends there.
+    fn shown(&self, process: &Process, page: Vec<ObjectInfo>) -> (Vec<ObjectInfo>, bool) {
+        if !process.is_deceivable() {
+            return (page, false);
+        }
+        let mut state = self.state.lock();
+        let State { rng, injected, lies, .. } = &mut *state;
+        lies.deceive(process.name(), rng, injected, page)
     }
 
     /// Applies a create; the store may date it by the moment it was received.
@@ -329,6 +357,7 @@ impl Storage for SimulatedStorage {
                 let from = from?;
                 let size = self.network.state.lock().page_size();
                 let (network, below, after) = (Arc::clone(&self.network), prefix.clone(), from.clone());
+                let process = self.process.clone();
                 // One page is one request: what is created meanwhile may be on a later page, or be missed by an earlier one.
                 let apply = async move {
                     let mut page = network.inner.list(&below, after.as_deref()).take(size);
@@ -338,14 +367,13 @@ impl Storage for SimulatedStorage {
                         let last_modified = network.dated(&object.path, object.last_modified);
                         objects.push(ObjectInfo { last_modified, ..object });
                     }
-                    Ok(objects)
+                    let next = (objects.len() == size).then(|| objects.last().map(|last| last.path.clone()));
+                    let (objects, ends) = network.shown(&process, objects);
+                    Ok((objects, next.filter(|_| !ends)))
                 };
                 match self.request(Operation::List, &prefix, 0, apply).await {
                     Err(error) => Some((vec![Err(error)], None)),
-                    Ok(page) => {
-                        let next = (page.len() == size).then(|| page.last().map(|last| last.path.clone()));
-                        Some((page.into_iter().map(Ok).collect(), next))
-                    }
+                    Ok((page, next)) => Some((page.into_iter().map(Ok).collect(), next)),
                 }
             }
         });

@@ -4,12 +4,14 @@
 //! - [`run`] runs one seed and judges what happened.
 //! - A recorder writes down what clients saw; [`crate::checker`] decides whether aft's promises hold in it.
 //! - `workload` is what clients do, `relay` what they do in seeds that are about transactions between nodes of different checkpoints,
-//!   `chaos` what happens to them.
+//!   `chaos` what happens to them, `mischief` and `adoption` what becomes of listings and dates.
 
+mod adoption;
 mod archive;
 mod audit;
 mod chaos;
 mod cluster;
+mod mischief;
 mod notes;
 mod planted;
 pub(crate) mod recorded;

@@ -221,7 +221,9 @@ impl Node {
         };
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
         let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
-        let horizon = self.limits.horizon(begun).max(base.horizon());
+        // By what the feed showed: of what came later nobody here knows when it was published.
+        let known_until = self.shown_time(Planted::HorizonByAnyDate).ok_or_else(unknown)?;
+        let horizon = self.limits.horizon(begun.min(known_until)).max(base.horizon());
         let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
             let by_clock = planted(Planted::FoldByCommitTime);
             if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }

@@ -206,6 +206,7 @@ impl Collection<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.expect_all_manifests(&manifests).await?;
         Ok(manifests)
     }
 
@@ -291,13 +292,16 @@ impl Collection<'_> {
             self.pending.extend(numbers.into_iter().map(|(_, object)| object));
             return Ok(());
         }
-        for ((number, object), garbage) in numbers.into_iter().zip(lists) {
+        let mut lists = numbers.into_iter().zip(lists);
+        for ((number, object), garbage) in lists.by_ref() {
             self.delete_manifests(manifests, number).await?;
-            if self.empty(garbage).await? {
-                self.delete(GarbageKind::GarbageLists, vec![object]).await?;
-            } else {
+            if !self.empty(garbage).await? {
+                // Its manifest stays, so that the rest is found again: a list without a manifest is nobody's.
                 self.pending.push(object);
+                self.pending.extend(lists.map(|((_, object), _)| object));
+                return Ok(());
             }
+            self.delete(GarbageKind::GarbageLists, vec![object]).await?;
         }
         self.delete_manifests(manifests, u64::MAX).await
     }
@@ -341,7 +345,8 @@ impl Collection<'_> {
         }
     }
 
-    /// Deletes what a list names; whether that was all of it.
+    /// Deletes what a list names; whether that was all that will ever be garbage by it. (A value that a row names is found again when that
+    /// row is superseded.)
     async fn empty(&mut self, garbage: Garbage) -> Result<bool, Error> {
         let node = Arc::clone(self.node);
         let mut all = true;
@@ -359,9 +364,11 @@ impl Collection<'_> {
         }
         for (txn, value) in garbage.values {
             let path = node.path(ObjectName::Value(txn, value));
-            if self.needed.has_value(txn, value) || self.named.contains(&(txn, value)) {
+            if self.needed.has_value(txn, value) {
                 self.refuse(GarbageKind::SupersededValues, path);
                 all = false;
+            } else if self.named.contains(&(txn, value)) {
+                self.refuse(GarbageKind::SupersededValues, path);
             } else {
                 values.push(path);
             }

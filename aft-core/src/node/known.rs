@@ -15,8 +15,11 @@ use crate::version::Version;
 /// What a node knows of the feed and of the checkpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// The newest `last_modified` that was known when the last complete refresh began: where the next one looks from.
+    /// The newest `last_modified` that listings of the feed had shown when the last complete refresh began: where the next one looks from.
     pub(crate) basis: Option<StoreTime>,
+    /// The newest date that the listings of complete refreshes showed of the feed, and the last one's so far.
+    pub(crate) shown: Option<StoreTime>,
+    pub(crate) showing: Option<StoreTime>,
     /// When the last complete refresh began.
     pub(crate) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
@@ -84,7 +87,7 @@ pub(crate) struct OwnCommit {
 impl Known {
     /// What is known of a store whose marker was made at `made`: nothing was decided before.
     pub(crate) fn since(made: StoreTime) -> Self {
-        Self { swept_through: Some(made), last_sweep: Some(made), ..Self::default() }
+        Self { swept_through: Some(made), last_sweep: Some(made), shown: Some(made), ..Self::default() }
     }
 
     /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.

@@ -104,7 +104,9 @@ impl Node {
         for _ in 0..REFRESH_TRIES {
             let began = self.now();
             let plan = self.plan_refresh(began);
-            let mut newest = self.store_time();
+            let mut newest = self.shown_time(Planted::CursorByAnyDate);
+            // What a refresh that failed was shown, it did not take in.
+            self.known.lock().showing = None;
             if planted(Planted::RefreshByOwnClock) {
                 newest = Some(StoreTime(began.wall_ms / 1000));
             }
@@ -135,6 +137,7 @@ impl Node {
         let base = Arc::clone(self.view.read().base());
         let mut known = self.known.lock();
         known.basis = known.basis.max(newest);
+        known.shown = known.shown.max(known.showing.take());
         known.began = Some(began);
         known.reload = false;
         if plan.look || plan.whole {
@@ -199,7 +202,11 @@ impl Node {
             self.refresh_feed(Plan { look: false, ..plan }).await?;
             return Ok(true);
         }
-        let mut damage = None;
+        let mut damage = self.expect_base(&numbers).await?;
+        let own = self.view.read().base().number();
+        if damage.is_some() && !self.list_manifests(own).await?.is_empty() {
+            return Ok(false);
+        }
         let mut from = 0;
         let (found, recent, listed) = loop {
             let found = match self.newest_manifest(&numbers[from..]).await {
@@ -286,6 +293,9 @@ impl Node {
                 tracing::warn!(path, "an object that is none of aft's lies in the feed; it is left alone");
                 continue;
             };
+            // An object whose date was changed shows no more than its name does: others may lie behind it.
+            let latest = StoreTime(name.time_ms.saturating_add(self.limits.publish_ms) / 1000);
+            known.showing = known.showing.max(Some(last_modified.min(latest)));
             let mine = known.own.remove(&name);
             if let Some(OwnObject { sent, answered, .. }) = mine {
                 time.check.measure(sent, answered, last_modified);
@@ -482,7 +492,9 @@ impl Node {
         if let Some(manifest) = base.manifest() {
             known.swept_through = known.swept_through.max(Some(StoreTime(manifest.swept_through)));
             known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.swept_through)));
+            // Its maker was shown that much.
             known.basis = known.basis.max(Some(StoreTime(manifest.basis)));
+            known.shown = known.shown.max(Some(StoreTime(manifest.basis)));
         }
         drop(known);
         late.iter().for_each(|object| self.take_in_late(object));

@@ -1,6 +1,7 @@
 //! Sweeping: publishing the commits whose node died between decision and feed (I6; AFT, section 4.2, without its fault
 //! manager).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -59,7 +60,7 @@ impl Node {
         self.publish().await?;
         let told_late = self.publish_told_late().await?;
         // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
-        let mut through = self.store_time();
+        let mut through = self.shown_time(Planted::SweptThroughByAnyDate);
         let Unpublished { listed, found, dead, mut damaged } = self.find_unpublished().await?;
         if planted(Planted::SweptThroughAfterList) {
             through = self.store_time();
@@ -111,9 +112,11 @@ impl Node {
         Ok(report)
     }
 
-    /// Every decision whose id starts then or later, in every shard.
+    /// Every decision whose id starts then or later, in every shard, oldest first. A listing that lacks any which this node knows to be
+    /// there is refused.
     pub(crate) async fn list_decisions(&self, from_ms: u64) -> Result<Vec<TxnId>, Error> {
         let from = TxnId::window_start(from_ms);
+        let expected = self.decisions_to_show(from);
         let lists = self
             .shards
             .commit_folders()
@@ -122,9 +125,9 @@ impl Node {
             .buffer_unordered(self.config.parallel_requests)
             .try_collect()
             .await?;
-        let mut ids: Vec<_> = listed.into_iter().flatten().collect();
-        ids.sort_unstable();
-        Ok(ids)
+        let ids: BTreeSet<_> = listed.into_iter().flatten().collect();
+        self.expect_listed(expected, &ids).await?;
+        Ok(ids.into_iter().collect())
     }
 
     /// The decisions of a shard from an id on.

@@ -22,6 +22,7 @@ struct Inner {
 struct State {
     crashed: bool,
     paused: bool,
+    deceivable: bool,
     requests: u64,
     crash_at: Option<(u64, CrashMoment)>,
 }
@@ -69,6 +70,15 @@ impl Process {
     #[must_use]
     pub fn is_crashed(&self) -> bool {
         self.0.state.lock().crashed
+    }
+
+    /// From now on listings may lie to it: it has something to compare them with.
+    pub fn deceivable(&self) {
+        self.0.state.lock().deceivable = true;
+    }
+
+    pub(super) fn is_deceivable(&self) -> bool {
+        self.0.state.lock().deceivable
     }
 
     /// How many requests it made.

@@ -29,6 +29,12 @@ struct Arguments {
     /// Lets nodes make checkpoints and collect garbage in every seed, and not only in every fifth.
     #[arg(long)]
     upkeep: bool,
+    /// Whether listings lie; by default in every eighth seed.
+    #[arg(long)]
+    lies: Option<bool>,
+    /// Whether objects and the whole store are dated anew; by default in every eighth seed.
+    #[arg(long)]
+    redates: Option<bool>,
     /// Prints all events of each failing seed, and not only those that concern the violation.
     #[arg(long)]
     trace: bool,
@@ -131,6 +137,11 @@ fn show(report: &Report, arguments: &Arguments) {
     if arguments.upkeep {
         bug += " --upkeep";
     }
+    for (flag, value) in [("lies", arguments.lies), ("redates", arguments.redates)] {
+        if let Some(value) = value {
+            bug += &format!(" --{flag} {value}");
+        }
+    }
     println!(
         "replay: cargo run --release -p aft-tests --bin simulate -- --seeds 1 --seed {}{bug} --trace",
         report.seed
@@ -154,7 +165,8 @@ fn main() -> ExitCode {
             }
         },
     };
-    let options = Options { bug, upkeep: arguments.upkeep.then_some(true), ..Options::default() };
+    let (upkeep, lies, redates) = (arguments.upkeep.then_some(true), arguments.lies, arguments.redates);
+    let options = Options { bug, upkeep, lies, redates, ..Options::default() };
     let total = parking_lot::Mutex::new(Total::default());
     let next = std::sync::atomic::AtomicU64::new(arguments.seed);
     let end = arguments.seed + arguments.seeds;

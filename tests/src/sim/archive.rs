@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
-use aft_core::{Object, ObjectInfo, Storage, StorageError};
+use aft_core::{Object, ObjectInfo, Storage, StorageError, TxnId};
 use aft_memory::MemoryStorage;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,8 +15,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
-/// What is kept when it is deleted: decisions, and who published them.
-const KEPT: [&str; 2] = ["commits/", "feed/"];
+/// What is kept when it is deleted: decisions, who published them, and the marker, which says by what dates they are judged.
+const KEPT: [&str; 3] = ["commits/", "feed/", "aft.json"];
 
 /// A store, and the deleted objects that count.
 #[derive(Debug, Clone)]
@@ -23,13 +24,15 @@ pub(crate) struct Archive {
     store: MemoryStorage,
     /// The first object of each path.
     deleted: Arc<Mutex<BTreeMap<String, Object>>>,
-    /// Whether what was deleted is shown again.
+    /// When objects whose date was changed were made.
+    redated: Arc<Mutex<BTreeMap<String, SystemTime>>>,
+    /// Whether what was deleted is shown again, and the dates are those of old.
     opened: Arc<AtomicBool>,
 }
 
 impl Archive {
     pub(crate) fn new(store: MemoryStorage) -> Self {
-        Self { store, deleted: Arc::default(), opened: Arc::default() }
+        Self { store, deleted: Arc::default(), redated: Arc::default(), opened: Arc::default() }
     }
 
     /// From now on every decision and every feed object is there that ever was: of each path the first.
@@ -37,9 +40,43 @@ impl Archive {
         self.opened.store(true, Ordering::Relaxed);
     }
 
+    /// As if it had never been opened.
+    pub(crate) fn close(&self) {
+        self.opened.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes a decision away; the auditor keeps it.
+    pub(crate) async fn remove_decision(&self, id: TxnId) {
+        let id = id.to_string();
+        let paths = self.store.paths().into_iter();
+        let paths: Vec<_> = paths.filter(|it| it.starts_with("commits/") && it.ends_with(&id)).collect();
+        drop(self.delete(&paths).await);
+    }
+
     /// Everything that is there, or was.
     pub(crate) async fn paths(&self) -> Vec<ObjectInfo> {
         self.store.list("", None).try_collect().await.unwrap_or_default()
+    }
+
+    /// Dates an object anew, as a copy onto itself does; whether it is there. The auditor knows when it was made.
+    pub(crate) async fn redate(&self, path: &str, date: SystemTime) -> bool {
+        let Ok(object) = self.store.get(path).await else { return false };
+        self.redated.lock().entry(path.to_owned()).or_insert(object.last_modified);
+        self.store.redate(path, date)
+    }
+
+    /// Everything is dated anew; how many objects.
+    pub(crate) async fn redate_all(&self, date: SystemTime) -> u64 {
+        let mut redated = 0;
+        for path in self.store.paths() {
+            redated += u64::from(self.redate(&path, date).await);
+        }
+        redated
+    }
+
+    /// When an object was made, whatever its date says.
+    fn made_at(&self, path: &str, dated: SystemTime) -> SystemTime {
+        self.redated.lock().get(path).copied().unwrap_or(dated)
     }
 
     fn deleted(&self, path: &str) -> Option<Object> {
@@ -53,6 +90,10 @@ impl Storage for Archive {
     async fn get(&self, path: &str) -> Result<Object, StorageError> {
         match self.deleted(path) {
             Some(object) => Ok(object),
+            None if self.opened.load(Ordering::Relaxed) => {
+                let object = self.store.get(path).await?;
+                Ok(Object { last_modified: self.made_at(path, object.last_modified), ..object })
+            }
             None => self.store.get(path).await,
         }
     }
@@ -62,7 +103,9 @@ impl Storage for Archive {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
-        self.store.create(path, bytes).await
+        self.store.create(path, bytes).await?;
+        self.redated.lock().remove(path);
+        Ok(())
     }
 
     fn list(
@@ -77,7 +120,8 @@ impl Storage for Archive {
         let listed = async move {
             let mut objects: BTreeMap<String, ObjectInfo> = BTreeMap::new();
             for object in self.store.list(&prefix, Some(&after)).try_collect::<Vec<_>>().await? {
-                objects.insert(object.path.clone(), object);
+                let last_modified = self.made_at(&object.path, object.last_modified);
+                objects.insert(object.path.clone(), ObjectInfo { last_modified, ..object });
             }
             for (path, Object { bytes, last_modified }) in &*self.deleted.lock() {
                 if path.starts_with(&prefix) && *path > after {
@@ -93,6 +137,7 @@ impl Storage for Archive {
     async fn delete(&self, paths: &[String]) -> Result<(), StorageError> {
         for path in paths.iter().filter(|path| KEPT.iter().any(|kept| path.starts_with(kept))) {
             if let Ok(object) = self.store.get(path).await {
+                let object = Object { last_modified: self.made_at(path, object.last_modified), ..object };
                 self.deleted.lock().entry(path.clone()).or_insert(object);
             }
         }

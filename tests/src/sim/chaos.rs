@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
 use crate::sim::cluster::Cluster;
+use crate::sim::mischief::Mischief;
 
 /// Makes trouble until it is told to stop.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Chaos {
     done: BTreeMap<&'static str, u64>,
     /// Machines whose process is to die at a request, and its name.
     doomed: Vec<(usize, String)>,
+    /// What becomes of listings and dates, where anything does.
+    pub(crate) mischief: Option<Mischief>,
 }
 
 impl Chaos {
@@ -39,7 +42,7 @@ impl Chaos {
         deadly: bool,
     ) -> Self {
         let (rng, done, doomed) = (StdRng::seed_from_u64(seed), BTreeMap::new(), Vec::new());
-        Self { rng, cluster, network, skew_ms, worst, deadly, done, doomed }
+        Self { rng, cluster, network, skew_ms, worst, deadly, done, doomed, mischief: None }
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -73,7 +76,9 @@ impl Chaos {
             sleep(Duration::from_millis(calm)).await;
             let machines = self.cluster.machines() as u64;
             let at = usize::try_from(self.draw(machines)).unwrap_or(0);
-            match self.draw(12) {
+            let more = self.mischief.as_ref().map_or(0, Mischief::weight);
+            match self.draw(12 + more) {
+                12.. => self.mischief(at).await,
                 0..3 if self.deadly => self.crash(at).await,
                 3..5 if self.deadly => self.crash_at_request(at),
                 5..7 => self.pause(at).await,
@@ -95,6 +100,14 @@ impl Chaos {
             }
         }
         std::mem::take(&mut self.done)
+    }
+
+    async fn mischief(&mut self, at: usize) {
+        let now_ms = self.cluster.now_ms();
+        let process = self.cluster.process(at);
+        let Some(mischief) = &mut self.mischief else { return };
+        let what = mischief.once(now_ms, process.name()).await;
+        self.count(what);
     }
 
     async fn crash(&mut self, at: usize) {
@@ -139,6 +152,7 @@ impl Chaos {
     pub(crate) fn heal(&mut self) {
         self.network.set_faults(Faults::none());
         self.network.outage(Duration::ZERO);
+        self.network.tell_the_truth();
         for (at, name) in std::mem::take(&mut self.doomed) {
             if self.cluster.process(at).name() == name {
                 self.cluster.start(at);

@@ -1,6 +1,7 @@
 //! Nodes that come and go.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aft_core::{Aft, Config, ErrorKind};
@@ -27,6 +28,8 @@ pub(crate) struct Cluster {
     start: Instant,
     config: Config,
     rng: Mutex<StdRng>,
+    /// Whether no node may start for now.
+    closed: AtomicBool,
     machines: Mutex<Vec<Machine>>,
 }
 
@@ -60,7 +63,8 @@ impl Cluster {
         };
         let machines = Mutex::new((0..machines).map(machine).collect());
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
-        Arc::new(Self { network, shared, start, config, rng, machines })
+        let closed = AtomicBool::new(false);
+        Arc::new(Self { network, shared, start, config, rng, closed, machines })
     }
 
     pub(crate) fn machines(&self) -> usize {
@@ -71,6 +75,9 @@ impl Cluster {
     pub(crate) fn start(self: &Arc<Self>, at: usize) {
         // Two kinds of trouble may both want to start a node on this machine.
         self.crash(at);
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
         let seed = self.rng.lock().next_u64();
         let mut machines = self.machines.lock();
         let machine = &mut machines[at];
@@ -92,6 +99,22 @@ impl Cluster {
         if let Some(running) = machines[at].running.take() {
             running.abort();
         }
+    }
+
+    /// Stops every node, without a farewell, until [`reopen`](Self::reopen).
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.end_all_but(None);
+    }
+
+    /// Starts a node on every machine.
+    pub(crate) fn reopen(self: &Arc<Self>) {
+        self.closed.store(false, Ordering::Relaxed);
+        (0..self.machines()).for_each(|at| self.start(at));
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.shared.recorder.now_ms()
     }
 
     pub(crate) fn process(&self, at: usize) -> Process {
@@ -234,7 +257,11 @@ impl Cluster {
             let storage = Arc::new(self.network.reached_by(process));
             let clock = Arc::clone(&clock) as Arc<dyn aft_core::Clock>;
             match Aft::builder(storage).config(config).clock(clock).rng_seed(rng.next_u64()).open().await {
-                Ok(aft) => return Some(aft),
+                Ok(aft) => {
+                    // A node that opens has nothing to compare listings with.
+                    process.deceivable();
+                    return Some(aft);
+                }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {}
                 Err(error) if error.kind() == ErrorKind::Denied && process.is_crashed() => return None,
                 Err(error) => {

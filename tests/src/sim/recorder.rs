@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use aft_core::{Aft, Begin, Error, ErrorKind, Outcome, Receipt, TxnId, Version};
 use aft_memory::SimulatedStorage;
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::history::{self, History, Key, Op, Status, Value};
+use crate::sim::mischief::in_the_aftermath;
 use crate::sim::notes::Notes;
 use crate::sim::recorded::{Parcel, Recorded};
 use crate::sim::run::id_text;
@@ -21,6 +23,8 @@ pub(crate) struct Recorder {
     network: SimulatedStorage,
     /// Whether values go up and come down as streams.
     pub(crate) streams: bool,
+    /// Until when listings lie, by the run's time.
+    pub(crate) lied_until_ms: Arc<AtomicU64>,
     state: Mutex<State>,
 }
 
@@ -44,7 +48,8 @@ struct State {
 
 impl Recorder {
     pub(crate) fn new(network: SimulatedStorage, streams: bool) -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), network, streams, state: Mutex::default() })
+        let (lied_until_ms, state) = (Arc::default(), Mutex::default());
+        Arc::new(Self { start: Instant::now(), network, streams, lied_until_ms, state })
     }
 
     /// True time since the run began, in milliseconds.
@@ -126,10 +131,12 @@ impl Recorder {
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.
     pub(crate) fn explain(&self, client: &Client, error: &Error, doing: &str) -> bool {
-        use ErrorKind::{ClockSkew, Closed, Denied, Expired, Unavailable};
+        use ErrorKind::{ClockSkew, Closed, Corrupt, Denied, Expired, Unavailable, VersionUnavailable};
         let explained = match error.kind() {
             Unavailable | Expired | ClockSkew => true,
             Denied | Closed => client.is_crashed(),
+            // Whoever is not shown the newest checkpoint may need what was collected, and says so.
+            Corrupt | VersionUnavailable => in_the_aftermath(&self.lied_until_ms, self.now_ms()),
             _ => false,
         };
         if !explained {

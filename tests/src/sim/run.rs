@@ -13,10 +13,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::checker::{Expectations, Summary, Visibility, check};
 use crate::history::History;
+use crate::sim::adoption::Operator;
 use crate::sim::archive::Archive;
 use crate::sim::audit::{Audit, final_reads};
 use crate::sim::chaos::{Chaos, heavy};
 use crate::sim::cluster::Cluster;
+use crate::sim::mischief::{Kinds, Mischief};
 use crate::sim::recorder::Recorder;
 use crate::sim::truth::{Truth, Windows, unix_ms};
 use crate::sim::upkeep::{heavy_but_shorter, leftovers, shorter_windows};
@@ -32,6 +34,10 @@ pub struct Options {
     pub trouble: Option<Duration>,
     /// Whether nodes make checkpoints and collect garbage; by default in every fifth seed.
     pub upkeep: Option<bool>,
+    /// Whether listings lie; by default in every eighth seed.
+    pub lies: Option<bool>,
+    /// Whether objects, and in the middle of a run the whole store, are dated anew; by default in every eighth seed.
+    pub redates: Option<bool>,
 }
 
 /// What a run found.
@@ -139,6 +145,8 @@ struct Plan {
     upkeep: bool,
     /// In every seventh seed values go up and come down as streams, in parts so small that each has some.
     streams: bool,
+    /// In one seed of sixteen listings lie, in another one objects are dated anew, in a third both.
+    mischief: Kinds,
     trouble: Duration,
     worst: Faults,
     config: Config,
@@ -159,7 +167,12 @@ impl Plan {
                 (shorter_windows(config), heavy_but_shorter(), Duration::from_secs(300));
         }
         let streams = seed % 7 == 1;
+        let mischief = Kinds {
+            lies: options.lies.unwrap_or(matches!(seed % 16, 6 | 14)),
+            redates: options.redates.unwrap_or(matches!(seed % 16, 12 | 14)),
+        };
         Self {
+            mischief,
             feed_alone,
             relays,
             upkeep,
@@ -181,29 +194,37 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     }
     let clock = Arc::new(NodeClock::new(start));
     let epoch_ms = unix_ms(clock.now());
-    let archive = Archive::new(MemoryStorage::with_clock(clock));
+    let archive = Archive::new(MemoryStorage::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
     let weather = [Faults::none(), Faults::mild(), plan.worst.clone()][seed as usize % 3].clone();
     let network = SimulatedStorage::new(Arc::new(archive.clone()), rng.next_u64(), weather);
     let recorder = Recorder::new(network.clone(), plan.streams);
     // Every other seed has requests and tokens too.
     let lifetime_ms = u64::try_from(plan.config.transaction_lifetime.as_millis()).unwrap_or_default();
-    let upkeep = (plan.upkeep, plan.relays);
+    let upkeep = (plan.upkeep, plan.relays, plan.mischief.lies || plan.mischief.redates);
     let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), upkeep, lifetime_ms);
     let machines = 2 + rng.next_u32() as usize % 3;
     let windows = Windows::of(&plan.config);
     let skew_ms = u64::try_from(plan.config.max_clock_skew.as_millis()).unwrap_or_default();
-    let cluster = Cluster::new(network.clone(), shared.clone(), start, plan.config, rng.next_u64(), machines);
+    let cluster =
+        Cluster::new(network.clone(), shared.clone(), start, plan.config.clone(), rng.next_u64(), machines);
     let mut chaos = Chaos::new(
         rng.next_u64(),
         Arc::clone(&cluster),
         network.clone(),
         skew_ms,
-        plan.worst,
+        plan.worst.clone(),
         !plan.feed_alone,
     );
+    if plan.mischief.lies || plan.mischief.redates {
+        let lied = Arc::clone(&recorder.lied_until_ms);
+        let (network, archive, deadly) = (network.clone(), archive.clone(), !plan.feed_alone);
+        chaos.mischief = Some(Mischief::new(plan.mischief, seed, network, archive, clock, deadly, lied));
+    }
     chaos.set_clocks();
     (0..machines).for_each(|at| cluster.start(at));
-    let mut faults = chaos.rage(plan.trouble).await;
+    let operator =
+        Operator { cluster: &cluster, network: &network, archive: &archive, recorder: &recorder, start };
+    let mut faults = trouble(&mut chaos, &plan, &operator).await;
     chaos.heal();
     let faults_stopped_ms = recorder.now_ms();
     network.note("trouble ends");
@@ -239,6 +260,21 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         trace_hash: network.trace_hash(),
         events,
     }
+}
+
+/// All the trouble of a run. Where dates are changed and nodes may stop, the whole store is dated anew in the middle.
+async fn trouble(chaos: &mut Chaos, plan: &Plan, operator: &Operator<'_>) -> BTreeMap<&'static str, u64> {
+    if !plan.mischief.redates || plan.feed_alone {
+        return chaos.rage(plan.trouble).await;
+    }
+    let mut faults = chaos.rage(plan.trouble / 2).await;
+    chaos.heal();
+    faults.extend(operator.redate_and_adopt().await);
+    chaos.set_clocks();
+    for (what, times) in chaos.rage(plan.trouble / 2).await {
+        *faults.entry(what).or_default() += times;
+    }
+    faults
 }
 
 /// Goes on without trouble, and stops.

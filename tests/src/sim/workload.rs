@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) upkeep: bool,
     /// Whether transactions travel between nodes that build on different checkpoints.
     pub(crate) relays: bool,
+    /// Whether listings lie or dates change.
+    pub(crate) mischief: bool,
     /// What they did.
     pub(crate) upkept: Mutex<Done>,
 }
@@ -57,7 +59,7 @@ impl Shared {
     pub(crate) fn new(
         recorder: Arc<Recorder>,
         requests: bool,
-        (upkeep, relays): (bool, bool),
+        (upkeep, relays, mischief): (bool, bool, bool),
         lifetime_ms: u64,
     ) -> Arc<Self> {
         let (ids, parcels) = (Mutex::default(), Mutex::default());
@@ -71,6 +73,7 @@ impl Shared {
             lifetime_ms,
             upkeep,
             relays,
+            mischief,
             upkept: Mutex::default(),
         })
     }

@@ -13,6 +13,7 @@ mod expiry;
 mod feed;
 mod garbage;
 mod healing;
+mod lies;
 mod proof;
 mod pruning;
 mod reads;
@@ -327,6 +328,22 @@ cases! {
     }
     healing::a_value_that_the_feed_lost_is_read_from_the_decision {
         OneCopyOfValue: "the key is read",
+    }
+    lies::what_listings_of_the_feed_hid_is_read_once_they_show_it {
+        CursorByAnyDate: "a published commit is seen",
+    }
+    lies::a_checkpoint_of_who_was_shown_nothing_claims_nothing {
+        HorizonByAnyDate: "a published commit is seen",
+        SweptThroughByAnyDate: "a published commit is seen",
+    }
+    lies::a_sweep_that_is_not_shown_what_it_knows_claims_nothing {
+        TrustListedDecisions: "a committed transaction is found by the next sweep",
+    }
+    lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
+        TrustListedCheckpoints: "what was committed is there",
+    }
+    lies::what_a_checkpoint_needs_that_was_not_listed_stays {
+        TrustListedCheckpoints: "what a checkpoint needs is there",
     }
     feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
         SkipUnreadableFeedObject: "a published commit is seen",

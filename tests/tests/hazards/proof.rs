@@ -9,9 +9,9 @@ use tokio::time::sleep;
 
 use crate::{secs, tell_the_time};
 
-const HOUR: u64 = 3_600;
+pub(crate) const HOUR: u64 = 3_600;
 
-fn under(world: &World, folder: &str) -> Vec<String> {
+pub(crate) fn under(world: &World, folder: &str) -> Vec<String> {
     world.memory.paths().into_iter().filter(|path| path.starts_with(folder)).collect()
 }
 
@@ -28,7 +28,7 @@ async fn read(node: &Aft, key: &str) -> Option<usize> {
     tx.get(key).await.ok().flatten().map(|value| value.len())
 }
 
-async fn an_hour_passes(node: &Aft) {
+pub(crate) async fn an_hour_passes(node: &Aft) {
     sleep(secs(HOUR)).await;
     tell_the_time(node).await;
 }
@@ -81,7 +81,7 @@ pub(crate) async fn h25_a_feed_object_that_a_commit_of_the_view_lies_in_stays_wh
     assert!(report.left_out.iter().any(|why| why.contains(&young)), "{report:?}");
 }
 
-fn hiding(world: &World) -> (HidingStorage, Builder) {
+pub(crate) fn hiding(world: &World) -> (HidingStorage, Builder) {
     hiding_over(world, &HidingStorage::new(Arc::new(world.storage.clone())))
 }
 

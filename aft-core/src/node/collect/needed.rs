@@ -10,10 +10,8 @@ use crate::error::{Error, ErrorKind};
 use crate::format::manifest::Manifest;
 use crate::format::name::{FeedName, ObjectName, ValueName};
 use crate::node::load::recent_commit;
-use crate::node::store::patiently;
 use crate::planted::{Planted, planted};
 use crate::protocol::view::{Commit, Home};
-use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
 /// What commits need that no index holds yet.
@@ -121,6 +119,21 @@ impl Collection<'_> {
         Err(Error::new(ErrorKind::Corrupt, message).with_object(&path))
     }
 
+    /// Whether the listing of the checkpoints shows all that must be there: of those after the settled one none was ever deleted, and what
+    /// they need would be taken for nobody's.
+    pub(super) async fn expect_all_manifests(&self, manifests: &Manifests) -> Result<(), Error> {
+        let numbers: BTreeSet<u64> = manifests.listed.iter().map(|(number, _)| *number).collect();
+        let (Some(oldest), Some(newest)) = (numbers.first(), numbers.last()) else { return Ok(()) };
+        // Where none has settled yet, the one before was not deleted either.
+        let from = if manifests.settled.is_some() { *oldest } else { (*oldest).saturating_sub(1).max(1) };
+        if planted(Planted::TrustListedCheckpoints) {
+            return Ok(());
+        }
+        let missing = (from..*newest).filter(|number| !numbers.contains(number));
+        let missing = missing.map(|number| self.node.path(ObjectName::Checkpoint(number))).collect();
+        self.expect("checkpoints/", &missing).await
+    }
+
     /// Whether the listing of all decisions shows those of the commits in the view.
     pub(super) async fn expect_decisions(&self) -> Result<(), Error> {
         let missing = self.needed.decisions.iter().filter(|id| !self.decided.contains_key(id));
@@ -151,11 +164,7 @@ impl Collection<'_> {
     }
 
     pub(in crate::node) async fn is_there(&self, path: &str) -> Result<bool, Error> {
-        match patiently(&self.node.rng, || self.node.store.get_range(path, 0..1)).await {
-            Ok(_) => Ok(true),
-            Err(StorageError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(Error::storage(format_args!("looking for {path:?}"), error)),
-        }
+        self.node.is_there(path).await
     }
 
     /// Notes that an object stays which a rule would have let go.
