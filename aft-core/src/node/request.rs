@@ -110,7 +110,12 @@ impl Node {
         .shared()
     }
 
-    async fn claim(self: &Arc<Self>, store: &Store, request: &Request, fresh: TxnId) -> Result<Claimed, Error> {
+    async fn claim(
+        self: &Arc<Self>,
+        store: &Store,
+        request: &Request,
+        fresh: TxnId,
+    ) -> Result<Claimed, Error> {
         let mut number = 0;
         let mut claim = self.create_claim(store, request, number, fresh).await?;
         let mut newest = None;

@@ -45,7 +45,9 @@ impl Node {
         let pruned = || {
             let dated = published?;
             let open = dated >= base.horizon() && id.start_ms() >= base.settled_ms();
-            open.then(|| if dated == NOT_DATED { "this node has published" } else { "the feed tells" }.to_owned())
+            open.then(|| {
+                if dated == NOT_DATED { "this node has published" } else { "the feed tells" }.to_owned()
+            })
         };
         told.or_else(pruned)
     }
@@ -126,7 +128,8 @@ impl Node {
         let what = match looked {
             Looked::Empty => "is gone",
             Looked::Dead { void: None, .. } => "is an abort",
-            Looked::Dead { .. } | Looked::Forgotten => "is dated too late to count",
+            Looked::Dead { .. } => "is dated too late to count",
+            Looked::Forgotten => "is gone, or dated too late to count",
             Looked::Committed { .. } => "cannot be trusted",
         };
         let message = format!(

@@ -85,7 +85,11 @@ mod tests {
         assert_eq!(of(5, None, None), Standing::Doubtful);
         assert_eq!(of(9, Some(6), None), Standing::Doubtful);
         for purged in [4, 9] {
-            assert_eq!(of(purged, Some(5), None), Standing::Carried, "a row is its own: all of it was folded");
+            assert_eq!(
+                of(purged, Some(5), None),
+                Standing::Carried,
+                "a row is its own: all of it was folded"
+            );
         }
         let deleted = |purged, a, b| wrote(&Value::Tombstone, purged, a, b);
         assert_eq!(deleted(9, Some(6), None), Standing::Carried, "as absent as it left it");

@@ -5,9 +5,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{
-    Aft, Begin, CheckReport, Clock, CloneOptions, CommitOutcome, Error, ErrorKind, Outcome,
-};
+use aft_core::{Aft, Begin, CheckReport, Clock, CloneOptions, CommitOutcome, Error, ErrorKind, Outcome};
 use aft_memory::MemoryStorage;
 use aft_tests::World;
 
@@ -241,7 +239,11 @@ impl<'a> Judge<'a> {
     /// another claim in its place.
     fn may_run_again(&self, key: &str) -> bool {
         let is_its = || self.harm.object.bytes.windows(key.len()).any(|bytes| bytes == key.as_bytes());
-        self.harm.kind == Kind::Claim && self.harm.damage == Damage::Deletion && !self.repaired && !self.strict && is_its()
+        self.harm.kind == Kind::Claim
+            && self.harm.damage == Damage::Deletion
+            && !self.repaired
+            && !self.strict
+            && is_its()
     }
 
     /// Checks the store: it is not clean where anything cannot be read rightly, and it is once all is repaired.

@@ -20,8 +20,8 @@ mod register;
 mod requests;
 mod streams;
 mod sweep;
-mod told;
 mod tokens;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

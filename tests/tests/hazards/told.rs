@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 
-use aft_core::{Aft, Begin, CheckReport, Clock, CommitOutcome, Error, ErrorKind, Outcome, Storage, Transaction, TxnId, Unpublished};
-use aft_memory::{Fault, Operation};
+use aft_core::{
+    Aft, Begin, CheckReport, Clock, CommitOutcome, Error, ErrorKind, Outcome, Storage, Transaction, TxnId,
+    Unpublished,
+};
 use aft_tests::{World, put};
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use crate::{secs, tell_the_time};
+use crate::{die_committing, secs, tell_the_time};
 
 const LONG: u64 = 3_600;
 
@@ -185,13 +187,10 @@ pub(crate) async fn what_was_collected_while_a_node_slept_is_not_lost() {
 pub(crate) async fn what_nothing_tells_of_is_undecided_as_ever() {
     let world = World::new();
     let node = world.node().await;
-    let _lost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
     let id = node.new_txn_id();
     let mut tx = node.begin_with(Begin::new().id(id)).await.unwrap();
     tx.put("k", "v").unwrap();
-    let commit = tokio::spawn(tx.commit());
-    sleep(secs(1)).await;
-    commit.abort();
+    let _lost = die_committing(&world, tx).await;
     assert_eq!(node.outcome(id).await.unwrap(), Outcome::Undecided);
     assert_eq!(node.cancel(id).await.unwrap(), Outcome::Aborted);
 }
@@ -224,7 +223,11 @@ pub(crate) async fn a_check_misses_what_leads_to_an_outcome() {
             world.memory.create(path, object.bytes).await.unwrap();
             let late = check(&world).await;
             // A claim has no date; a decision that was put back is dated too late.
-            assert_eq!(late.is_clean(), *path == claim || !folded, "a decision dated anew is named: {late:#?}");
+            assert_eq!(
+                late.is_clean(),
+                *path == claim || !folded,
+                "a decision dated anew is named: {late:#?}"
+            );
             world.memory.redate(path, object.last_modified);
         }
     }

@@ -33,7 +33,8 @@ impl Claims {
     fn missing(&self, hash: RequestHash, txn: TxnId) -> Option<u32> {
         let Some(claims) = self.0.get(&hash) else { return Some(0) };
         // Whoever finds a number free takes it, and looks no further.
-        if let Some(gap) = (0..).zip(claims.keys()).find_map(|(number, is)| (number != *is).then_some(number)) {
+        if let Some(gap) = (0..).zip(claims.keys()).find_map(|(number, is)| (number != *is).then_some(number))
+        {
             return Some(gap);
         }
         let found = claims.values().any(|holder| holder.is_none_or(|holder| holder == txn));
@@ -85,7 +86,8 @@ impl Check<'_> {
         if planted(Planted::CheckIgnoresClaims) {
             return Ok(());
         }
-        let missed = keyed.into_iter().filter_map(|(txn, hash)| Some((txn, hash, claims.missing(hash, txn)?)));
+        let missed =
+            keyed.into_iter().filter_map(|(txn, hash)| Some((txn, hash, claims.missing(hash, txn)?)));
         self.each(missed.collect(), |(txn, hash, number): (TxnId, RequestHash, u32)| {
             async move {
                 let path = self.path(ObjectName::Request(hash, number));
