@@ -37,6 +37,7 @@ mod stats;
 mod store;
 mod stream;
 mod sweep;
+mod told;
 mod transaction;
 mod travel;
 mod upload;

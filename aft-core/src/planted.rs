@@ -66,6 +66,16 @@ pub enum Planted {
     CacheBeforeDecision,
     /// A commit is pruned although one of its keys was not overwritten.
     PruneTooMuch,
+    /// An empty or void register is believed, although the feed tells of its commit.
+    BelieveLostRegister,
+    /// A node believes itself that a decision is lost, without looking whether it was folded meanwhile.
+    TellWithoutRefresh,
+    /// A check does not miss what a list of outcomes names.
+    CheckIgnoresOutcomes,
+    /// A check does not miss the claims of finished requests.
+    CheckIgnoresClaims,
+    /// A request whose register is gone is run again, although a list of outcomes names it.
+    IgnoreOutcomeLists,
     /// "Already exists" is taken for this claim's own success.
     TrustClaimConflict,
     /// The claim of an expired transaction is taken over without a fence.

@@ -173,7 +173,7 @@ impl Node {
 
     /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left
     /// for it is to be told so.
-    pub(crate) async fn check_id(&self, id: TxnId) -> Result<bool, Error> {
+    pub(crate) async fn check_id(self: &Arc<Self>, id: TxnId) -> Result<bool, Error> {
         let now = self.now().wall_ms;
         if id.start_ms() > now.saturating_add(self.limits.skew_ms) {
             let ahead = id.start_ms() - now;
@@ -189,7 +189,7 @@ impl Node {
     }
 
     /// For an id that can do nothing more: true where it committed, else this error.
-    pub(crate) async fn committed_or(&self, id: TxnId, error: Error) -> Result<bool, Error> {
+    pub(crate) async fn committed_or(self: &Arc<Self>, id: TxnId, error: Error) -> Result<bool, Error> {
         match self.outcome(&self.store, id).await? {
             Outcome::Committed { .. } => Ok(true),
             Outcome::Aborted | Outcome::Undecided | Outcome::Forgotten => Err(error),
@@ -210,7 +210,7 @@ impl Node {
     }
 
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
-    async fn learn_receipts(&self, receipts: &[Receipt]) -> Result<(), Error> {
+    async fn learn_receipts(self: &Arc<Self>, receipts: &[Receipt]) -> Result<(), Error> {
         if receipts.is_empty() || planted(Planted::IgnoreReceipts) {
             return Ok(());
         }
@@ -226,7 +226,7 @@ impl Node {
             .await
     }
 
-    async fn learn_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
+    async fn learn_receipt(self: &Arc<Self>, receipt: &Receipt) -> Result<(), Error> {
         let (looked, known) = self.look_surely(&self.store, receipt.decided_by).await?;
         if let Looked::Committed { commits, .. } = &looked {
             self.learn(commits.iter().map(|it| Arc::clone(&it.commit)));

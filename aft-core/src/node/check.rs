@@ -14,9 +14,10 @@ mod index;
 mod lost;
 mod report;
 mod suspects;
+mod told;
 mod values;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,6 +54,10 @@ struct Check<'a> {
     names: Mutex<HashSet<u64>>,
     /// The decisions that lists name of what checkpoints folded.
     folded: Mutex<HashSet<TxnId>>,
+    /// Of these, those that lists of outcomes name, and the list.
+    outcomes: Mutex<BTreeMap<TxnId, String>>,
+    /// The commits under request keys whose decisions were read.
+    keyed: Mutex<told::Keyed>,
 }
 
 impl Node {
@@ -67,6 +72,8 @@ impl Node {
             suspects: Mutex::default(),
             names: Mutex::default(),
             folded: Mutex::default(),
+            outcomes: Mutex::default(),
+            keyed: Mutex::default(),
         };
         match self.check_dates().await {
             // By dates it is judged what counts: nothing that this store says of itself can be checked.
@@ -98,6 +105,7 @@ impl Check<'_> {
         let manifests = self.index(first, &mut commits).await?;
         self.unfolded(&manifests, &commits).await?;
         self.garbage_files().await?;
+        self.outcomes(&commits).await?;
         self.unpublished(&manifests, &commits).await?;
         let manifests = self.files(manifests, now).await?;
         let manifests = self.settle(manifests, &commits).await?;

@@ -85,6 +85,9 @@ impl Transaction {
         {
             return self.too_old(error).await;
         }
+        if let Some(own) = self.told_before().await? {
+            return self.replayed(own).await;
+        }
         self.wait_for_room().await?;
         self.settle_uploads(u64::MAX).await?;
         let (draft, proposal) = match self.draft() {
@@ -129,10 +132,24 @@ impl Transaction {
         if !self.shared || error.kind() != ErrorKind::Expired {
             return Err(error);
         }
-        let Looked::Committed { commits, .. } = self.node.look(&self.store, self.id).await? else {
-            return Err(error);
-        };
+        let looked = self.node.look(&self.store, self.id).await?;
+        self.node.check_told(self.id, &looked).await?;
+        let Looked::Committed { commits, .. } = looked else { return Err(error) };
         self.replayed(commit_of(self.id, commits)?).await
+    }
+
+    /// Its own commit, where this node knows that another attempt made one: a decision would be made where that one was lost.
+    async fn told_before(&self) -> Result<Option<Committed>, Error> {
+        if !self.shared || self.node.told(self.id).is_none() {
+            return Ok(None);
+        }
+        match self.node.look(&self.store, self.id).await? {
+            Looked::Committed { commits, .. } => commit_of(self.id, commits).map(Some),
+            looked => {
+                self.node.check_told(self.id, &looked).await?;
+                Ok(None)
+            }
+        }
     }
 
     /// Commits that cannot be published must not gather without bound.
@@ -214,6 +231,7 @@ impl Transaction {
 
     /// The decision was read back: it is ours, another attempt's, or dead.
     async fn read_decision(self, looked: Looked, draft: Draft) -> Result<Commit, Error> {
+        self.node.check_told(self.id, &looked).await?;
         match looked {
             Looked::Committed { attempt, commits } => {
                 let own = commit_of(self.id, commits)?;

@@ -1,5 +1,7 @@
 //! What became of a transaction, and giving it up.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +35,9 @@ pub enum Outcome {
 }
 
 impl Node {
-    /// Reads what became of a transaction: one get; a list and a get more where it is old and has no decision.
-    pub(crate) async fn outcome(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+    /// Reads what became of a transaction: one get; a list and a get more where it is old and has no decision. What denies a commit that
+    /// this node knows of is not believed.
+    pub(crate) async fn outcome(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
         let (looked, known) = self.look_surely(store, id).await?;
         Ok(self.outcome_of(id, looked, known))
     }
@@ -44,10 +47,16 @@ impl Node {
     /// Nobody says undecided of a commit that was folded and collected. Whoever folded it knew how late it was, and so does whoever
     /// sees the date of that checkpoint. It is looked for where the register is empty and the node's own clock says that this may be why.
     pub(crate) async fn look_surely(
-        &self,
+        self: &Arc<Self>,
         store: &Store,
         id: TxnId,
     ) -> Result<(Looked, Option<StoreTime>), Error> {
+        let (looked, known) = self.look_late(store, id).await?;
+        self.check_told(id, &looked).await?;
+        Ok((looked, known))
+    }
+
+    async fn look_late(&self, store: &Store, id: TxnId) -> Result<(Looked, Option<StoreTime>), Error> {
         let known = self.store_time();
         let looked = self.look(store, id).await?;
         let latest = StoreTime((self.now().wall_ms + self.limits.skew_ms) / 1000 + 1);
@@ -81,7 +90,7 @@ impl Node {
     }
 
     /// Decides that a transaction aborts, unless it is decided or forgotten already.
-    pub(crate) async fn cancel(&self, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+    pub(crate) async fn cancel(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
         self.check_writable()?;
         let (looked, known) = self.look_surely(store, id).await?;
         let outcome = self.outcome_of(id, looked, known);

@@ -39,6 +39,14 @@ impl Claimed {
     }
 }
 
+/// What the holder of a claim means for its request.
+enum Judged {
+    /// The request is that transaction.
+    Claimed(Claimed),
+    /// It can never commit, as its register says.
+    Never(Looked),
+}
+
 /// A claim under way, beside the transaction's reads.
 pub(crate) type Claiming = Shared<BoxFuture<'static, Result<Claimed, Error>>>;
 
@@ -102,7 +110,12 @@ impl Node {
         .shared()
     }
 
-    async fn claim(&self, store: &Store, request: &Request, fresh: TxnId) -> Result<Claimed, Error> {
+    async fn claim(
+        self: &Arc<Self>,
+        store: &Store,
+        request: &Request,
+        fresh: TxnId,
+    ) -> Result<Claimed, Error> {
         let mut number = 0;
         let mut claim = self.create_claim(store, request, number, fresh).await?;
         let mut newest = None;
@@ -111,11 +124,14 @@ impl Node {
             if holder == fresh {
                 return Ok(Claimed::Open(fresh));
             }
-            if let Some(claimed) = self.judge_holder(store, holder).await? {
-                tracing::debug!(number, holder = %holder, "the request key has a transaction");
-                request.check_input(&claim)?;
-                return Ok(claimed);
-            }
+            let looked = match self.judge_holder(store, holder).await? {
+                Judged::Claimed(claimed) => {
+                    tracing::debug!(number, holder = %holder, "the request key has a transaction");
+                    request.check_input(&claim)?;
+                    return Ok(claimed);
+                }
+                Judged::Never(looked) => looked,
+            };
             // The holder can never commit. The claims after it are found by one list, however many there are.
             let known = match newest {
                 Some(newest) => newest,
@@ -126,6 +142,10 @@ impl Node {
                 number = known;
                 claim = self.read_claim(store, request, number).await?.ok_or_else(collected)?;
             } else {
+                // Of an abort its maker knew that nothing came before it; of what is gone or void, only that it is too late.
+                if !matches!(looked, Looked::Dead { void: None, .. }) {
+                    self.check_outcome_lists(store, holder, &looked).await?;
+                }
                 number += 1;
                 claim = self.create_claim(store, request, number, fresh).await?;
             }
@@ -152,28 +172,38 @@ impl Node {
         Err(collected())
     }
 
-    /// What the holder of a claim means for the request; `None` where it can never commit.
-    async fn judge_holder(&self, store: &Store, holder: TxnId) -> Result<Option<Claimed>, Error> {
+    /// What the holder of a claim means for the request.
+    async fn judge_holder(self: &Arc<Self>, store: &Store, holder: TxnId) -> Result<Judged, Error> {
         // Before the register is asked: what lands while the answer is on its way may still be in time.
         let known = self.store_time();
-        match self.look(store, holder).await? {
-            Looked::Committed { commits, .. } => Ok(Some(finished(holder, commits)?)),
-            Looked::Dead { .. } if planted(Planted::AdoptDeadClaim) => Ok(Some(Claimed::Open(holder))),
-            Looked::Dead { .. } | Looked::Forgotten => Ok(None),
+        let looked = self.look(store, holder).await?;
+        if let Looked::Committed { commits, .. } = looked {
+            return finished(holder, commits);
+        }
+        // The refresh that `begin` makes beside this: the node may have been idle until now.
+        self.refresh_if_stale().await?;
+        self.check_told(holder, &looked).await?;
+        match looked {
+            Looked::Dead { .. } if planted(Planted::AdoptDeadClaim) => {
+                Ok(Judged::Claimed(Claimed::Open(holder)))
+            }
+            looked @ (Looked::Dead { .. } | Looked::Forgotten | Looked::Committed { .. }) => {
+                Ok(Judged::Never(looked))
+            }
             Looked::Empty => {
                 let now = self.now().wall_ms;
                 let young = now.saturating_sub(holder.start_ms()) <= self.limits.lifetime_ms;
                 let from_the_future = holder.start_ms() > now.saturating_add(self.limits.skew_ms);
                 if young && !from_the_future {
-                    return Ok(Some(Claimed::Open(holder)));
+                    return Ok(Judged::Claimed(Claimed::Open(holder)));
                 }
                 if planted(Planted::TakeOverUnfenced) {
-                    return Ok(None);
+                    return Ok(Judged::Never(looked));
                 }
                 // Too old to be run under, and yet it might commit: not after the fence.
                 match self.fence(store, holder, known).await.map_err(not_fenced)? {
-                    Looked::Committed { commits, .. } => Ok(Some(finished(holder, commits)?)),
-                    Looked::Dead { .. } | Looked::Forgotten | Looked::Empty => Ok(None),
+                    Looked::Committed { commits, .. } => finished(holder, commits),
+                    fenced => Ok(Judged::Never(fenced)),
                 }
             }
         }
@@ -255,8 +285,8 @@ impl Node {
     }
 }
 
-fn finished(holder: TxnId, commits: Vec<Committed>) -> Result<Claimed, Error> {
-    Ok(Claimed::Finished(holder, commit_of(holder, commits)?))
+fn finished(holder: TxnId, commits: Vec<Committed>) -> Result<Judged, Error> {
+    Ok(Judged::Claimed(Claimed::Finished(holder, commit_of(holder, commits)?)))
 }
 
 /// What is unknown is whether an earlier attempt was fenced: of this one, nothing was sent.

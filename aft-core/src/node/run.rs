@@ -371,7 +371,7 @@ impl Failures {
     }
 
     /// Settles the run of unknown outcome, so that the final failure can be believed; whether it committed after all.
-    async fn settle(&mut self, node: &Node) -> Result<bool, Error> {
+    async fn settle(&mut self, node: &Arc<Node>) -> Result<bool, Error> {
         let unknown = self.unknown.take().filter(|_| !planted(Planted::BelieveFailure));
         let Some(unknown) = unknown else { return Ok(false) };
         let Some(txn) = unknown.txn_id() else { return Err(unknown) };

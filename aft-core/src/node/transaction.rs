@@ -167,7 +167,9 @@ impl Transaction {
             if !self.shared {
                 return Ok(None);
             }
-            match self.node.look(&self.store, self.id).await? {
+            let looked = self.node.look(&self.store, self.id).await?;
+            self.node.check_told(self.id, &looked).await?;
+            match looked {
                 Looked::Empty | Looked::Forgotten => Ok(None),
                 Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
                 Looked::Committed { commits, .. } => {

@@ -18,7 +18,7 @@ use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
-use crate::version::Version;
+use crate::version::{Timestamp, Version};
 
 /// A commit as the view holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -347,6 +347,15 @@ impl View {
     /// The commits of the view, oldest first, and when each was published, where that is known.
     pub fn recent(&self) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {
         self.commits.values().map(|recent| (&recent.commit, recent.published))
+    }
+
+    /// The commits that this decision tells, and when each was published, where that is known. A version's clock is never below its
+    /// transaction's start.
+    pub fn decided_by(&self, id: TxnId) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {
+        let from = Version::new(Timestamp::from_ms(id.start_ms()), TxnId::from_bytes([0; 16]));
+        let commits = self.commits.range(from..).map(|(_, recent)| recent);
+        let of = commits.filter(move |recent| recent.commit.decided_by == id);
+        of.map(|recent| (&recent.commit, recent.published))
     }
 
     /// How many commits are in the view.

@@ -102,11 +102,6 @@ impl Damage {
         Self::Foreign,
         Self::Copy,
     ];
-
-    /// Whether its bytes are others, or none.
-    pub(crate) fn is_of_bytes(self) -> bool {
-        matches!(self, Self::Flip(_) | Self::Truncation | Self::Emptied | Self::Swap | Self::Deletion)
-    }
 }
 
 /// One object, and what is done to it.

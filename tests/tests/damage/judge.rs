@@ -5,9 +5,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{
-    Aft, Begin, CheckProblemKind, CheckReport, Clock, CloneOptions, CommitOutcome, Error, ErrorKind, Outcome,
-};
+use aft_core::{Aft, Begin, CheckReport, Clock, CloneOptions, CommitOutcome, Error, ErrorKind, Outcome};
 use aft_memory::MemoryStorage;
 use aft_tests::World;
 
@@ -35,6 +33,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) repaired: bool,
     pub(crate) swept: bool,
     pub(crate) broken: Vec<String>,
+    /// Whether a check was clean, so that no request may run again, whatever is gone.
+    strict: bool,
     /// What the program is doing.
     pub(crate) doing: String,
     seeds: u64,
@@ -61,6 +61,7 @@ impl<'a> Judge<'a> {
             read_only: false,
             repaired: false,
             swept: false,
+            strict: false,
             broken: Vec::new(),
             doing: String::new(),
             seeds: 1_000_000,
@@ -238,7 +239,11 @@ impl<'a> Judge<'a> {
     /// another claim in its place.
     fn may_run_again(&self, key: &str) -> bool {
         let is_its = || self.harm.object.bytes.windows(key.len()).any(|bytes| bytes == key.as_bytes());
-        self.harm.kind == Kind::Claim && self.harm.damage == Damage::Deletion && !self.repaired && is_its()
+        self.harm.kind == Kind::Claim
+            && self.harm.damage == Damage::Deletion
+            && !self.repaired
+            && !self.strict
+            && is_its()
     }
 
     /// Checks the store: it is not clean where anything cannot be read rightly, and it is once all is repaired.
@@ -255,8 +260,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether all that a check found once all is repaired is the decisions of folded commits, of which nothing says that they are any
-    /// more: a list of garbage was lost and came back when its checkpoint was gone, or a decision came back when its list was.
+    /// Whether all that a check found once all is repaired is left over, and is named rightly.
     fn is_left_over(&self, report: &CheckReport) -> bool {
         if self.repaired && self.harm.kind == Kind::Manifest && self.harm.damage == Damage::Deletion {
             // It came back when a newer one was made without it, and its own files had been collected.
@@ -265,10 +269,7 @@ impl<'a> Judge<'a> {
             let its = format!("a file that checkpoint {number} needs");
             return report.checkpoint > number && report.problems.iter().all(|problem| problem.what == its);
         }
-        let told_by_lists =
-            matches!(self.harm.kind, Kind::Garbage | Kind::Decision) && self.harm.damage.is_of_bytes();
-        let all = || report.problems.iter().all(|problem| problem.kind == CheckProblemKind::Unpublished);
-        self.repaired && told_by_lists && report.more_problems == 0 && all()
+        false
     }
 
     /// Whether a new node can read everything rightly.
@@ -280,6 +281,9 @@ impl<'a> Judge<'a> {
         let Some(node) = self.call("open to compare", builder.open()).await else { return false };
         let read = self.read_keys(&node).await;
         let known = self.outcomes(&node).await;
+        self.strict = true;
+        self.requests(&node).await;
+        self.strict = false;
         read && known && self.broken.len() == was
     }
 

@@ -32,8 +32,12 @@ pub(crate) async fn h10_clocks_that_stop_unnoticed_need_every_decision_read_back
             verify_every_commit.then_some(ErrorKind::Aborted),
             "a void decision is not acknowledged"
         );
-        assert_eq!(node.outcome(id).await.unwrap(), Outcome::Aborted);
         let other = world.node().await;
+        assert_eq!(other.outcome(id).await.unwrap(), Outcome::Aborted);
+        // Whoever took it for committed does not deny that, and does not take its word for it either.
+        let said = node.outcome(id).await.map_err(|error| error.kind());
+        let expected = if verify_every_commit { Ok(Outcome::Aborted) } else { Err(ErrorKind::Corrupt) };
+        assert_eq!(said, expected);
         other.sweep().await.unwrap();
         assert_eq!(get(&other, "k").await.as_deref(), Some("old"));
     }

@@ -86,8 +86,12 @@ pub(crate) async fn h24_an_adopted_copy_reads_like_the_original() {
     assert!(world.builder().adopt(Unpublished::Refuse).await.unwrap().adopted);
     let node = world.node().await;
     assert_eq!(get(&node, "k").await.as_deref(), Some("v"), "what was copied is there");
-    let run = node.run(key, async move |_| Ok("second".into())).await.unwrap();
-    assert_eq!(run.result, "first", "a finished request is not run again");
+    let run = node.run(key, async move |_| Ok("second".into())).await;
+    assert_eq!(
+        run.expect("a finished request is not run again").result,
+        "first",
+        "a finished request is not run again"
+    );
 }
 
 /// 24: the dates of the checkpoints were changed, and of nothing else: they were sealed when they were young.

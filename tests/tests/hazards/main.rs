@@ -22,6 +22,7 @@ mod requests;
 mod streams;
 mod sweep;
 mod tokens;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -347,6 +348,24 @@ cases! {
     }
     feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
         SkipUnreadableFeedObject: "a published commit is seen",
+    }
+    told::a_lost_decision_is_not_taken_for_undecided {
+        BelieveLostRegister: "a commit that the feed tells is not denied",
+    }
+    told::a_decision_that_was_dated_anew_is_not_taken_for_void {
+        BelieveLostRegister: "a commit that the feed tells is not denied",
+    }
+    told::a_folded_request_whose_decision_is_lost_does_not_run_again {
+        IgnoreOutcomeLists: "a finished request does not run again",
+    }
+    told::a_request_that_died_undecided_runs_after_all {}
+    told::what_was_collected_while_a_node_slept_is_not_lost {
+        TellWithoutRefresh: "what was collected is forgotten",
+    }
+    told::what_nothing_tells_of_is_undecided_as_ever {}
+    told::a_check_misses_what_leads_to_an_outcome {
+        CheckIgnoresOutcomes: "a lost decision is named",
+        CheckIgnoresClaims: "a lost claim is named",
     }
 }
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::index::Manifests;
 use super::suspects::{Suspect, SuspectKind};
+use super::told::Claims;
 use super::{Check, shown};
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
@@ -66,6 +67,11 @@ impl Commits {
             Register::Dead | Register::Damaged => None,
         });
         commits.flatten().cloned().collect()
+    }
+
+    /// Whether it is a commit, or so damaged that it was named already.
+    pub(super) fn is_commit(&self, id: TxnId) -> bool {
+        matches!(self.decided.get(&id), Some(Register::Commits(_) | Register::Damaged))
     }
 
     pub(super) fn is_decided(&self, id: TxnId) -> bool {
@@ -274,6 +280,7 @@ impl Check<'_> {
                 self.damaged(path, format_args!("the decision of {id}: {wrong}"));
                 return Ok(Register::Damaged);
             }
+            self.keyed.lock().extend(it.request_key.as_ref().map(|key| (txn, request_hash(key))));
         }
         self.count(|report| &mut report.decisions, 1);
         Ok(Register::Commits(decided.into_iter().map(|it| it.commit).collect()))
@@ -336,14 +343,19 @@ impl Check<'_> {
 
     /// Reads every claim of a request key.
     pub(super) async fn claims(&self) -> Result<(), Error> {
+        let found = Mutex::new(Claims::default());
+        let of = &found;
         for folder in self.node.shards.request_folders() {
             self.each(self.list(&folder).await?, |(name, object): (ObjectName, ObjectInfo)| {
                 async move {
-                    let ObjectName::Request(hash, _) = name else { return Ok(()) };
+                    let ObjectName::Request(hash, number) = name else { return Ok(()) };
                     let path = &object.path;
                     // One that is gone was collected.
                     let Some(read) = self.get(path, object.size).await? else { return Ok(()) };
-                    match Claim::decode(&read.bytes) {
+                    let decoded = Claim::decode(&read.bytes);
+                    let holder = decoded.as_ref().ok().filter(|claim| request_hash(&claim.key) == hash);
+                    of.lock().add(hash, number, holder.map(|claim| claim.txn));
+                    match decoded {
                         Ok(claim) if request_hash(&claim.key) == hash => {
                             self.count(|report| &mut report.claims, 1);
                         }
@@ -362,7 +374,7 @@ impl Check<'_> {
             })
             .await?;
         }
-        Ok(())
+        self.claims_of_commits(&found.into_inner()).await
     }
 }
 

@@ -18,12 +18,16 @@ impl Check<'_> {
     pub(super) async fn garbage_files(&self) -> Result<(), Error> {
         let mut lists = self.list(GARBAGE).await?;
         lists.extend(self.list(OUTCOMES).await?);
-        self.each(lists, |(_, object): (ObjectName, ObjectInfo)| {
+        self.each(lists, |(name, object): (ObjectName, ObjectInfo)| {
             async move {
                 // One that is gone was worked off.
                 let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
                 match Garbage::decode(&read.bytes) {
                     Ok(garbage) => {
+                        if let ObjectName::Outcomes(..) = name {
+                            let named = garbage.decisions.iter().map(|id| (*id, object.path.clone()));
+                            self.outcomes.lock().extend(named);
+                        }
                         self.folded.lock().extend(garbage.decisions);
                         let values = garbage.values.into_iter();
                         values.for_each(|(txn, value)| self.name_value(ObjectName::Value(txn, value)));
