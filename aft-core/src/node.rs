@@ -72,7 +72,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
 use crate::format::name::{ObjectName, Shards};
 use crate::planted::{Planted, planted};
-use crate::protocol::clock_check::{ClockCheck, LocalTime};
+use crate::protocol::clock_check::{ClockCheck, LeastTime, LocalTime};
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::{self, View};
 use crate::rng::NodeRng;
@@ -116,6 +116,8 @@ pub(crate) struct Node {
 pub(crate) struct NodeTime {
     pub(crate) hybrid: HybridClock,
     pub(crate) check: ClockCheck,
+    /// By every date that this node's clock can believe.
+    pub(crate) least: LeastTime,
     /// The newest `last_modified` seen that this node's clock can believe.
     plausible: Option<StoreTime>,
     /// The newest that lies further ahead of this node's clock than any clock may be behind, and whose it is: either this clock is
@@ -127,6 +129,7 @@ impl NodeTime {
     pub(crate) fn note(&mut self, last_modified: StoreTime, path: &str, now: LocalTime, limits: &Limits) {
         if last_modified.ms() <= now.wall_ms.saturating_add(limits.skew_ms) {
             self.plausible = self.plausible.max(Some(last_modified));
+            self.least.note(last_modified, now);
         } else if self.ahead.as_ref().is_none_or(|(newest, _)| *newest < last_modified) {
             self.ahead = Some((last_modified, path.to_owned()));
         }
@@ -164,7 +167,7 @@ impl Node {
 
     /// Fails once the node was closed.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Closed, "the node was closed; open the store again"));
         }
         Ok(())
@@ -188,7 +191,8 @@ impl Node {
 
     /// Marks the node closed; whether it was open.
     pub(crate) fn shut(&self) -> bool {
-        !self.closed.swap(true, Ordering::AcqRel)
+        // SeqCst: a commit that is queued and then finds the node open is in the queue when whoever closes it looks.
+        !self.closed.swap(true, Ordering::SeqCst)
     }
 
     /// Fails where this node's clock is further from the store's than any node's may be.

@@ -8,6 +8,30 @@
 #[cfg_attr(feature = "planted-bugs", derive(strum::VariantArray))]
 #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "only tests plant bugs"))]
 pub enum Planted {
+    /// A version that was taken pushes those after it, whatever came of it.
+    KeepEveryReading,
+    /// An id that starts in the far future is cancelled like any other.
+    CancelTheFuture,
+    /// What a transaction's view had is known by the newest date of the store alone.
+    SeenByLastDate,
+    /// What a transaction's view had is known by the node's own wall clock.
+    SeenByWallClock,
+    /// The receipt of what was read names the newest commit alone.
+    ReceiptNamesNewest,
+    /// The receipt of another store is taken.
+    ForeignReceipts,
+    /// The upload of a part is polled by its caller, who holds its permit.
+    PermitsOfCallers,
+    /// A load of the cache is polled by its first caller, and all others wait for that one.
+    LoadsOfCallers,
+    /// A commit whose decision was under way when the node was closed waits for somebody to publish it.
+    CloseLeavesCommits,
+    /// A commit is decided although the node was closed before.
+    DecideAfterClose,
+    /// Closing a node again says that all is well.
+    CloseOnce,
+    /// A background task whose runtime is gone is not started again.
+    PublisherStaysGone,
     /// What was copied into a clone is judged by the date of the copy.
     JudgeCopiesByDate,
     /// A clone takes over outcomes of commits that are not in it.

@@ -4,12 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
+use crate::format::envelope::checksum;
 use crate::text::serde_as_text;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
 
-/// Proof of a commit, a few dozen bytes long: [`Begin::after`](crate::Begin::after) a receipt, on any node, sees that
-/// commit at once.
+/// Proof of a commit, about a hundred bytes long: [`Begin::after`](crate::Begin::after) a receipt, on any node, sees that
+/// commit at once. That of a transaction that only read names what others may not know yet of all that it read, so that whoever
+/// begins after it sees at least as much; it may be a few kilobytes long.
+///
+/// A receipt knows which store it is of: at another one it is refused.
 ///
 /// # Examples
 ///
@@ -26,26 +30,63 @@ pub struct Receipt {
     pub(crate) version: Version,
     /// The id under which the decision lies: the transaction's own, or its group's.
     pub(crate) decided_by: TxnId,
+    /// Older commits that must be seen as well, newest first, each with the id under which its decision lies.
+    pub(crate) older: Vec<(Version, TxnId)>,
+    /// Whether everything published before it must be seen: whoever begins after it refreshes first.
+    pub(crate) latest: bool,
+    /// Some bits of the store's id.
+    pub(crate) store: Option<u32>,
 }
 
 /// How the receipt of a transaction that read and wrote nothing prints.
 const NOTHING_TEXT: &str = "aft1.none";
+/// What says that everything published before must be seen.
+const LATEST_TEXT: &str = "latest";
+/// A version prints as so many characters, and the bits of a store's id.
+const VERSION_CHARS: usize = 16 + 1 + 36;
+const STORE_CHARS: usize = 8;
+
+/// A receipt names at most so many commits.
+pub(crate) const NAMED_AT_MOST: usize = 64;
+
+/// The bits of a store's id that its receipts carry: accidents, not forgery, are what they find.
+pub(crate) fn store_bits(store_id: &str) -> u32 {
+    // Half of the checksum.
+    (checksum(store_id.as_bytes()) >> 32) as u32
+}
 
 impl Receipt {
     /// Of a transaction that read and wrote nothing: whoever begins after it need know nothing.
-    pub(crate) const NOTHING: Self = Self { version: Version::ABSENT, decided_by: Version::ABSENT.txn };
+    pub(crate) const NOTHING: Self = Self {
+        version: Version::ABSENT,
+        decided_by: Version::ABSENT.txn,
+        older: Vec::new(),
+        latest: false,
+        store: None,
+    };
 
-    pub(crate) fn new(version: Version, decided_by: TxnId) -> Self {
-        Self { version, decided_by }
+    pub(crate) const fn new(version: Version, decided_by: TxnId) -> Self {
+        Self { version, decided_by, older: Vec::new(), latest: false, store: None }
     }
 
-    /// The transaction that committed.
+    /// The same, of this store.
+    pub(crate) fn of_store(self, store_id: &str) -> Self {
+        Self { store: Some(store_bits(store_id)), ..self }
+    }
+
+    /// Each commit that it names, with the id under which its decision lies.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (Version, TxnId)> {
+        let newest = (!self.version.is_absent()).then_some((self.version, self.decided_by));
+        newest.into_iter().chain(self.older.iter().copied())
+    }
+
+    /// The transaction that committed; of one that only read, the newest that it read from.
     #[must_use]
     pub fn txn_id(&self) -> TxnId {
         self.version.txn
     }
 
-    /// The version of everything it wrote.
+    /// The version of everything it wrote; of a transaction that only read, the newest version that it read.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
@@ -54,14 +95,20 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::NOTHING {
+        if self.version.is_absent() {
             return f.write_str(NOTHING_TEXT);
         }
-        write!(f, "aft1.{}", self.version)?;
-        if self.decided_by != self.version.txn {
-            write!(f, ".{}", self.decided_by)?;
+        f.write_str("aft1")?;
+        for (version, decided_by) in self.named() {
+            write!(f, ".{version}")?;
+            if decided_by != version.txn {
+                write!(f, ".{decided_by}")?;
+            }
         }
-        Ok(())
+        if self.latest {
+            write!(f, ".{LATEST_TEXT}")?;
+        }
+        self.store.map_or(Ok(()), |store| write!(f, ".{store:08x}"))
     }
 }
 
@@ -72,24 +119,52 @@ impl FromStr for Receipt {
         if text == NOTHING_TEXT {
             return Ok(Self::NOTHING);
         }
-        let parse = || {
-            let mut parts = text.strip_prefix("aft1.")?.split('.');
-            let (clock, txn) = parts.next()?.split_at_checked(16)?;
-            if !clock.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return None;
-            }
-            let clock = Timestamp::from_bits(u64::from_str_radix(clock, 16).ok()?);
-            let txn: TxnId = txn.strip_prefix('-')?.parse().ok()?;
-            let decided_by = parts.next().map_or(Some(txn), |group| group.parse().ok())?;
-            parts.next().is_none().then_some(Self { version: Version::new(clock, txn), decided_by })
-        };
-        parse().ok_or_else(|| {
+        parse(text).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
                 format!("{text:?} is no receipt; expected what Receipt prints"),
             )
         })
     }
+}
+
+fn parse(text: &str) -> Option<Receipt> {
+    let mut parts = text.strip_prefix("aft1.")?.split('.').peekable();
+    let mut named = Vec::new();
+    while let Some(version) = parts.next_if(|part| part.len() == VERSION_CHARS) {
+        let version = parse_version(version)?;
+        let group = parts.next_if(|part| part.len() == VERSION_CHARS - 17);
+        let decided_by = group.map_or(Some(version.txn), |group| group.parse().ok())?;
+        // Newest first, each once: one receipt, one text.
+        if named.last().is_some_and(|(newer, _)| *newer <= version) {
+            return None;
+        }
+        named.push((version, decided_by));
+    }
+    let latest = parts.next_if_eq(&LATEST_TEXT).is_some();
+    let store = match parts.next() {
+        None => None,
+        Some(bits) if bits.len() == STORE_CHARS && is_hex(bits) => Some(u32::from_str_radix(bits, 16).ok()?),
+        Some(_) => return None,
+    };
+    if named.is_empty() || named.len() > NAMED_AT_MOST || parts.next().is_some() {
+        return None;
+    }
+    let (version, decided_by) = named.remove(0);
+    Some(Receipt { version, decided_by, older: named, latest, store })
+}
+
+fn parse_version(text: &str) -> Option<Version> {
+    let (clock, txn) = text.split_at_checked(16)?;
+    if !is_hex(clock) {
+        return None;
+    }
+    let clock = Timestamp::from_bits(u64::from_str_radix(clock, 16).ok()?);
+    Some(Version::new(clock, txn.strip_prefix('-')?.parse().ok()?))
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 serde_as_text!(Receipt);
@@ -107,7 +182,7 @@ mod tests {
             let text = receipt.to_string();
             assert_eq!(text.parse::<Receipt>().unwrap(), receipt);
             for cut in 0..text.len() {
-                if cut != "aft1.".len() + 16 + 1 + 36 {
+                if cut != "aft1.".len() + VERSION_CHARS {
                     assert!(text[..cut].parse::<Receipt>().is_err(), "{cut}");
                 }
             }
@@ -119,5 +194,48 @@ mod tests {
         {
             assert!(text.parse::<Receipt>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_receipt_of_several_commits_is_one_text() {
+        let mut rng = crate::rng::seeded(1);
+        let mut id = |ms| TxnId::from_parts(ms, &mut rng);
+        let (a, b, group) = (id(1), id(2), id(3));
+        let version = |ms, txn| Version::new(Timestamp::from_ms(ms), txn);
+        for (latest, store) in [(false, None), (true, None), (false, Some(7)), (true, Some(0xabcd_ef01))] {
+            for older in [vec![], vec![(version(9, b), b)], vec![(version(9, b), group), (version(9, a), a)]]
+            {
+                let receipt = Receipt { older, latest, store, ..Receipt::new(version(10, a), a) };
+                let text = receipt.to_string();
+                assert_eq!(text.parse::<Receipt>().unwrap(), receipt, "{text}");
+                assert!(format!("{text}.").parse::<Receipt>().is_err());
+                assert!(format!("{text}.0000000g").parse::<Receipt>().is_err());
+                let shown = text.matches('.').count();
+                assert_eq!(text.split('.').count(), shown + 1);
+            }
+        }
+        let twice = format!("aft1.{0}.{0}", version(9, b));
+        assert!(twice.parse::<Receipt>().is_err(), "a commit that is named twice");
+        let upwards = format!("aft1.{}.{}", version(9, b), version(10, b));
+        assert!(upwards.parse::<Receipt>().is_err(), "the older one first");
+        for text in ["aft1.latest", "aft1.00000007", "aft1.latest.00000007", "aft1..00000007"] {
+            assert!(text.parse::<Receipt>().is_err(), "{text}");
+        }
+        let many: Vec<_> =
+            (0..=NAMED_AT_MOST as u64).rev().map(|ms| format!(".{}", version(ms, a))).collect();
+        assert!(format!("aft1{}", many.concat()).parse::<Receipt>().is_err());
+        assert!(format!("aft1{}", many[1..].concat()).parse::<Receipt>().is_ok());
+    }
+
+    #[test]
+    fn the_bits_of_a_store_never_change() {
+        assert_eq!(
+            store_bits("6ba7b810-9dad-41d1-80b4-00c04fd430c8"),
+            store_bits("6ba7b810-9dad-41d1-80b4-00c04fd430c8")
+        );
+        assert_ne!(
+            store_bits("6ba7b810-9dad-41d1-80b4-00c04fd430c8"),
+            store_bits("6ba7b810-9dad-41d1-80b4-00c04fd430c9")
+        );
     }
 }

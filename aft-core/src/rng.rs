@@ -1,5 +1,7 @@
 //! The one source of randomness: a generator that is seeded, so that a seed replays exactly.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
@@ -18,13 +20,13 @@ pub(crate) fn system() -> StdRng {
     StdRng::try_from_rng(&mut SysRng).expect("the operating system gives randomness")
 }
 
-/// A node's generator, shared by its transactions.
-#[derive(Debug)]
-pub(crate) struct NodeRng(Mutex<StdRng>);
+/// A node's generator, shared by its transactions. Clones share it too.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeRng(Arc<Mutex<StdRng>>);
 
 impl NodeRng {
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self(Mutex::new(seed.map_or_else(system, seeded)))
+        Self(Arc::new(Mutex::new(seed.map_or_else(system, seeded))))
     }
 
     pub(crate) fn next(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aft_core::planted::{Planted, plant};
 use aft_core::{Begin, Config, ErrorKind};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{World, get, put};
@@ -34,9 +35,108 @@ async fn a_receipt_makes_it_visible_at_once() {
     let nothing = b.begin().await.unwrap().commit().await.unwrap().receipt;
     b.begin_with(Begin::new().after(&nothing)).await.unwrap().abort().await.unwrap();
 
-    let elsewhere = World::new();
-    let error = elsewhere.node().await.begin_with(Begin::new().after(&receipt)).await.unwrap_err();
+    let elsewhere = World::new().builder().rng_seed(77).open().await.unwrap();
+    let error = elsewhere.begin_with(Begin::new().after(&receipt)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    // As printed before receipts knew their store: all that can be said is that there is no such commit.
+    let text = receipt.to_string();
+    let old = text.rsplit_once('.').unwrap().0.parse().unwrap();
+    drop(b.begin_with(Begin::new().after(&old)).await.unwrap());
+    let error = elsewhere.begin_with(Begin::new().after(&old)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
+}
+
+/// Of many young commits a receipt names none but those that nobody published: whoever begins after it refreshes first.
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_many_young_commits_passes_them_on_by_one_refresh() {
+    let world = World::new();
+    let (a, b, c) = (world.node().await, world.node().await, world.node().await);
+    let keys: Vec<_> = (0..40).map(|n| format!("k{n:02}")).collect();
+    for key in &keys {
+        put(&b, key, "v").await;
+    }
+    b.publish().await.unwrap();
+    let elsewhere = put(&b, "l", "v").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for key in &keys[..20] {
+        put(&a, key, "w").await;
+    }
+    let mut tx = a.begin_with(Begin::new().latest().after(&elsewhere)).await.unwrap();
+    tx.scan("k".."m").await.unwrap();
+    world.storage.reset();
+    let receipt = tx.commit().await.unwrap().receipt.to_string();
+    assert_eq!(world.storage.requests().len(), 1, "its own commits are published");
+    assert!(receipt.len() < 250, "{receipt}");
+    assert_eq!(a.stats().unpublished, 0);
+
+    world.storage.reset();
+    let receipt = receipt.parse().unwrap();
+    let mut tx = c.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    assert_eq!(
+        (world.storage.counts().lists, world.storage.counts().gets),
+        (1, 3),
+        "the feed's two objects and `l`"
+    );
+    for (n, key) in keys.iter().enumerate() {
+        let value = tx.get(key).await.unwrap().unwrap();
+        assert_eq!(value, if n < 20 { "w" } else { "v" });
+    }
+    assert!(tx.get("l").await.unwrap().is_some());
+    // A token carries on what must be seen.
+    let token = tx.suspend().await.unwrap();
+    let mut tx = world.node().await.resume(&token).await.unwrap();
+    assert_eq!(tx.get("k00").await.unwrap().unwrap(), "w");
+}
+
+/// What others know anyway is not named.
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_old_commits_names_the_newest_alone() {
+    let world = World::new();
+    let (a, b) = (world.node().await, world.node().await);
+    let mut last = put(&b, "k0", "v").await;
+    for key in ["k1", "k2"] {
+        last = put(&b, key, "v").await;
+    }
+    b.publish().await.unwrap();
+    a.refresh().await.unwrap();
+    let read = async || {
+        let mut tx = a.begin().await.unwrap();
+        tx.scan_prefix("k").await.unwrap();
+        tx.commit().await.unwrap().receipt
+    };
+    assert_ne!(read().await, last, "all three are young");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(read().await, last);
+}
+
+/// The runtime that a node was opened on is gone; calls from another one go on, and so does publishing.
+#[test]
+fn a_node_publishes_though_its_first_runtime_is_gone() {
+    let publishes = || {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+        };
+        let first = runtime();
+        let (world, node) = first.block_on(async {
+            let world = World::new();
+            let node = world.builder().config(background()).open().await.unwrap();
+            put(&node, "k", "before").await;
+            (world, node)
+        });
+        drop(first);
+        runtime().block_on(async {
+            put(&node, "k", "v").await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let unpublished = node.stats().unpublished;
+            let other = world.node().await;
+            (unpublished, get(&other, "k").await)
+        })
+    };
+    assert_eq!(publishes(), (0, Some("v".into())));
+    plant(Some(Planted::PublisherStaysGone));
+    let stays = publishes();
+    plant(None);
+    assert_eq!(stays, (2, None));
 }
 
 #[tokio::test(start_paused = true)]

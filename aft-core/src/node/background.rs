@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Weak};
 
+use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::error::Error;
 use crate::node::Node;
+use crate::planted::{Planted, planted};
 
 /// The tasks that run beside a node's work.
 #[derive(Debug, Default)]
@@ -21,6 +24,13 @@ impl Tasks {
 
     pub(crate) fn maintain(&mut self, task: JoinHandle<()>) {
         self.maintenance = Some(task);
+    }
+
+    /// Forgets the publisher and the maintenance where they have ended though nobody stopped them: the runtime that they ran on is gone.
+    /// Which of the two were.
+    fn take_ended(&mut self) -> (bool, bool) {
+        let ended = |task: &mut Option<JoinHandle<()>>| task.take_if(|task| task.is_finished()).is_some();
+        (ended(&mut self.publisher), ended(&mut self.maintenance))
     }
 
     /// Stops the publisher and the maintenance, which may be left anywhere, and hands over the sweep under way.
@@ -76,6 +86,28 @@ impl Node {
             }
         };
         self.tasks.lock().publisher = Some(tokio::spawn(task));
+    }
+}
+
+impl Node {
+    /// Sees to it that commits get published: by the background task, which is started anew on this runtime where the one that it ran on is
+    /// gone; without such a task by this call, where that is due.
+    pub(crate) async fn keep_publishing(self: &Arc<Self>) -> Result<(), Error> {
+        if !self.config.background || Handle::try_current().is_err() {
+            return self.publish_if_due().await;
+        }
+        let (publisher, maintenance) = self.tasks.lock().take_ended();
+        if publisher && self.check_open().is_ok() && !planted(Planted::PublisherStaysGone) {
+            tracing::warn!(
+                "the runtime that published this node's commits is gone; this one does it from now on"
+            );
+            self.start_publisher();
+            self.wake.notify_one();
+        }
+        if maintenance && self.check_open().is_ok() {
+            self.start_maintenance();
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Beginning a transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +14,12 @@ use crate::node::transaction::Transaction;
 use crate::node::{Node, Outcome};
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
+use crate::protocol::clock_check::LeastTime;
 use crate::protocol::timeliness::StoreTime;
-use crate::receipt::Receipt;
+use crate::protocol::view::{Commit, Home};
+use crate::receipt::{Receipt, store_bits};
 use crate::txn_id::TxnId;
+use crate::version::Version;
 
 /// How a transaction begins; for [`Aft::begin_with`](crate::Aft::begin_with).
 ///
@@ -95,7 +99,8 @@ impl Begin {
         Self { input: Some(Bytes::copy_from_slice(input.as_ref())), ..self }
     }
 
-    /// Sees the commit of this receipt, whichever node made it. May be called several times.
+    /// Sees the commit of this receipt, or what it read where it wrote nothing, whichever node made it. May be called several times. A
+    /// receipt of another store is [`InvalidInput`](ErrorKind::InvalidInput).
     pub fn after(mut self, receipt: &Receipt) -> Self {
         self.after.push(receipt.clone());
         self
@@ -113,8 +118,17 @@ impl Begin {
     }
 }
 
+/// To whom a commit is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// To whoever refreshes from now on.
+    Published,
+    /// To every node that begins a transaction from now on.
+    Everywhere,
+}
+
 impl Node {
-    pub(crate) async fn begin(self: &Arc<Self>, begin: Begin) -> Result<Transaction, Error> {
+    pub(crate) async fn begin(self: &Arc<Self>, mut begin: Begin) -> Result<Transaction, Error> {
         self.check_open()?;
         if let Some(key) = &begin.request {
             self.check_writable()?;
@@ -128,9 +142,11 @@ impl Node {
         if begin.input.is_some() && begin.request.is_none() {
             return Err(Error::invalid("an input is kept with a request key; this beginning has none"));
         }
+        begin.after.iter().try_for_each(|receipt| self.check_receipt(receipt))?;
         if let Some(id) = begin.id {
             self.check_id(id).await?;
         }
+        begin.latest |= begin.after.iter().any(|receipt| receipt.latest);
         // A claim runs from here on, beside everything else.
         let (id, shared) =
             begin.id.map_or_else(|| (self.new_txn_id(), begin.request.is_some()), |id| (id, true));
@@ -148,9 +164,7 @@ impl Node {
     /// What every transaction needs before its first read: what was published long enough ago, and what its receipts name.
     pub(crate) async fn catch_up(self: &Arc<Self>, latest: bool, after: &[Receipt]) -> Result<(), Error> {
         let publish = async {
-            if !self.config.background
-                && let Err(error) = self.publish_if_due().await
-            {
+            if let Err(error) = self.keep_publishing().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "publishing failed; the commits wait"
@@ -174,18 +188,24 @@ impl Node {
     /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left
     /// for it is to be told so.
     pub(crate) async fn check_id(self: &Arc<Self>, id: TxnId) -> Result<bool, Error> {
-        let now = self.now().wall_ms;
-        if id.start_ms() > now.saturating_add(self.limits.skew_ms) {
-            let ahead = id.start_ms() - now;
-            let message = format!(
-                "the id starts {ahead} ms in the future of this machine's clock; one of the two clocks is wrong"
-            );
-            return Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id));
-        }
+        self.check_started(id)?;
         if self.age_ms(id) > self.limits.lifetime_ms {
             return self.committed_or(id, self.expired(id)).await;
         }
         Ok(false)
+    }
+
+    /// Refuses an id from the future: further than any clock may be off.
+    pub(crate) fn check_started(&self, id: TxnId) -> Result<(), Error> {
+        let now = self.now().wall_ms;
+        if id.start_ms() <= now.saturating_add(self.limits.skew_ms) {
+            return Ok(());
+        }
+        let ahead = id.start_ms() - now;
+        let message = format!(
+            "the id starts {ahead} ms in the future of this machine's clock; one of the two clocks is wrong"
+        );
+        Err(Error::new(ErrorKind::ClockSkew, message).with_txn(id))
     }
 
     /// For an id that can do nothing more: true where it committed, else this error.
@@ -196,11 +216,64 @@ impl Node {
         }
     }
 
-    /// What was published before this is in the view, or in what the view builds on.
+    /// What was published before this is in the view, or in what the view builds on: what was visible when the last refresh began. The
+    /// store's time then is bounded by every date that was known before, and the time that has passed since.
     fn seen_until(&self) -> StoreTime {
         let folded = self.view.read().base().horizon();
-        let basis = self.known.lock().basis;
-        basis.map_or(folded, |basis| self.limits.seen_until(basis).max(folded))
+        let (basis, began) = {
+            let known = self.known.lock();
+            (known.basis, known.began)
+        };
+        let mut least = self.time.lock().least;
+        if planted(Planted::SeenByLastDate) {
+            least = LeastTime::default();
+        }
+        let by_clock = began.and_then(|began| {
+            if planted(Planted::SeenByWallClock) {
+                Some(StoreTime(began.wall_ms / 1000))
+            } else {
+                least.at(began)
+            }
+        });
+        basis.max(by_clock).map_or(folded, |known| self.limits.seen_until(known).max(folded))
+    }
+
+    /// The receipt of a commit of this store.
+    pub(crate) fn receipt(&self, commit: &Commit) -> Receipt {
+        commit.receipt().of_store(&self.marker.store_id)
+    }
+
+    /// Refuses the receipt of another store, young or old. One that was made before receipts knew their store names none.
+    fn check_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
+        let own = store_bits(&self.marker.store_id);
+        if receipt.store.is_none_or(|store| store == own) || planted(Planted::ForeignReceipts) {
+            return Ok(());
+        }
+        let message = format!(
+            "the receipt {receipt} is of another store than this one, {}; a clone is another store, too",
+            self.marker.store_id
+        );
+        Err(Error::invalid(message))
+    }
+
+    /// Those commits that others may not know, oldest first, each with the id under which its decision lies.
+    pub(crate) fn not_told<'a>(
+        &self,
+        commits: impl Iterator<Item = &'a Arc<Commit>>,
+        told: Told,
+    ) -> Vec<(Version, TxnId)> {
+        let now = self.now();
+        let least = self.time.lock().least.at(now);
+        let known = self.known.lock();
+        // What was visible when any refresh began that is not older than a refresh may be.
+        let seen = least.map_or(StoreTime(0), |now| {
+            self.limits.seen_until(StoreTime((now.ms().saturating_sub(self.limits.staleness_ms)) / 1000))
+        });
+        let is_told = |commit: &Commit| match known.published.get(&commit.decided_by) {
+            Some(dated) => told == Told::Published || *dated < seen,
+            None => matches!(commit.home, Home::Index { .. }),
+        };
+        commits.filter(|commit| !is_told(commit)).map(|commit| (commit.version, commit.decided_by)).collect()
     }
 
     /// Whether a manifest may have folded commits that were published after this.
@@ -214,37 +287,36 @@ impl Node {
         if receipts.is_empty() || planted(Planted::IgnoreReceipts) {
             return Ok(());
         }
-        let unknown: Vec<_> = {
+        let unknown: BTreeSet<_> = {
             let view = self.view.read();
-            let known = |receipt: &&Receipt| receipt.version.is_absent() || view.contains(receipt.version);
-            receipts.iter().filter(|receipt| !known(receipt)).cloned().collect()
+            receipts.iter().flat_map(Receipt::named).filter(|(version, _)| !view.contains(*version)).collect()
         };
         futures::stream::iter(unknown)
-            .map(|receipt: Receipt| async move { self.learn_receipt(&receipt).await })
+            .map(|(version, decided_by)| async move { self.learn_commit(version, decided_by).await })
             .buffer_unordered(self.config.parallel_requests)
             .try_for_each(|()| async { Ok(()) })
             .await
     }
 
-    async fn learn_receipt(self: &Arc<Self>, receipt: &Receipt) -> Result<(), Error> {
-        let (looked, known) = self.look_surely(&self.store, receipt.decided_by).await?;
+    async fn learn_commit(self: &Arc<Self>, version: Version, decided_by: TxnId) -> Result<(), Error> {
+        let (looked, known) = self.look_surely(&self.store, decided_by).await?;
         if let Looked::Committed { commits, .. } = &looked {
             self.learn(commits.iter().map(|it| Arc::clone(&it.commit)));
             for it in commits {
                 self.cache_inline(&it.commit, &it.payload).await;
             }
         }
-        if self.view.read().contains(receipt.version) {
+        if self.view.read().contains(version) {
             return Ok(());
         }
         // A decision is only collected once its commit is folded, which this node has: it was published long ago.
-        let folded = self.outcome_of(receipt.decided_by, looked, known) == Outcome::Forgotten;
+        let folded = self.outcome_of(decided_by, looked, known) == Outcome::Forgotten;
         if folded && !planted(Planted::ReceiptsNeedDecisions) {
             return Ok(());
         }
         let message =
             "the store has no such commit as this receipt names: it is another store's, or was collected";
-        Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(receipt.txn_id()))
+        Err(Error::new(ErrorKind::VersionUnavailable, message).with_txn(version.txn))
     }
 }
 

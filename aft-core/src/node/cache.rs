@@ -1,16 +1,23 @@
 //! What a node keeps of the store in memory, bounded by bytes: values, and of the index the tails of its files and their blocks,
 //! decoded. Each is loaded once, however many want it.
+//!
+//! A load belongs to nobody: everyone who waits for it polls it. One who began it and does not go on (a future that is kept and not polled)
+//! holds up no other.
 
-use std::future::Future;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
 use moka::future::Cache as Moka;
+use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::format::name::FileId;
 use crate::format::run::{Block, Tail};
 use crate::node::stats::{Counters, add};
+use crate::planted::{Planted, planted};
 use crate::txn_id::TxnId;
 
 /// A transaction, and the ordinal of a key in its write set.
@@ -44,20 +51,44 @@ impl Entry {
     }
 }
 
+/// What comes in under a name.
+pub(crate) type Load<T> = BoxFuture<'static, Result<T, Error>>;
+
+/// The loads under way. They are looked up by name alone, and those that ended are not here.
+type Loads = Arc<Mutex<HashMap<Name, WeakShared<Load<Entry>>>>>;
+
 /// A bounded cache. Nothing that is stored ever changes, so nothing in it is ever stale.
-#[derive(Debug)]
 pub(crate) struct Cache {
     /// `None`: turned off.
     entries: Option<Moka<Name, Entry>>,
+    loads: Loads,
     /// Larger values are not kept: one would push out much else.
     largest: usize,
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+/// Takes a load off the list when it ends, or when everybody left it. (By then another one of the name may be there: it goes on, unshared.)
+struct Under {
+    loads: Loads,
+    name: Name,
+}
+
+impl Drop for Under {
+    fn drop(&mut self) {
+        self.loads.lock().remove(&self.name);
+    }
 }
 
 impl Cache {
     pub(crate) fn new(bytes: u64) -> Self {
         let weigh = |_: &Name, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX);
         let entries = (bytes > 0).then(|| Moka::builder().max_capacity(bytes).weigher(weigh).build());
-        Self { entries, largest: usize::try_from(bytes / 4).unwrap_or(usize::MAX) }
+        Self { entries, loads: Loads::default(), largest: usize::try_from(bytes / 4).unwrap_or(usize::MAX) }
     }
 
     /// Keeps a value, as a copy of its own: a slice would hold on to the whole object it came with.
@@ -81,22 +112,22 @@ impl Cache {
         id: ValueId,
         len: u64,
         counters: &Counters,
-        load: impl Future<Output = Result<Bytes, Error>>,
+        load: impl FnOnce() -> Load<Bytes>,
     ) -> Result<Bytes, Error> {
-        let miss = async {
-            add(&counters.cache_misses, 1);
-            load.await
-        };
         if let Some(value) = self.value(id).await {
             add(&counters.cache_hits, 1);
             return Ok(value);
         }
-        let Some(entries) = &self.entries else { return miss.await };
+        let miss = || {
+            add(&counters.cache_misses, 1);
+            load()
+        };
+        let Some(entries) = &self.entries else { return miss().await };
         if !usize::try_from(len).is_ok_and(|len| len <= self.largest) {
-            return miss.await;
+            return miss().await;
         }
-        let miss = async { miss.await.map(Entry::Value) };
-        match entries.try_get_with(Name::Value(id), miss).await.map_err(|error| Error::clone(&error))? {
+        let miss = || miss().map(|value| value.map(Entry::Value)).boxed();
+        match self.load(entries, Name::Value(id), miss).await? {
             Entry::Value(value) => Ok(value),
             Entry::Tail(_) | Entry::Block(_) => Err(mixed_up()),
         }
@@ -107,9 +138,9 @@ impl Cache {
         &self,
         file: FileId,
         counters: &Counters,
-        load: impl Future<Output = Result<Tail, Error>>,
+        load: impl FnOnce() -> Load<Tail>,
     ) -> Result<Arc<Tail>, Error> {
-        let load = async { load.await.map(|tail| Entry::Tail(Arc::new(tail))) };
+        let load = || load().map(|tail| tail.map(|tail| Entry::Tail(Arc::new(tail)))).boxed();
         match self.index(Name::Tail(file), counters, load).await? {
             Entry::Tail(tail) => Ok(tail),
             Entry::Value(_) | Entry::Block(_) => Err(mixed_up()),
@@ -121,9 +152,9 @@ impl Cache {
         &self,
         (file, n): (FileId, u32),
         counters: &Counters,
-        load: impl Future<Output = Result<Block, Error>>,
+        load: impl FnOnce() -> Load<Block>,
     ) -> Result<Arc<Block>, Error> {
-        let load = async { load.await.map(|block| Entry::Block(Arc::new(block))) };
+        let load = || load().map(|block| block.map(|block| Entry::Block(Arc::new(block)))).boxed();
         match self.index(Name::Block(file, n), counters, load).await? {
             Entry::Block(block) => Ok(block),
             Entry::Value(_) | Entry::Tail(_) => Err(mixed_up()),
@@ -134,18 +165,52 @@ impl Cache {
         &self,
         name: Name,
         counters: &Counters,
-        load: impl Future<Output = Result<Entry, Error>>,
+        load: impl FnOnce() -> Load<Entry>,
     ) -> Result<Entry, Error> {
-        let miss = async {
+        let miss = || {
             add(&counters.index_misses, 1);
-            load.await
+            load()
         };
-        let Some(entries) = &self.entries else { return miss.await };
+        let Some(entries) = &self.entries else { return miss().await };
         if let Some(entry) = entries.get(&name).await {
             add(&counters.index_hits, 1);
             return Ok(entry);
         }
-        entries.try_get_with(name, miss).await.map_err(|error| Error::clone(&error))
+        self.load(entries, name, miss).await
+    }
+
+    /// Waits for the load of this name that is under way, or for a new one.
+    async fn load(
+        &self,
+        entries: &Moka<Name, Entry>,
+        name: Name,
+        load: impl FnOnce() -> Load<Entry>,
+    ) -> Result<Entry, Error> {
+        if planted(Planted::LoadsOfCallers) {
+            let load = async { load().await };
+            return entries.try_get_with(name, load).await.map_err(|error| Error::clone(&error));
+        }
+        let flight: Shared<Load<Entry>> = {
+            let mut loads = self.loads.lock();
+            if let Some(flight) = loads.get(&name).and_then(WeakShared::upgrade) {
+                flight
+            } else {
+                let (load, entries) = (load(), entries.clone());
+                let under = Under { loads: Arc::clone(&self.loads), name };
+                let flight = async move {
+                    let loaded = load.await;
+                    if let Ok(entry) = &loaded {
+                        entries.insert(name, entry.clone()).await;
+                    }
+                    drop(under);
+                    loaded
+                };
+                let flight = flight.boxed().shared();
+                loads.extend(flight.downgrade().map(|flight| (name, flight)));
+                flight
+            }
+        };
+        flight.await
     }
 
     /// Bytes in the cache now, about.

@@ -1,5 +1,6 @@
 //! Committing: one create of the decision, which every doubt is settled against (I1, I3, I5).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use tracing::Instrument;
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
 use crate::format::record::CommitRecord;
+use crate::node::begin::Told;
 use crate::node::begin::expired;
-use crate::node::clock_error;
 use crate::node::feed_queue::Publication;
 use crate::node::register::{Committed, Decided, Looked, Proposal, commit_of};
 use crate::node::stats::{Cost, add};
@@ -20,16 +21,17 @@ use crate::node::transaction::Transaction;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::Void;
 use crate::protocol::view::{self, Home};
-use crate::receipt::Receipt;
+use crate::receipt::{NAMED_AT_MOST, Receipt};
 use crate::version::Timestamp;
 
 /// A commit that happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Commit {
-    /// Proof of the commit, for whoever must see it. A read-only transaction that wrote nothing has the receipt of the newest
-    /// commit that it read: whoever begins after it sees at least as much. Where it read nothing, the receipt names nothing, and whoever begins
-    /// after it need see nothing.
+    /// Proof of the commit, for whoever must see it. That of a transaction that wrote nothing names what it read, as far as others may
+    /// not know it yet: whoever begins after it, on any node, sees at least as much. (Of commits that this node knows from receipts and tokens
+    /// alone and that nobody has published yet it names at most 63.) Where it read nothing, the receipt names nothing, and whoever begins after it
+    /// need see nothing.
     pub receipt: Receipt,
     /// Whether this attempt made the commit.
     pub outcome: CommitOutcome,
@@ -48,6 +50,9 @@ pub enum CommitOutcome {
     /// Another attempt of the same transaction had made it; this one's writes were dropped.
     Replayed,
 }
+
+/// The receipt of a read-only transaction names so many commits before it asks for a refresh instead: one list in place of as many gets.
+const NAMED_BEFORE_REFRESH: usize = 16;
 
 /// What is about to be committed.
 struct Draft {
@@ -77,7 +82,7 @@ impl Transaction {
         }
         if self.buffer.is_empty() && self.result.is_none() && !self.shared {
             self.check_alive()?;
-            return Ok(self.read_only_commit());
+            return self.read_only_commit().await;
         }
         self.node.check_writable()?;
         if !planted(Planted::NoExpiryCheck)
@@ -122,9 +127,38 @@ impl Transaction {
         }
     }
 
-    fn read_only_commit(&self) -> Commit {
-        let receipt = self.reads.newest_commit().map_or(Receipt::NOTHING, |commit| commit.receipt());
-        Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() }
+    async fn read_only_commit(&self) -> Result<Commit, Error> {
+        let receipt = self.receipt_of_reads().await.map_err(|error| self.named(error))?;
+        Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() })
+    }
+
+    /// The receipt of what was read: whoever begins after it sees at least as much. It names the newest commit, and each that a node
+    /// may not know though its last refresh is as old as one may be. Where there are too many of those, whoever begins after it
+    /// refreshes first, and it names those that no feed object carries.
+    async fn receipt_of_reads(&self) -> Result<Receipt, Error> {
+        let node = &self.node;
+        let read: BTreeMap<_, _> = self.reads.commits().map(|commit| (commit.version, commit)).collect();
+        let Some((_, newest)) = read.last_key_value() else { return Ok(Receipt::NOTHING) };
+        let mut receipt = node.receipt(newest);
+        if planted(Planted::ReceiptNamesNewest) {
+            return Ok(receipt);
+        }
+        let older = |told: Told| {
+            let untold = node.not_told(read.values().copied(), told);
+            untold.into_iter().rev().filter(|(version, _)| *version != newest.version).collect::<Vec<_>>()
+        };
+        receipt.older = older(Told::Everywhere);
+        if receipt.older.len() >= NAMED_BEFORE_REFRESH {
+            receipt.latest = true;
+            receipt.older = older(Told::Published);
+            if receipt.older.len() >= NAMED_BEFORE_REFRESH {
+                // This node's own, that is; there are few others.
+                node.publish().await?;
+                receipt.older = older(Told::Published);
+            }
+        }
+        receipt.older.truncate(NAMED_AT_MOST - 1);
+        Ok(receipt)
     }
 
     /// An expired transaction cannot commit; but under a shared id it may have committed before.
@@ -185,15 +219,23 @@ impl Transaction {
     /// Takes the version and encodes the decision. The version is taken last, after every wait, so that the in-time rule
     /// judges the moment that counts (HAZARDS 4).
     fn draft(&self) -> Result<(Draft, Proposal), Error> {
+        if !planted(Planted::DecideAfterClose) {
+            self.node.check_open().map_err(|error| self.named(error))?;
+        }
         self.node.check_clock().map_err(|error| self.named(error))?;
         let since = self.node.now();
         let clock = {
             let mut time = self.node.time.lock();
             if planted(Planted::WallClockVersion) {
-                time.hybrid = crate::version::HybridClock::default();
-                time.hybrid.take(since.wall_ms, self.id.start_ms(), Timestamp::default())
+                let forgetful = crate::version::HybridClock::default();
+                forgetful.reading(since.wall_ms, self.id.start_ms(), Timestamp::default())
             } else {
-                time.hybrid.take(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock)
+                let clock =
+                    time.hybrid.reading(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock);
+                if planted(Planted::KeepEveryReading) {
+                    time.hybrid.observe(clock);
+                }
+                clock
             }
         };
         let lifetime_ms = self.node.limits.lifetime_ms;
@@ -259,7 +301,7 @@ impl Transaction {
         let node = &self.node;
         add(&node.counters.replays, 1);
         node.learn([Arc::clone(&own.commit)]);
-        let receipt = own.commit.receipt();
+        let receipt = node.receipt(&own.commit);
         if !node.known.lock().published.contains_key(&own.commit.decided_by) {
             node.enqueue(Publication::new(own.commit, own.request_key, &own.payload));
             self.publish_acknowledged(&receipt).await?;
@@ -277,9 +319,10 @@ impl Transaction {
                 error.with_txn(self.id).with_receipt(receipt.clone())
             });
         }
-        if !node.config.background
-            && let Err(error) = node.publish_if_due().await
-        {
+        // The commit is queued: either whoever closes the node finds it there, or this finds the node closed.
+        let closed = node.check_open().is_err() && !planted(Planted::CloseLeavesCommits);
+        let published = if closed { node.publish().await } else { node.keep_publishing().await };
+        if let Err(error) = published {
             tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
         }
         Ok(())
@@ -288,14 +331,7 @@ impl Transaction {
     pub(crate) fn dead(&self, attempt: u64, void: Option<Void>) -> Error {
         let ours = attempt == self.attempt;
         let message = match void {
-            Some(Void::ClockAhead) if ours => {
-                return clock_error(
-                    i64::try_from(self.node.limits.skew_ms).unwrap_or(i64::MAX),
-                    None,
-                    &self.node.config,
-                )
-                .with_txn(self.id);
-            }
+            Some(Void::ClockAhead) if ours => return self.version_ahead(),
             Some(Void::Late) if ours => {
                 "its decision landed later than the commit deadline and does not count; nothing was committed; run it again as a new transaction"
             }
@@ -305,6 +341,21 @@ impl Transaction {
             None => "it was aborted; nothing was committed; run it again as a new transaction",
         };
         Error::new(ErrorKind::Aborted, message).with_txn(self.id)
+    }
+
+    /// Its version was further ahead of the store's clock than any clock may be: by now the decision's date tells whether it was this
+    /// machine's.
+    fn version_ahead(&self) -> Error {
+        if let Err(error) = self.node.check_clock() {
+            return error.with_txn(self.id);
+        }
+        let message = format!(
+            "its version was more than {} ms ahead of the store's clock, and does not count: its id starts in the future ({} ms ahead of this \
+             machine's clock), or this machine's clock was ahead; nothing was committed; run it again as a new transaction",
+            self.node.limits.skew_ms,
+            self.id.start_ms().saturating_sub(self.node.now().wall_ms),
+        );
+        Error::new(ErrorKind::ClockSkew, message).with_txn(self.id)
     }
 
     /// The commit is decided and in time: index it, fill the cache, queue it for the feed.
@@ -319,7 +370,7 @@ impl Transaction {
                 node.cache.put((self.id, ordinal), value).await;
             }
         }
-        let receipt = commit.receipt();
+        let receipt = node.receipt(commit);
         tracing::debug!(txn = %self.id, version = %commit.version, "committed");
         self.publish_acknowledged(&receipt).await?;
         Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: draft.record.result, cost: self.cost() })

@@ -12,6 +12,7 @@ use crate::format::name::ObjectName;
 use crate::format::record::{Part, StoredValue};
 use crate::format::row::{Row, RowValue};
 use crate::node::Node;
+use crate::node::cache::Load;
 use crate::node::store::{Store, patiently};
 use crate::protocol::view::{Found, Place};
 use crate::storage::StorageError;
@@ -45,12 +46,14 @@ impl Node {
             Place::Inline { len: 0, .. } | Place::Indexed { len: 0 } => return Ok(Some(Bytes::new())),
             Place::Indexed { .. } => return self.indexed_value(store, found).await.map(Some),
             Place::Inline { object, start, len, checksum } => {
-                let load = self.load_inline(store, object, start, len, checksum);
+                let (node, store) = (Arc::clone(self), store.clone());
+                let load =
+                    || async move { node.load_inline(&store, object, start, len, checksum).await }.boxed();
                 self.cache.get(value_id(found), len, &self.counters, load).await
             }
             Place::Stored(stored) => {
                 self.check_one_piece(stored).map_err(|error| of_key(error, found.key()))?;
-                let load = self.load_stored(store, found.version().txn, stored);
+                let load = || self.loads_stored(store, found.version().txn, stored);
                 self.cache.get(value_id(found), stored.len, &self.counters, load).await
             }
         };
@@ -101,7 +104,7 @@ impl Node {
             RowValue::Tombstone => Ok(Bytes::new()),
             RowValue::Stored(stored) => {
                 self.check_one_piece(stored).map_err(|error| of_key(error, &row.key))?;
-                let load = self.load_stored(store, row.version.txn, stored);
+                let load = || self.loads_stored(store, row.version.txn, stored);
                 let id = (row.version.txn, row.ordinal);
                 self.cache.get(id, stored.len, &self.counters, load).await
             }
@@ -164,6 +167,12 @@ impl Node {
             stored.len
         );
         Err(Error::invalid(message))
+    }
+
+    /// The same, as a load of the cache.
+    fn loads_stored(self: &Arc<Self>, store: &Store, txn: TxnId, stored: &StoredValue) -> Load<Bytes> {
+        let (node, store, stored) = (Arc::clone(self), store.clone(), stored.clone());
+        async move { node.load_stored(&store, txn, &stored).await }.boxed()
     }
 
     async fn load_stored(

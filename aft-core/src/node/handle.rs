@@ -22,6 +22,7 @@ use crate::node::stats::{Stats, get};
 use crate::node::sweep::SweepReport;
 use crate::node::transaction::Transaction;
 use crate::node::{Node, view};
+use crate::planted::{Planted, planted};
 use crate::storage::Storage;
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -87,6 +88,9 @@ pub struct StoreInfo {
     /// Rows in them, deletions included; of a key that several runs hold, all of them.
     pub rows: u64,
 }
+
+/// How long closing a node waits for the sweep under way.
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
 impl Aft {
     pub(crate) fn new(node: Arc<Node>) -> Self {
@@ -161,7 +165,8 @@ impl Aft {
     ///
     /// # Errors
     /// As [`begin`](Self::begin), and [`Expired`](crate::ErrorKind::Expired) or [`ClockSkew`](crate::ErrorKind::ClockSkew) for an id
-    /// that is too old or from the future, [`VersionUnavailable`](crate::ErrorKind::VersionUnavailable) for a receipt of another store.
+    /// that is too old or from the future, [`VersionUnavailable`](crate::ErrorKind::VersionUnavailable) for a receipt whose commit is
+    /// gone, [`InvalidInput`](crate::ErrorKind::InvalidInput) for one of another store.
     ///
     /// # Examples
     ///
@@ -226,7 +231,9 @@ impl Aft {
     /// Decides that a transaction aborts, unless it is decided or forgotten already; what became of it.
     ///
     /// # Errors
-    /// As [`outcome`](Self::outcome), and [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown).
+    /// As [`outcome`](Self::outcome), and [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown);
+    /// [`ClockSkew`](crate::ErrorKind::ClockSkew) for an undecided id that starts further in the future than any clock may be off: nobody
+    /// can begin under it yet.
     ///
     /// # Examples
     ///
@@ -498,11 +505,13 @@ impl Aft {
         self.node.view.read().newest_first().take(limit).map(info).collect()
     }
 
-    /// Closes the node: finishes the sweep under way and publishes the last commits. Later calls, of every clone, fail with
-    /// [`Closed`](crate::ErrorKind::Closed). A node that dies without it loses nothing: the next sweep publishes its last commits.
+    /// Closes the node: waits for the sweep under way (half a minute at most) and publishes the last commits. Later calls, of every clone,
+    /// fail with [`Closed`](crate::ErrorKind::Closed), and so does a commit that has not begun to write its decision. One whose decision is on
+    /// its way is not waited for: it publishes itself before it returns. A node that dies without `close` loses nothing: the next
+    /// sweep publishes its last commits.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish): the node is closed all the same, and a sweep will publish what is left.
+    /// As [`publish`](Self::publish): the node is closed all the same. Closing it again tries again; else a sweep will publish what is left.
     ///
     /// # Examples
     ///
@@ -513,14 +522,17 @@ impl Aft {
     /// # }
     /// ```
     pub async fn close(&self) -> Result<(), Error> {
-        if !self.node.shut() {
+        if !self.node.shut() && planted(Planted::CloseOnce) {
             return Ok(());
         }
         let sweep = self.node.tasks.lock().stop();
-        if let Some(sweep) = sweep
-            && sweep.await.is_err()
-        {
-            tracing::warn!("the sweep under way did not complete");
+        if let Some(mut sweep) = sweep {
+            // It may be on a runtime that nobody drives.
+            let ended = tokio::time::timeout(CLOSE_WAIT, &mut sweep).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                sweep.abort();
+                tracing::warn!("the sweep under way did not complete");
+            }
         }
         if self.node.read_only { Ok(()) } else { self.node.publish().await }
     }

@@ -4,6 +4,7 @@
 //! every run that may hold the key is asked, side by side. Bloom filters in the tails keep nearly all others out.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use crate::key_range::KeyRange;
 use crate::node::store::{Store, patiently};
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
+use crate::rng::NodeRng;
 use crate::storage::StorageError;
 
 /// Pages of fewer rows than this are read block by block; larger ones with blocks ahead.
@@ -29,16 +31,19 @@ const READ_AHEAD_ROWS: usize = 4096;
 impl Node {
     /// The tail of a file: what says where its blocks are, and which keys are surely not in it.
     pub(crate) async fn tail(&self, store: &Store, file: &RunFile) -> Result<Arc<Tail>, Error> {
-        let load = async {
-            let path = self.path(ObjectName::Run(file.id));
-            let start = file.bytes.saturating_sub(file.tail_bytes);
-            let bytes = self.run_range(store, &path, start..file.bytes).await?;
-            let tail = Tail::decode(file.bytes, &bytes).map_err(|cause| format_error(&path, cause))?;
-            if checksum(&bytes) != file.checksum {
-                let message = format!("the object {path:?} is not the file that the checkpoint names");
-                return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
+        let load = || {
+            let (store, rng, path) = (store.clone(), self.rng.clone(), self.path(ObjectName::Run(file.id)));
+            let (end, len, expected) = (file.bytes, file.tail_bytes, file.checksum);
+            async move {
+                let bytes = run_range(&store, &rng, &path, end.saturating_sub(len)..end).await?;
+                let tail = Tail::decode(end, &bytes).map_err(|cause| format_error(&path, cause))?;
+                if checksum(&bytes) != expected {
+                    let message = format!("the object {path:?} is not the file that the checkpoint names");
+                    return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
+                }
+                Ok(tail)
             }
-            Ok(tail)
+            .boxed()
         };
         self.cache.tail(file.id, &self.counters, load).await
     }
@@ -48,13 +53,17 @@ impl Node {
         &self,
         store: &Store,
         file: &RunFile,
-        tail: &Tail,
+        tail: &Arc<Tail>,
         n: usize,
     ) -> Result<Arc<Block>, Error> {
-        let load = async {
-            let path = self.path(ObjectName::Run(file.id));
-            let bytes = self.run_range(store, &path, tail.block_range(n)).await?;
-            Block::decode(tail, n, &bytes).map_err(|cause| format_error(&path, cause))
+        let load = || {
+            let (store, rng, path) = (store.clone(), self.rng.clone(), self.path(ObjectName::Run(file.id)));
+            let tail = Arc::clone(tail);
+            async move {
+                let bytes = run_range(&store, &rng, &path, tail.block_range(n)).await?;
+                Block::decode(&tail, n, &bytes).map_err(|cause| format_error(&path, cause))
+            }
+            .boxed()
         };
         self.cache.block((file.id, u32::try_from(n).unwrap_or(u32::MAX)), &self.counters, load).await
     }
@@ -64,16 +73,9 @@ impl Node {
         &self,
         store: &Store,
         path: &str,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
     ) -> Result<Bytes, Error> {
-        let read = patiently(&self.rng, || store.get_range(path, range.clone())).await;
-        read.map_err(|error| match error {
-            error @ StorageError::NotFound { .. } => {
-                let message = format!("the file {path:?} of the index is gone");
-                Error::new(ErrorKind::VersionUnavailable, message).with_source(error).with_object(path)
-            }
-            error => Error::storage(format_args!("reading the file {path:?} of the index"), error),
-        })
+        run_range(store, &self.rng, path, range).await
     }
 
     /// The rows of these keys: of each the newest that any run holds.
@@ -203,6 +205,17 @@ impl Node {
             Err(error) => Err(error),
         }
     }
+}
+
+async fn run_range(store: &Store, rng: &NodeRng, path: &str, range: Range<u64>) -> Result<Bytes, Error> {
+    let read = patiently(rng, || store.get_range(path, range.clone())).await;
+    read.map_err(|error| match error {
+        error @ StorageError::NotFound { .. } => {
+            let message = format!("the file {path:?} of the index is gone");
+            Error::new(ErrorKind::VersionUnavailable, message).with_source(error).with_object(path)
+        }
+        error => Error::storage(format_args!("reading the file {path:?} of the index"), error),
+    })
 }
 
 /// A place in one run, on its way through a range.

@@ -78,7 +78,7 @@ impl Node {
             Looked::Committed { commits, .. } => {
                 let own = commits.into_iter().find(|it| it.commit.version.txn == id);
                 own.map_or(Outcome::Undecided, |it| Outcome::Committed {
-                    receipt: it.commit.receipt(),
+                    receipt: self.receipt(&it.commit),
                     result: it.result,
                 })
             }
@@ -96,6 +96,10 @@ impl Node {
         let outcome = self.outcome_of(id, looked, known);
         if outcome != Outcome::Undecided {
             return Ok(outcome);
+        }
+        // Nobody can begin under it yet; and its abort would stay until its time comes, since only that keeps it from committing then.
+        if !planted(Planted::CancelTheFuture) {
+            self.check_started(id)?;
         }
         let looked = self.fence(store, id, known).await?;
         Ok(self.outcome_of(id, looked, known))

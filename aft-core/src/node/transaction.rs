@@ -370,7 +370,8 @@ impl Transaction {
     /// attempt can commit it any more, and its request key is free for a new transaction. Otherwise nothing is written.
     ///
     /// # Errors
-    /// [`ErrorKind::OutcomeUnknown`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied).
+    /// [`ErrorKind::OutcomeUnknown`], [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied);
+    /// [`ClockSkew`](ErrorKind::ClockSkew) as [`Aft::cancel`](crate::Aft::cancel).
     ///
     /// # Examples
     ///
@@ -385,7 +386,10 @@ impl Transaction {
     pub fn abort(mut self) -> BoxFuture<'static, Result<Outcome, Error>> {
         async move {
             if let Some(own) = self.settle_claim().await? {
-                return Ok(Outcome::Committed { receipt: own.commit.receipt(), result: own.result });
+                return Ok(Outcome::Committed {
+                    receipt: self.node.receipt(&own.commit),
+                    result: own.result,
+                });
             }
             if self.shared { self.node.cancel(&self.store, self.id).await } else { Ok(Outcome::Aborted) }
         }

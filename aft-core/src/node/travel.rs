@@ -63,8 +63,8 @@ impl Transaction {
         };
         let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
         let read = self.reads.commits().map(|commit| commit.receipt());
-        let receipts =
-            read.chain(self.begin.after.iter().cloned()).filter(|receipt| !receipt.version.is_absent());
+        let after = self.begin.after.iter().flat_map(Receipt::named);
+        let receipts = read.chain(after.map(|(version, decided_by)| Receipt::new(version, decided_by)));
         let age_ms = self.age_ms();
         let mut lineage = self.ancestors;
         lineage.insert(self.attempt);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::JoinError;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, ValueName};
@@ -44,9 +45,7 @@ impl Uploads {
                 Some(claiming) => claiming.await?.txn(),
                 None => txn,
             };
-            // The semaphore is never closed, so a permit always comes.
-            let _permit = Arc::clone(&node.uploads).acquire_owned().await;
-            node.upload(&store, txn, name, value).await
+            node.upload_permitted(&store, txn, name, value).await
         };
         self.running.insert(name.n, Task::spawn(task));
     }
@@ -62,17 +61,32 @@ impl Uploads {
         let needed: Vec<_> = needed.filter_map(|n| running.remove(&n)).collect();
         drop(running);
         for upload in needed {
-            let stopped = |cause| {
-                Error::new(ErrorKind::Unavailable, "the upload of a value was stopped; nothing was committed")
-                    .with_source(cause)
-            };
             upload.ended().await.map_err(stopped)??;
         }
         Ok(())
     }
 }
 
+/// An upload that its runtime did not finish.
+pub(crate) fn stopped(cause: JoinError) -> Error {
+    Error::new(ErrorKind::Unavailable, "the upload of a value was stopped; nothing was committed")
+        .with_source(cause)
+}
+
 impl Node {
+    /// Uploads once its turn comes. Only in a task: the permit is held until the value is durable.
+    pub(crate) async fn upload_permitted(
+        &self,
+        store: &Store,
+        txn: TxnId,
+        name: ValueName,
+        value: Bytes,
+    ) -> Result<(), Error> {
+        // The semaphore is never closed, so a permit always comes.
+        let _permit = Arc::clone(&self.uploads).acquire_owned().await;
+        self.upload(store, txn, name, value).await
+    }
+
     pub(crate) async fn upload(
         &self,
         store: &Store,

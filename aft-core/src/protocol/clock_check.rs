@@ -37,6 +37,50 @@ const MARGIN_MS: u64 = 1000;
 /// How long a narrow measurement is kept although wider, newer ones come.
 const KEEP_MS: u64 = 60_000;
 
+/// Dates to remember by: each new one is a better bound, and a second's rounding makes few of them.
+const DATES: usize = 8;
+
+/// What the store's clock says at least, at any moment: a date that is known, and the time since it became known. The wall clock has no
+/// say; the monotonic one may stand still, which makes the bound lower, but does not run ahead.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeastTime {
+    /// Dates, and what the monotonic clock said when each became known; oldest first, each a better bound than those before.
+    dates: [Option<(StoreTime, u64)>; DATES],
+}
+
+impl LeastTime {
+    /// Notes that an object dated so is known now.
+    pub fn note(&mut self, date: StoreTime, now: LocalTime) {
+        let noted = now.monotonic_ms;
+        let better = self.dates.iter().flatten().all(|known| bound(*known, noted) < date.ms());
+        if !better {
+            return;
+        }
+        // One listing brings many dates at one moment: the last is as good as all of them.
+        let of_now = |known: &&mut Option<(StoreTime, u64)>| known.is_none_or(|(_, at)| at == noted);
+        match self.dates.iter_mut().find(of_now) {
+            Some(place) => *place = Some((date, noted)),
+            None => {
+                self.dates.rotate_left(1);
+                self.dates[DATES - 1] = Some((date, noted));
+            }
+        }
+    }
+
+    /// The store's clock at that moment, at least; `None` where nothing was known then.
+    #[must_use]
+    pub fn at(&self, then: LocalTime) -> Option<StoreTime> {
+        let known = self.dates.iter().flatten().filter(|(_, noted)| *noted <= then.monotonic_ms);
+        known.map(|known| bound(*known, then.monotonic_ms)).max().map(|ms| StoreTime(ms / 1000))
+    }
+}
+
+/// The store's clock at a later reading of the monotonic clock, at least, in milliseconds. A thousandth is for clocks that drift.
+fn bound((date, noted): (StoreTime, u64), then: u64) -> u64 {
+    let since = then.saturating_sub(noted);
+    date.ms().saturating_add(since - since / 1000)
+}
+
 /// The bounds of `store clock - node clock`, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offset {
@@ -200,6 +244,32 @@ mod tests {
             // A clock that is called off is off.
             if let Some(by) = check.skewed_by(&limits, at(sent), None) {
                 prop_assert!(by.unsigned_abs() > limits.skew_ms && skew.unsigned_abs() > limits.skew_ms && by.signum() == -skew.signum());
+            }
+        }
+    }
+
+    proptest! {
+        /// Whenever dates become known, and however long the monotonic clock stood still in between: the store's clock is there.
+        #[test]
+        fn the_store_is_at_least_there(
+            steps in prop::collection::vec((0u64..100_000, 0u64..100_000, 0u64..40_000, any::<bool>()), 1..60),
+        ) {
+            let (mut least, mut monotonic_ms, mut store_ms) = (LeastTime::default(), 5_000, BASE);
+            let mut moments = Vec::new();
+            for (passed, stood_still, age, note) in steps {
+                monotonic_ms += passed;
+                store_ms += passed + stood_still;
+                let now = LocalTime { wall_ms: 0, monotonic_ms };
+                if note {
+                    least.note(StoreTime((store_ms - age) / 1000), now);
+                    let known = least.at(now).unwrap();
+                    prop_assert!(known >= StoreTime((store_ms - age) / 1000));
+                }
+                moments.push((now, store_ms));
+                // Of every moment before, whatever became known since.
+                for (then, store_ms) in &moments {
+                    prop_assert!(least.at(*then).is_none_or(|known| known.ms() <= *store_ms));
+                }
             }
         }
     }

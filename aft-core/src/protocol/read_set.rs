@@ -130,12 +130,6 @@ impl ReadSet {
         &self.ranges
     }
 
-    /// The newest commit that was read from.
-    #[must_use]
-    pub fn newest_commit(&self) -> Option<&Arc<Commit>> {
-        self.commits().max_by_key(|commit| commit.version)
-    }
-
     /// Every key that was read by name or returned by a scan, with its version; `None`: absent.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<Version>)> {
         self.reads.iter().map(|(key, read)| (key, read.as_ref().map(Found::version)))

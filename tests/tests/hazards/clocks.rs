@@ -1,6 +1,6 @@
 //! Clocks that are wrong, and clocks that stop.
 
-use aft_core::{Begin, Config, ErrorKind, Outcome};
+use aft_core::{Begin, Config, ErrorKind, Outcome, TxnId};
 use aft_memory::{Fault, Operation};
 use aft_tests::{World, get, put};
 use tokio::time::advance;
@@ -107,4 +107,50 @@ pub(crate) async fn a_slow_node_overwrites_what_it_read_from_a_fast_one() {
     let reader = world.node().await;
     let mut tx = reader.begin_with(Begin::new().after(&first).after(&second)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "second");
+}
+
+/// 14's sibling, found by a review: one commit tried while the clock was ahead stopped this node's writes until the time had come (an hour
+/// ahead: for an hour), since its version was kept before anybody knew whether the clock was right.
+pub(crate) async fn h14_a_clock_that_was_set_right_commits_at_once() {
+    for ahead_ms in [12_000, 3_600_000] {
+        let world = World::new();
+        let (node, clock) = node_with_clock(&world).await;
+        clock.set_skew_ms(ahead_ms);
+        let mut tx = node.begin().await.unwrap();
+        tx.put("k", "from the future").unwrap();
+        let id = tx.id();
+        assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::ClockSkew);
+        clock.set_skew_ms(0);
+        advance(secs(1)).await;
+        let mut tx = node.begin().await.unwrap();
+        tx.put("k", "v").unwrap();
+        let receipt = tx.commit().await.expect("a clock that was set right commits").receipt;
+        assert!(receipt.version().clock_ms() < id.start_ms());
+        assert_eq!(node.outcome(id).await.unwrap(), Outcome::Aborted);
+        assert_eq!(get(&node, "k").await.as_deref(), Some("v"));
+    }
+}
+
+/// "Never aborted by others": an id from the near future, which begin takes, is its own transaction's affair. What commits under it in time
+/// counts, and later commits are above it.
+pub(crate) async fn an_id_from_the_near_future_holds_up_nobody() {
+    let world = World::new();
+    let node = world.node().await;
+    put(&node, "k", "old").await;
+    for (ahead_ms, counts) in [(9_999, false), (8_500, true)] {
+        let at = node.new_txn_id().started_at() + std::time::Duration::from_millis(ahead_ms);
+        let mut tx = node.begin_with(Begin::new().id(TxnId::for_request(at, b"event"))).await.unwrap();
+        tx.put("k", "early").unwrap();
+        let early = tx.commit().await.map_err(|error| {
+            assert!(error.to_string().contains("its id starts in the future"), "{error}");
+            error.kind()
+        });
+        assert_eq!(early.as_ref().err().copied(), (!counts).then_some(ErrorKind::ClockSkew));
+        let mut tx = node.begin().await.unwrap();
+        tx.put("k", "unrelated").unwrap();
+        let receipt = tx.commit().await.expect("an unrelated transaction commits").receipt;
+        let above = early.is_ok_and(|early| early.receipt.version() > receipt.version());
+        assert!(!above, "a later commit is above what counts");
+        assert_eq!(get(&node, "k").await.as_deref(), Some("unrelated"));
+    }
 }

@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod clocks;
+mod closing;
 mod collected;
 mod dates;
 mod expiry;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aft_core::planted::Planted;
-use aft_core::{Aft, Transaction};
+use aft_core::{Aft, ErrorKind, Outcome, Transaction};
 use aft_memory::{Fault, Gate, Operation};
 use aft_tests::sim::{FOUND_BY_SEEDS, FOUND_WITH_UPKEEP};
 use aft_tests::{NodeClock, World, holds_unless, put};
@@ -141,6 +142,22 @@ cases! {
     reads::h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured {
         IgnoreReceipts: "the receipt's commit is seen",
     }
+    reads::h03_the_receipt_of_a_reader_names_all_that_others_may_not_know {
+        ReceiptNamesNewest: "whoever begins after it sees at least as much",
+        IgnoreReceipts: "called `Option::unwrap()` on a `None` value",
+    }
+    reads::a_receipt_of_another_store_is_refused_whatever_its_age {
+        ForeignReceipts: "a foreign receipt is refused",
+    }
+    closing::a_commit_under_way_while_its_node_is_closed_is_published {
+        CloseLeavesCommits: "an acked commit is published",
+    }
+    closing::a_commit_that_is_not_decided_yet_is_none_once_its_node_is_closed {
+        DecideAfterClose: "nothing is decided on a closed node",
+    }
+    closing::closing_again_publishes_what_is_left {
+        CloseOnce: "closing again tries again",
+    }
     tokens::h03_a_token_carries_what_it_read_to_a_node_that_does_not_know_it {
         ForgetTokenReads: "a token is not torn",
     }
@@ -195,6 +212,12 @@ cases! {
     clocks::h14_a_clock_far_behind_is_told_so {
         NoClockCheck: "a clock a minute behind cannot commit",
     }
+    clocks::h14_a_clock_that_was_set_right_commits_at_once {
+        KeepEveryReading: "a clock that was set right commits",
+    }
+    clocks::an_id_from_the_near_future_holds_up_nobody {
+        KeepEveryReading: "an unrelated transaction commits",
+    }
     clocks::a_slow_node_overwrites_what_it_read_from_a_fast_one {
         WallClockVersion: "greater than what it read",
     }
@@ -204,6 +227,9 @@ cases! {
     register::h15_a_cancel_that_comes_too_late_to_know_anything_says_so {
         NeverForgotten: "what was collected is forgotten",
         NeverVerify: "what was collected is forgotten",
+    }
+    register::an_id_of_the_far_future_is_not_cancelled {
+        CancelTheFuture: "an id of the far future is refused",
     }
     register::h16_a_commit_that_is_told_it_exists_already_knows_its_own {
         DisownDecision: "it was this attempt that committed",
@@ -276,11 +302,21 @@ cases! {
     streams::a_stream_is_durable_before_its_commit {
         StreamBeforeUpload: "the key is read",
     }
+    streams::a_stream_that_nobody_polls_holds_up_no_upload {
+        PermitsOfCallers: "another upload is not held up",
+    }
+    streams::a_read_that_nobody_polls_holds_up_no_other {
+        LoadsOfCallers: "another reader is not held up",
+    }
     streams::the_parts_of_a_stream_are_its_value_in_order {
         PartsOutOfOrder: "together they are another value",
     }
     tokens::h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn {
         TrustTokenClocks: "having read k at 1, it cannot read l at 2",
+        SeenByWallClock: "having read k at 1, it cannot read l at 2",
+    }
+    tokens::h12_a_young_token_of_a_quiet_store_is_not_expired {
+        SeenByLastDate: "a young token is not expired",
     }
     tokens::h12_a_token_is_as_old_as_the_store_says {
         AgeByOwnClock: "having read k at 1, it cannot read l at 2",
@@ -385,6 +421,9 @@ const FOUND_BY_CLONES: [Planted; 8] = [
     Planted::CloneWithoutValues,
 ];
 
+/// The one that `tests/tests/many_nodes.rs` finds, which needs two runtimes.
+const FOUND_BY_RUNTIMES: [Planted; 1] = [Planted::PublisherStaysGone];
+
 #[test]
 fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
     let seeds = || FOUND_BY_SEEDS.iter().chain(&FOUND_WITH_UPKEEP);
@@ -393,6 +432,7 @@ fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
         let found = FOUND_BY_CASES.contains(&bug)
             || FOUND_BY_MODELS.contains(&bug)
             || FOUND_BY_CLONES.contains(&bug)
+            || FOUND_BY_RUNTIMES.contains(&bug)
             || by_seeds(bug);
         assert!(found, "nothing finds {bug:?}");
     }

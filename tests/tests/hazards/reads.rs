@@ -1,7 +1,10 @@
 //! The read protocol, through nodes: what arrives between two reads cannot tear them.
 
-use aft_core::{Aft, Begin};
+use aft_core::{Aft, Begin, ErrorKind};
 use aft_tests::{World, get, put};
+use tokio::time::sleep;
+
+use crate::secs;
 
 /// Commits these writes and publishes them; an empty value deletes.
 async fn publish(writer: &Aft, writes: &[(&str, &str)]) {
@@ -103,4 +106,44 @@ pub(crate) async fn h22_a_floor_holds_where_the_newest_version_may_not_be_read()
     let l = tx.get("l").await.unwrap().unwrap();
     assert_ne!(l, "40", "m was read at 20");
     assert_eq!(l, "30", "k was read at 30, and so must l be");
+}
+
+/// 3, for receipts of those who only read: x, then y, neither of them published. Whoever read both passes both on, and not y alone.
+pub(crate) async fn h03_the_receipt_of_a_reader_names_all_that_others_may_not_know() {
+    let world = World::new();
+    let (writer, reader) = (world.node().await, world.node().await);
+    put(&writer, "x", "1").await;
+    let y = put(&writer, "y", "1").await;
+    let mut tx = writer.begin().await.unwrap();
+    for key in ["x", "y"] {
+        assert_eq!(tx.get(key).await.unwrap().unwrap(), "1");
+    }
+    let receipt = tx.commit().await.unwrap().receipt;
+    assert_eq!(receipt.version(), y.version());
+    let receipt = receipt.to_string().parse().unwrap();
+    let mut tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    assert_eq!(tx.get("y").await.unwrap().unwrap(), "1");
+    assert_eq!(
+        tx.get("x").await.unwrap().as_deref(),
+        Some(&b"1"[..]),
+        "whoever begins after it sees at least as much"
+    );
+}
+
+/// A receipt of another store, young or so old that its commit would be forgotten here.
+pub(crate) async fn a_receipt_of_another_store_is_refused_whatever_its_age() {
+    let (world, elsewhere) = (World::new(), World::new());
+    let node = world.node().await;
+    // Another seed: another store's id.
+    let other = elsewhere.builder().rng_seed(77).open().await.unwrap();
+    let foreign = put(&other, "k", "v").await;
+    for young in [true, false] {
+        let begun = node.begin_with(Begin::new().after(&foreign)).await;
+        let refused = begun.map(drop).map_err(|error| error.kind());
+        assert_eq!(refused, Err(ErrorKind::InvalidInput), "a foreign receipt is refused, young: {young}");
+        sleep(secs(3_600)).await;
+        put(&node, "other", "v").await;
+        node.publish().await.unwrap();
+        node.refresh().await.unwrap();
+    }
 }

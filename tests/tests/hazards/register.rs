@@ -1,6 +1,8 @@
 //! The decision register, where the answers of the store mislead. `tests/register.rs` has every doubt in one table.
 
-use aft_core::{Aft, Begin, CommitOutcome, Outcome, Storage, Transaction};
+use std::time::UNIX_EPOCH;
+
+use aft_core::{Aft, Begin, CommitOutcome, ErrorKind, Outcome, Storage, Transaction, TxnId};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{World, put};
 use tokio::time::sleep;
@@ -104,4 +106,19 @@ pub(crate) async fn h16_another_attempts_decision_is_not_ones_own() {
         fresh += u32::from(tx.commit().await.unwrap().outcome == CommitOutcome::Fresh);
     }
     assert_eq!(fresh, 1, "one attempt commits");
+}
+
+/// The abort of an id from the far future would stay until its time comes: only it keeps the id from committing then. So none is made.
+pub(crate) async fn an_id_of_the_far_future_is_not_cancelled() {
+    let world = World::new();
+    let node = world.node().await;
+    let before = world.memory.len();
+    let id = TxnId::for_request(UNIX_EPOCH + secs(281_474_976_710), b"in the year 10889");
+    assert_eq!(node.outcome(id).await.unwrap(), Outcome::Undecided);
+    let cancelled = node.cancel(id).await.map_err(|error| error.kind());
+    assert_eq!(cancelled, Err(ErrorKind::ClockSkew), "an id of the far future is refused");
+    assert_eq!(world.memory.len(), before);
+    // What begin takes can be cancelled.
+    let soon = TxnId::for_request(node.new_txn_id().started_at() + secs(10), b"soon");
+    assert_eq!(node.cancel(soon).await.unwrap(), Outcome::Aborted);
 }

@@ -187,3 +187,24 @@ pub async fn h23_a_checkpoint_in_place_of_a_damaged_one_hides_nothing() {
         }
     }
 }
+
+/// 12, the other side: the store was quiet for an hour, and then somebody made a checkpoint. A token that is younger knew all that was folded,
+/// though the newest date that its node knew when it last refreshed is an hour old.
+pub async fn h12_a_young_token_of_a_quiet_store_is_not_expired() {
+    let world = World::new();
+    let (maker, reader) = (world.node().await, world.node().await);
+    write(&maker, &[("k", Some("1")), ("l", Some("1"))]).await;
+    maker.publish().await.unwrap();
+    reader.refresh().await.unwrap();
+    for _ in 0..6 {
+        assert_eq!(get(&reader, "k").await.as_deref(), Some("1"));
+        sleep(secs(600)).await;
+    }
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    let mut tx = reader.begin().await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
+    let token = tx.suspend().await.unwrap();
+    let other = world.node().await;
+    let mut tx = other.resume(&token).await.expect("a young token is not expired");
+    assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
+}
