@@ -219,6 +219,10 @@ impl Collection<'_> {
                 to.listed.retain(|(listed, _)| *listed != number);
                 return Ok(());
             }
+            Err(error) if error.is_too_large().is_some() => {
+                to.unreadable = true;
+                return Ok(());
+            }
             Err(error) => return Err(Error::storage(format_args!("reading {path:?}"), error)),
         };
         match Manifest::decode(&read.bytes) {
@@ -337,7 +341,15 @@ impl Collection<'_> {
                 }
             },
             Err(StorageError::NotFound { .. }) => Ok(Read::Gone),
-            Err(error) => Err(Error::storage(format_args!("reading {path:?}"), error)),
+            Err(error) => {
+                let too_large = error.is_too_large().is_some();
+                let error = Error::storage(format_args!("reading {path:?}"), error);
+                if !too_large {
+                    return Err(error);
+                }
+                self.leave_out(format!("what a list names, which cannot be read: {error}"));
+                Ok(Read::Damaged)
+            }
         }
     }
 
