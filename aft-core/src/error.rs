@@ -124,7 +124,8 @@ impl Error {
     pub(crate) fn storage(what: impl fmt::Display, cause: StorageError) -> Self {
         if let Some(too_large) = cause.is_too_large() {
             let path = cause.path();
-            let message = format!("{what} failed: the object {path:?} is damaged, {too_large}; it was left as it is");
+            let message =
+                format!("{what} failed: the object {path:?} is damaged, {too_large}; it was left as it is");
             return Self::new(ErrorKind::Corrupt, message).with_object(path);
         }
         let (kind, advice) = match &cause {

@@ -225,7 +225,8 @@ pub(crate) fn is_missing_bucket(error: &Error) -> bool {
 /// Whether the server does not know this request at all.
 pub(crate) fn is_not_implemented(error: &Error) -> bool {
     let text = error.to_string();
-    matches!(status(&text), Some(405 | 501)) || matches!(code(&text), Some("NotImplemented" | "MethodNotAllowed"))
+    matches!(status(&text), Some(405 | 501))
+        || matches!(code(&text), Some("NotImplemented" | "MethodNotAllowed"))
 }
 
 /// The error of a request at `path`.

@@ -27,10 +27,13 @@ pub(crate) fn asked(request: &HttpRequest) -> Option<Range<u64>> {
 /// # Errors
 /// Where the body does not come.
 pub(crate) async fn cut(asked: Range<u64>, answer: HttpResponse) -> Result<HttpResponse, HttpError> {
-    let length = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = length.filter(|_| answer.status() == StatusCode::OK) else { return Ok(answer) };
     if !SAID.swap(true, Ordering::Relaxed) {
-        tracing::warn!("the server ignores ranges: of every object that is read in pieces all comes over the network each time");
+        tracing::warn!(
+            "the server ignores ranges: of every object that is read in pieces all comes over the network each time"
+        );
     }
     let (mut head, body) = answer.into_parts();
     let wanted = asked.start..asked.end.min(length);

@@ -102,7 +102,9 @@ async fn serve(
         Method::PUT if head.headers.contains_key(IF_NONE_MATCH) => {
             storage.create(object, body).await.map(|()| answer(StatusCode::OK, "").map(Full::new))
         }
-        Method::POST if query.contains_key("delete") && !habits.deletes_singly => delete(storage, &body).await,
+        Method::POST if query.contains_key("delete") && !habits.deletes_singly => {
+            delete(storage, &body).await
+        }
         Method::DELETE => {
             let deleted = storage.delete(&[object.to_owned()]).await;
             deleted.map(|()| answer(StatusCode::NO_CONTENT, "").map(Full::new))

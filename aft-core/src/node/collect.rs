@@ -504,7 +504,14 @@ impl Collection<'_> {
         old
     }
 
+    /// Leaves something out because what it depends on is missing or damaged.
     pub(super) fn leave_out(&mut self, what: String) {
+        self.report.is_damaged = true;
+        self.leave_for_later(what);
+    }
+
+    /// Leaves something out that the next collection, or another one at work, sees to.
+    pub(super) fn leave_for_later(&mut self, what: String) {
         if !self.report.left_out.contains(&what) {
             tracing::warn!(what, "left out of the collection");
             self.report.left_out.push(what);
