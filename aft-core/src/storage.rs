@@ -13,7 +13,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A store of objects that are written once and never changed.
 ///
-/// aft builds on exactly these five operations; there is no overwriting put at all. An adapter proves that it keeps
+/// aft builds on exactly these five operations (one of them, `get`, in two forms); there is no overwriting put at all. An adapter proves that it keeps
 /// the contract by running [`conformance`](crate::conformance) (feature `conformance`) in one line.
 ///
 /// # Contract

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_RANGE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -143,6 +143,8 @@ async fn get(storage: &MemoryStorage, path: &str, range: Option<&str>) -> Result
         Some((from, last)) => (StatusCode::PARTIAL_CONTENT, from, len.min(last.saturating_add(1))),
     };
     let mut answer = answer(status, "");
+    // hyper says it of a body that it sends; but not of an empty one to a HEAD.
+    answer.headers_mut().insert(CONTENT_LENGTH, (to - from).into());
     let headers = [
         (LAST_MODIFIED, httpdate::fmt_http_date(object.last_modified)),
         (CONTENT_RANGE, format!("bytes {from}-{}/{len}", to.saturating_sub(1))),
