@@ -260,6 +260,10 @@ pub enum Planted {
     TrustListedCheckpoints,
     /// A listing of decisions that lacks those of the view's commits is believed.
     TrustListedDecisions,
+    /// An object is read whatever its length.
+    ReadAnyLength,
+    /// A node that cannot check its clock takes the newest date for the store's time, however far ahead it is.
+    BelieveUndated,
 }
 
 #[cfg(feature = "planted-bugs")]

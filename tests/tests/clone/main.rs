@@ -4,6 +4,7 @@
 
 mod costs;
 mod deaths;
+mod judged;
 mod moments;
 mod outcomes;
 mod places;
