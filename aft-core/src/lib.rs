@@ -76,7 +76,7 @@
 //! | for | names |
 //! |---|---|
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
-//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`] |
+//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`], [`Entry`], [`json`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`], [`CommitInfo`] |
 //! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
@@ -124,6 +124,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod json;
 mod node;
 mod path;
 #[cfg(feature = "planted-bugs")]
@@ -146,7 +147,7 @@ pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
-    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, GarbageClass,
+    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, Entry, GarbageClass,
     GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages, Stats, StoreInfo, SweepAllReport,
     SweepReport, Transaction, Unpublished, ValueStream,
 };

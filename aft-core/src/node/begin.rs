@@ -139,7 +139,7 @@ impl Node {
             tx.start_claim(key);
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
-        tx.seen_until = self.seen_until();
+        tx.reads.get_mut().seen_until = self.seen_until();
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)

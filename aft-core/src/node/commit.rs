@@ -120,7 +120,8 @@ impl Transaction {
     }
 
     fn read_only_commit(&self) -> Commit {
-        let receipt = self.reads.newest_commit().map_or(Receipt::NOTHING, |commit| commit.receipt());
+        let newest = self.reads.lock().set.newest_commit().map(|commit| commit.receipt());
+        let receipt = newest.unwrap_or(Receipt::NOTHING);
         Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() }
     }
 
@@ -170,13 +171,14 @@ impl Transaction {
     fn draft(&self) -> Result<(Draft, Proposal), Error> {
         self.node.check_clock().map_err(|error| self.named(error))?;
         let since = self.node.now();
+        let read = self.reads.lock().set.greatest().clock;
         let clock = {
             let mut time = self.node.time.lock();
             if planted(Planted::WallClockVersion) {
                 time.hybrid = crate::version::HybridClock::default();
                 time.hybrid.take(since.wall_ms, self.id.start_ms(), Timestamp::default())
             } else {
-                time.hybrid.take(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock)
+                time.hybrid.take(since.wall_ms, self.id.start_ms(), read)
             }
         };
         let lifetime_ms = self.node.limits.lifetime_ms;
