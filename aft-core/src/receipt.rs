@@ -40,12 +40,42 @@ impl Receipt {
     }
 
     /// The transaction that committed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// assert_eq!(receipt.txn_id(), id);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn txn_id(&self) -> TxnId {
         self.version.txn
     }
 
     /// The version of everything it wrote.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// let tx = aft.begin().await?;
+    /// tx.get("k").await?;
+    /// assert_eq!(tx.reads().next(), Some((&b"k"[..], Some(receipt.version()))));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn version(&self) -> Version {
         self.version

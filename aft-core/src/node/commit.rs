@@ -65,6 +65,21 @@ impl Transaction {
     /// [`Unsupported`](ErrorKind::Unsupported) and [`Closed`](ErrorKind::Closed). All happened with
     /// [`Unpublished`](ErrorKind::Unpublished). With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody knows yet:
     /// [`Aft::outcome`](crate::Aft::outcome) settles it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("alice", "90")?;
+    /// tx.put("bob", "10")?;
+    /// let commit = tx.commit().await?;
+    /// assert_eq!(commit.outcome, aft_core::CommitOutcome::Fresh);
+    /// println!("{} for {} requests", commit.receipt, commit.cost.requests());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn commit(self) -> BoxFuture<'static, Result<Commit, Error>> {
         let span = tracing::debug_span!("commit", txn = %self.id);
         self.commit_inner().instrument(span).boxed()

@@ -34,6 +34,21 @@ impl Entry {
     /// When the value was committed, to the millisecond, by the clock of the node that did: as right as that clock was, within
     /// [`Config::max_clock_skew`](crate::Config::max_clock_skew) of the store's, or later where what was read before
     /// was (versions only grow). `None` for the transaction's own writes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("k", "12345")?;
+    /// assert_eq!(tx.scan_entries(..).await?[0].written(), None);
+    /// tx.commit().await?;
+    /// let entry = &aft.begin().await?.scan_entries(..).await?[0];
+    /// assert!(entry.len == 5 && entry.written().unwrap() <= std::time::SystemTime::now());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn written(&self) -> Option<SystemTime> {
         self.version.map(|version| UNIX_EPOCH + Duration::from_millis(version.clock_ms()))
@@ -291,6 +306,26 @@ impl ScanPages<'_> {
     ///
     /// # Errors
     /// As [`Transaction::get`]; the same page can be asked for again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// for n in 0..5 {
+    ///     tx.put(format!("k{n}"), "v")?;
+    /// }
+    /// tx.commit().await?;
+    /// let tx = aft.begin().await?;
+    /// let (mut pages, mut lens) = (tx.scan_pages(.., 2), Vec::new());
+    /// while let Some(page) = pages.next_page().await? {
+    ///     lens.push(page.len());
+    /// }
+    /// assert_eq!(lens, [2, 2, 1]);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub async fn next_page(&mut self) -> Result<Option<Vec<(Bytes, Bytes)>>, Error> {
         let Some(range) = self.rest.clone() else { return Ok(None) };
         let (rows, rest) = self.transaction.scan_rows(range, self.page_keys, RowOf::value).await?;
@@ -303,6 +338,26 @@ impl ScanPages<'_> {
     ///
     /// # Errors
     /// As [`Transaction::get`]; the same page can be asked for again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// for n in 0..5 {
+    ///     tx.put(format!("k{n}"), "v")?;
+    /// }
+    /// tx.commit().await?;
+    /// let tx = aft.begin().await?;
+    /// let (mut pages, mut lens) = (tx.scan_pages(.., 2), Vec::new());
+    /// while let Some(page) = pages.next_entries().await? {
+    ///     lens.push(page.len());
+    /// }
+    /// assert_eq!(lens, [2, 2, 1]);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub async fn next_entries(&mut self) -> Result<Option<Vec<Entry>>, Error> {
         let Some(range) = self.rest.clone() else { return Ok(None) };
         let (page, rest) = self.transaction.scan_rows(range, self.page_keys, RowOf::entry).await?;

@@ -176,6 +176,20 @@ impl Transaction {
 
     /// The transaction's id. Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may
     /// have brought another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("k", "v")?;
+    /// tx.commit().await?;
+    /// assert!(matches!(aft.outcome(id).await?, aft_core::Outcome::Committed { .. }));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn id(&self) -> TxnId {
         self.id

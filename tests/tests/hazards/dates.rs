@@ -127,7 +127,7 @@ pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
     let (reader, clock) = (world.builder().read_only(), world.clock());
     clock.set_skew_ms(0);
     let reader = reader.clock(clock).open().await.unwrap();
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     match tx.get("other").await {
         Ok(_) => {}
         Err(error) => {

@@ -30,7 +30,7 @@ pub(crate) async fn h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured
     let world = World::new();
     let (writer, reader) = (world.node().await, world.node().await);
     let unpublished = put(&writer, "k", "1").await;
-    let mut tx = reader.begin_with(Begin::new().after(&unpublished)).await.unwrap();
+    let tx = reader.begin_with(Begin::new().after(&unpublished)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().as_deref(), Some(&b"1"[..]), "the receipt's commit is seen");
 
     let pruned = put(&writer, "k", "2").await;
@@ -40,7 +40,7 @@ pub(crate) async fn h03_a_receipt_of_an_unpublished_or_pruned_commit_is_honoured
         if refreshed {
             reader.refresh().await.unwrap();
         }
-        let mut tx = reader.begin_with(Begin::new().after(&pruned)).await.unwrap();
+        let tx = reader.begin_with(Begin::new().after(&pruned)).await.unwrap();
         let value = tx.get("k").await.unwrap();
         assert_eq!(value.as_deref(), Some(if refreshed { &b"3"[..] } else { b"2" }));
     }
@@ -53,7 +53,7 @@ pub(crate) async fn h17_a_scanned_tombstone_is_a_version() {
     let node = world.node().await;
     publish(&node, &[("k", "1"), ("l", "1")]).await;
     publish(&node, &[("k", "")]).await;
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     assert!(tx.scan("k".."kz").await.unwrap().is_empty());
     assert_eq!(tx.get("l").await.unwrap().as_deref(), Some(&b"1"[..]), "k was read at its tombstone");
 }
@@ -62,7 +62,7 @@ pub(crate) async fn h17_a_scanned_tombstone_is_a_version() {
 pub(crate) async fn h22_what_was_read_absent_stays_absent_for_a_later_commit() {
     let world = World::new();
     let (writer, reader) = (world.node().await, world.node().await);
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap(), None);
     publish(&writer, &[("k", "1"), ("l", "1")]).await;
     reader.refresh().await.unwrap();
@@ -74,7 +74,7 @@ pub(crate) async fn h22_what_was_read_absent_stays_absent_for_a_later_commit() {
 pub(crate) async fn h22_what_was_scanned_absent_stays_absent_for_a_later_commit() {
     let world = World::new();
     let (writer, reader) = (world.node().await, world.node().await);
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     assert!(tx.scan("j".."kz").await.unwrap().is_empty());
     publish(&writer, &[("k", "1"), ("l", "1")]).await;
     reader.refresh().await.unwrap();
@@ -107,7 +107,7 @@ pub(crate) async fn h22_a_floor_holds_where_the_newest_version_may_not_be_read()
     publish(&writer, &[("m", "20")]).await;
     publish(&writer, &[("k", "30"), ("l", "30")]).await;
     reader.refresh().await.unwrap();
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "30");
     assert_eq!(tx.get("m").await.unwrap().unwrap(), "20");
     publish(&writer, &[("m", "40"), ("l", "40")]).await;
