@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 pub(crate) async fn run(args: Dump, store: &Store, output: &Output) -> Result<(), Failure> {
     let target = Target::new(&args, store)?;
     let aft = store.open_to_read().await?;
-    let mut tx = aft.begin().await?;
+    let tx = aft.begin().await?;
     // The keys at once and not in pages: so all of them are of one moment.
     let keys = tx.scan_keys(KeyRange::prefix(&args.prefix)).await?;
     if keys.is_empty() && !args.allow_empty {

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
     }
     let prefix = args.prefix.into_folder();
     let aft = store.open_to_read().await?;
-    let mut tx = aft.begin().await?;
+    let tx = aft.begin().await?;
     let keys = tx.scan_keys(KeyRange::prefix(&prefix)).await?;
     if keys.is_empty() && !args.allow_empty {
         return Err(Failure::new(

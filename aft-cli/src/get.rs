@@ -12,7 +12,7 @@ use crate::store::Store;
 pub(crate) async fn run(args: Get, store: &Store, output: &Output) -> Result<(), Failure> {
     let key = args.key;
     let aft = store.open_to_read().await?;
-    let mut tx = aft.begin().await?;
+    let tx = aft.begin().await?;
     let absent = || Failure::new(Exit::KeyNotFound, format!("there is no key {key}"));
     if !output.is_json() {
         let mut parts = tx.get_stream(&key).await?.ok_or_else(absent)?;

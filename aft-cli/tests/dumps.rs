@@ -48,7 +48,7 @@ async fn put(tx: &mut Transaction, key: &[u8], value: &[u8]) {
 
 async fn held(place: &Place, name: &str) -> Rows {
     let aft = library(place, name).await;
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     let mut rows = Rows::new();
     for key in tx.scan_keys(..).await.unwrap() {
         let parts: Vec<_> = tx.get_stream(&key).await.unwrap().unwrap().try_collect().await.unwrap();

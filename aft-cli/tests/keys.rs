@@ -65,7 +65,36 @@ fn ls_takes_a_prefix_and_shows_sizes() {
     assert_eq!(place.aft(&["ls", "a", "-l"]).ok().text(), " 1 a/1\n12 a/2\n 0 ab\n");
     assert_eq!(place.aft(&["ls", "nothing"]).ok().text(), "");
     let json = place.json(&["ls", "a/", "--long"]);
-    assert_eq!(json["keys"][1], serde_json::json!({ "key": "a/2", "size": 12 }));
+    assert_eq!((&json["keys"][1]["key"], &json["keys"][1]["size"]), (&"a/2".into(), &12.into()));
+    let log = place.json(&["log"]);
+    let newest_of_a2 =
+        log["commits"].as_array().unwrap().iter().find(|it| it["keys"][0]["key"] == "a/2").unwrap();
+    assert_eq!(json["keys"][1]["version"], newest_of_a2["version"]);
+    assert_eq!(json["keys"][1]["time"], newest_of_a2["time"]);
+    assert_eq!(place.json(&["ls", "nothing", "-l"]), serde_json::json!({ "prefix": "nothing", "keys": [] }));
+}
+
+/// More keys than are held at once: one document all the same, one column, and every key once.
+#[test]
+fn a_listing_of_several_pages_is_whole() {
+    let place = Place::new();
+    let keys: Vec<_> = (0..2_500).map(|n| format!("k/{n:05}")).collect();
+    let files = place.path("files");
+    std::fs::create_dir(&files).unwrap();
+    for n in 0..keys.len() {
+        std::fs::write(files.join(format!("{n:05}")), if n == 2_400 { "xxxxxxxxxxxx" } else { "x" }).unwrap();
+    }
+    place.aft(&["import", "files", "--prefix", "k"]).ok();
+    assert_eq!(place.aft(&["ls"]).ok().text(), keys.join("\n") + "\n");
+    let long = place.aft(&["ls", "-l"]).ok();
+    let lines: Vec<_> = long.text().lines().collect();
+    // A wider column from the page on that needs it.
+    let shown = (lines.len(), lines[0], lines[2_047], lines[2_048], lines[2_400]);
+    assert_eq!(shown, (2_500, "1 k/00000", "1 k/02047", " 1 k/02048", "12 k/02400"));
+    let listed = place.json(&["ls", "-l"]);
+    let listed: Vec<_> =
+        listed["keys"].as_array().unwrap().iter().map(|it| it["key"].as_str().unwrap()).collect();
+    assert_eq!(listed, keys);
 }
 
 #[test]

@@ -33,7 +33,7 @@ async fn machine(store: &MemoryStorage) -> Result<Aft, aft_core::Error> {
 
 /// The keys of the journey that everybody sees.
 async fn booked(aft: &Aft) -> Result<Vec<String>, aft_core::Error> {
-    let mut tx = aft.begin_with(Begin::new().latest()).await?;
+    let tx = aft.begin_with(Begin::new().latest()).await?;
     let found = tx.scan_prefix("journey/").await?;
     Ok(found.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect())
 }

@@ -108,7 +108,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let dated = deliver(&store, &Event { id: "evt_2", issued_at, cents: 250 }, handle_dated).await?;
 
     let aft = instance(&store).await?;
-    let mut tx = aft.begin().await?;
+    let tx = aft.begin().await?;
     let charges: Vec<_> = tx.scan_prefix("charge/").await?.into_iter().map(|(key, _)| key).collect();
     let balance = cents(tx.get("balance/ada").await?);
     println!(

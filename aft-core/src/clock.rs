@@ -36,6 +36,15 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aft_core::{Clock, SystemClock};
+    ///
+    /// let clock = SystemClock::new();
+    /// assert!(clock.monotonic() <= clock.monotonic());
+    /// ```
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
     pub fn new() -> Self {

@@ -171,6 +171,17 @@ impl Config {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the field, its value and its limits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use aft_core::Config;
+    ///
+    /// assert!(Config::default().validate().is_ok());
+    /// let refused = Config { feed_interval: Duration::ZERO, ..Config::default() }.validate().unwrap_err();
+    /// assert!(refused.to_string().contains("feed_interval"), "{refused}");
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         self.shared().validate().map_err(Error::invalid)?;
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

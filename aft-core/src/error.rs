@@ -115,6 +115,17 @@ impl Error {
     }
 
     /// The caller's own error, to be returned from a closure that aft runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aft_core::{Error, ErrorKind};
+    /// use std::error::Error as _;
+    ///
+    /// let error = Error::application(std::io::Error::other("no such customer"));
+    /// assert_eq!(error.kind(), ErrorKind::Application);
+    /// assert_eq!(error.source().unwrap().to_string(), "no such customer");
+    /// ```
     pub fn application(cause: impl Into<BoxError>) -> Self {
         Self::new(ErrorKind::Application, "the application's own error; nothing was committed")
             .with_source(cause)
@@ -193,12 +204,35 @@ impl Error {
     }
 
     /// What the caller should do about it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let refused = aft.begin().await?.put("", "v").unwrap_err();
+    /// assert_eq!(refused.kind(), aft_core::ErrorKind::InvalidInput);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The transaction that it happened to, where there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let tx = aft.begin().await?;
+    /// aft.close().await?;
+    /// assert_eq!(tx.get("k").await.unwrap_err().kind(), aft_core::ErrorKind::Closed);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn txn_id(&self) -> Option<TxnId> {
         self.0.txn

@@ -76,7 +76,7 @@
 //! | for | names |
 //! |---|---|
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
-//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`] |
+//! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`], [`Entry`], [`json`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`], [`CommitInfo`] |
 //! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
@@ -126,6 +126,7 @@ mod format;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod json;
 mod key_range;
 mod node;
 mod path;
@@ -150,7 +151,7 @@ pub use error::{Error, ErrorKind};
 pub use key_range::KeyRange;
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
-    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, GarbageClass,
+    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, Entry, GarbageClass,
     GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages, Stats, StoreInfo, SweepAllReport,
     SweepReport, Transaction, Unpublished, ValueStream,
 };

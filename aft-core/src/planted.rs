@@ -68,6 +68,10 @@ pub enum Planted {
     TombstoneAsAbsent,
     /// A transaction does not see its own writes.
     ForgetOwnWrites,
+    /// A read is noted once its value is there, not when it is chosen.
+    NoteAfterFetch,
+    /// A read that waited for the index does not look again where others were noted meanwhile.
+    GlimpseOnce,
     /// Commits are published before they are decided.
     PublishBeforeDecision,
     /// Whoever reads another's decision does not apply the in-time rule.

@@ -81,12 +81,42 @@ impl Receipt {
     }
 
     /// The transaction that committed; of one that only read, the newest that it read from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// assert_eq!(receipt.txn_id(), id);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn txn_id(&self) -> TxnId {
         self.version.txn
     }
 
     /// The version of everything it wrote; of a transaction that only read, the newest version that it read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// let tx = aft.begin().await?;
+    /// tx.get("k").await?;
+    /// assert_eq!(tx.reads().next(), Some((&b"k"[..], Some(receipt.version()))));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn version(&self) -> Version {
         self.version

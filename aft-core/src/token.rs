@@ -68,12 +68,37 @@ impl Token {
     }
 
     /// The transaction.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("order/4711", "picked")?;
+    /// let token = tx.suspend().await?;
+    /// assert_eq!(token.txn_id(), id);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn txn_id(&self) -> TxnId {
         self.state.txn
     }
 
     /// The token as bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let token = aft.begin().await?.suspend().await?;
+    /// assert_eq!(aft_core::Token::from_bytes(token.to_bytes())?.txn_id(), token.txn_id());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         self.bytes.clone()
@@ -84,6 +109,19 @@ impl Token {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for anything else, also where a single bit is damaged; [`ErrorKind::Unsupported`] for a
     /// token of another format version.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let token = aft.begin().await?.suspend().await?;
+    /// let tx = aft.resume(&aft_core::Token::from_bytes(token.to_bytes())?).await?;
+    /// assert_eq!(tx.id(), token.txn_id());
+    /// assert!(aft_core::Token::from_bytes("no token").is_err());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, Error> {
         // A copy: it may be a slice of a whole payload.
         let bytes = Bytes::copy_from_slice(&bytes.into());

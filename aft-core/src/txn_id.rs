@@ -34,6 +34,14 @@ impl TxnId {
     /// A fresh id that starts now, by the machine's clock and from the operating system's randomness.
     ///
     /// [`Aft::new_txn_id`](crate::Aft::new_txn_id) does the same with the node's own clock and generator.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aft_core::TxnId;
+    ///
+    /// assert_ne!(TxnId::new(), TxnId::new());
+    /// ```
     #[must_use]
     #[allow(clippy::new_without_default, reason = "an id is an event, not a default value")]
     pub fn new() -> Self {
@@ -92,12 +100,30 @@ impl TxnId {
     }
 
     /// When the transaction started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let issued_at = UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+    /// assert_eq!(aft_core::TxnId::for_request(issued_at, b"message-17").started_at(), issued_at);
+    /// ```
     #[must_use]
     pub fn started_at(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.start_ms())
     }
 
     /// When the transaction started, in milliseconds since 1970.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let issued_at = UNIX_EPOCH + Duration::from_millis(1_795_000_000_123);
+    /// assert_eq!(aft_core::TxnId::for_request(issued_at, b"message-17").start_ms(), 1_795_000_000_123);
+    /// ```
     #[must_use]
     pub fn start_ms(self) -> u64 {
         let mut ms = [0; 8];
@@ -106,6 +132,13 @@ impl TxnId {
     }
 
     /// The id as a number, which sorts like the id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let id = aft_core::TxnId::new();
+    /// assert_eq!(id.as_u128() >> 80, u128::from(id.start_ms()));
+    /// ```
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         u128::from_be_bytes(self.0)

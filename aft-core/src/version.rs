@@ -15,12 +15,26 @@ pub struct Timestamp(u64);
 
 impl Timestamp {
     /// The reading with these raw bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aft_core::Timestamp;
+    ///
+    /// assert_eq!(Timestamp::from_bits(Timestamp::from_ms(17).bits()), Timestamp::from_ms(17));
+    /// ```
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// The first reading of the millisecond `ms`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(aft_core::Timestamp::from_ms(17).ms(), 17);
+    /// ```
     #[must_use]
     pub const fn from_ms(ms: u64) -> Self {
         Self(if ms < 1 << 48 { ms << 16 } else { u64::MAX })

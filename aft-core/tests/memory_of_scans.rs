@@ -31,13 +31,13 @@ async fn many_keys_are_fetched_with_bounded_memory() {
         tx.put(key, key).unwrap();
     }
     tx.commit().await.unwrap();
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     let (rows, scan) = per_key(tx.scan(..)).await;
     assert_eq!(rows.unwrap().len(), KEYS);
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     let (values, many) = per_key(tx.get_many(&keys)).await;
     assert_eq!(values.unwrap().len(), KEYS);
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     let (streams, streams_many) = per_key(tx.get_streams(&keys)).await;
     assert_eq!(streams.unwrap().len(), KEYS);
     let found = [scan, many, streams_many];

@@ -111,6 +111,6 @@ async fn handlers_that_borrow_run_in_spawned_tasks() {
         run.await
     });
     assert_eq!(second.await.unwrap().unwrap_err().0, "order-2 is refused");
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     assert_eq!(tx.get("copy").await.unwrap(), None, "nothing is left of a handler that failed");
 }

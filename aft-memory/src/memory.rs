@@ -43,18 +43,57 @@ pub struct MemoryStorage {
 
 impl MemoryStorage {
     /// An empty store whose clock is the machine's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use aft_core::{Aft, Config};
+    ///
+    /// let storage = aft_memory::MemoryStorage::new();
+    /// // Clones share the content: two nodes on one store.
+    /// let one = Aft::open(Arc::new(storage.clone()), Config::default()).await?;
+    /// let two = Aft::open(Arc::new(storage), Config::default()).await?;
+    /// assert_eq!(one.store_info().store_id, two.store_info().store_id);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock::new()))
     }
 
     /// An empty store whose `last_modified` comes from `clock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// let storage = aft_memory::MemoryStorage::with_clock(Arc::new(aft_core::SystemClock::new()));
+    /// assert!(storage.is_empty());
+    /// ```
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { content: Arc::default(), clock, overwrites: Arc::default() }
     }
 
     /// How many objects it holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use bytes::Bytes;
+    /// use aft_core::Storage;
+    ///
+    /// let storage = aft_memory::MemoryStorage::new();
+    /// storage.create("a/b", Bytes::from("1")).await.unwrap();
+    /// assert_eq!(storage.len(), 1);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.content.lock().len()
@@ -67,18 +106,64 @@ impl MemoryStorage {
     }
 
     /// The paths of its objects, sorted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use bytes::Bytes;
+    /// use aft_core::Storage;
+    ///
+    /// let storage = aft_memory::MemoryStorage::new();
+    /// storage.create("a/b", Bytes::from("1")).await.unwrap();
+    /// assert_eq!(storage.paths(), ["a/b"]);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         self.content.lock().keys().cloned().collect()
     }
 
     /// Changes the date of an object, as people do who copy or restore one; whether it is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use bytes::Bytes;
+    /// use aft_core::Storage;
+    ///
+    /// let storage = aft_memory::MemoryStorage::new();
+    /// storage.create("a/b", Bytes::from("1")).await.unwrap();
+    /// let date = std::time::SystemTime::UNIX_EPOCH;
+    /// assert!(storage.redate("a/b", date) && !storage.redate("c", date));
+    /// assert_eq!(storage.get("a/b").await.unwrap().last_modified, date);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn redate(&self, path: &str, last_modified: SystemTime) -> bool {
         let mut content = self.content.lock();
         content.get_mut(path).map(|object| object.last_modified = last_modified).is_some()
     }
 
     /// Makes it a store that overwrites what is there, as a bucket may once versioning is switched on: no store for aft any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use bytes::Bytes;
+    /// use aft_core::Storage;
+    ///
+    /// let storage = aft_memory::MemoryStorage::new();
+    /// storage.create("a", Bytes::from("1")).await.unwrap();
+    /// assert!(storage.create("a", Bytes::from("2")).await.is_err());
+    /// storage.overwrite();
+    /// assert!(storage.create("a", Bytes::from("3")).await.is_ok());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn overwrite(&self) {
         self.overwrites.store(true, Ordering::Relaxed);
     }

@@ -69,6 +69,23 @@ impl RecordingStorage {
     /// `prefix`. It strikes once. Of several rules that are due, the first one set strikes; the others count on.
     ///
     /// The [`Gate`] holds the request for `Delay`, `Late` and `Ghost`, and tells for all whether the fault has struck.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// use aft_core::Storage;
+    /// use aft_memory::{ErrorKind, Fault, MemoryStorage, Operation, RecordingStorage};
+    ///
+    /// let storage = RecordingStorage::new(Arc::new(MemoryStorage::new()));
+    /// storage.fail(Operation::Create, "a", 1, Fault::Before(ErrorKind::Unavailable));
+    /// assert!(storage.create("a", bytes::Bytes::new()).await.is_err());
+    /// assert!(storage.create("a", bytes::Bytes::new()).await.is_ok());
+    /// assert_eq!(storage.counts().creates, 2);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn fail(&self, operation: Operation, prefix: &str, nth: u64, fault: Fault) -> Gate {
         let gate = Gate::new();
         let passes = nth.saturating_sub(1);

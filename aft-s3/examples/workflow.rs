@@ -94,7 +94,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     tx.commit().await?;
 
     reserve(&aft, &message).await?;
-    let mut tx = aft.begin().await?;
+    let tx = aft.begin().await?;
     assert_eq!(tx.get("order/4711").await?, None, "half a workflow is seen by nobody");
 
     for death in DEATHS {
@@ -108,7 +108,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
 
     // What the dead worker committed, the next sweep tells everybody.
     aft.sweep().await?;
-    let mut tx = aft.begin_with(Begin::new().latest()).await?;
+    let tx = aft.begin_with(Begin::new().latest()).await?;
     let keys = ["stock/apples", "order/4711", "shipment/4711"];
     let values = tx.get_many(keys).await?;
     for (key, value) in keys.iter().zip(&values) {

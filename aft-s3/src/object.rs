@@ -59,6 +59,15 @@ impl ObjectStorage {
     ///
     /// What [`open`](crate::open) refuses in a prefix (`~ [ ] * %`, non-ASCII and more) is percent-encoded here, as
     /// object_store does it: the names of the objects begin with the encoded prefix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use aft_s3::{ObjectStorage, object_store::memory::InMemory};
+    ///
+    /// let storage = ObjectStorage::new(Arc::new(InMemory::new()), "prefix");
+    /// ```
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, prefix: impl AsRef<str>) -> Self {
         let root = Path::from(prefix.as_ref()).to_string();

@@ -145,11 +145,8 @@ fn s3(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
 
 #[cfg(not(feature = "aws"))]
 fn s3(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
-    Err(invalid(url, UNSUPPORTED))
+    Err(invalid(url, "this build has no S3: it is the feature aws of aft-s3"))
 }
-
-#[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
-const UNSUPPORTED: &str = "this build has no support for it: see the features of aft-s3";
 
 /// The part of the bucket that `url` names.
 #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
@@ -174,11 +171,11 @@ pub(crate) fn prefix_of(url: &Url) -> Result<String, StorageError> {
     }
 }
 
-/// The bucket that `url` names. It becomes part of addresses and of what is signed.
-#[cfg(feature = "aws")]
+/// The bucket that `url` names, or the container. It becomes part of addresses and of what is signed.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 pub(crate) fn bucket_of(url: &Url) -> Result<&str, StorageError> {
     let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
-    let bucket = bucket.ok_or_else(|| invalid(url, "the bucket is missing: s3://bucket/prefix"))?;
+    let bucket = bucket.ok_or_else(|| invalid(url, "the bucket is missing, behind ://"))?;
     let fits = |mark: char| mark.is_ascii_alphanumeric() || matches!(mark, '-' | '_' | '.');
     match bucket.chars().all(fits) {
         true => Ok(bucket),
@@ -200,13 +197,50 @@ fn client(options: &Options) -> object_store::ClientOptions {
     client.with_connect_timeout(options.connect_timeout).with_allow_http(options.allow_http)
 }
 
+/// The settings that the environment has under names with this beginning, as people have them: with white space around, or empty. What
+/// no request can hold is refused by name, and not shown: object_store would put it into URLs and headers as it is.
+#[cfg(any(feature = "azure", feature = "gcp"))]
+fn variables<K: std::str::FromStr>(url: &Url, prefix: &str) -> Result<Vec<(K, String)>, StorageError> {
+    let mut settings = Vec::new();
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(prefix)) else { continue };
+        if let (Ok(key), Some(value)) = (name.to_ascii_lowercase().parse(), variable(url, name)?) {
+            settings.push((key, value));
+        }
+    }
+    Ok(settings)
+}
+
+#[cfg(any(feature = "azure", feature = "gcp"))]
+fn variable(url: &Url, name: &str) -> Result<Option<String>, StorageError> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let value =
+        value.into_string().map_err(|_| wrong(url, format!("{name} cannot be used: it is no text")))?;
+    let value = value.trim().trim_start_matches('\u{feff}');
+    // A key of Google's is a JSON document of several lines.
+    if value.contains(char::is_control) && !value.starts_with('{') {
+        return Err(wrong(
+            url,
+            format!("{name} cannot be used: a line break or another control character is in it"),
+        ));
+    }
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
 #[cfg(feature = "azure")]
 fn azure(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
     use object_store::azure::MicrosoftAzureBuilder;
+    bucket_of(url)?;
     let build = |tries| -> Result<Arc<dyn object_store::ObjectStore>, StorageError> {
-        let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+        let mut builder = MicrosoftAzureBuilder::new().with_client_options(client(options));
+        for (key, value) in variables(url, "AZURE_")? {
+            builder = builder.with_config(key, value);
+        }
+        if let Some(endpoint) = variable(url, "IDENTITY_ENDPOINT")? {
+            builder = builder.with_msi_endpoint(endpoint);
+        }
+        let builder = builder.with_url(url.as_str()).with_retry(retries(tries, options));
         let builder = builder.with_http_connector(crate::connector::Connector::default());
-        let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
         let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
@@ -217,10 +251,17 @@ fn azure(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError>
 #[cfg(feature = "gcp")]
 fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
     use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
+    bucket_of(url)?;
     let build = |tries| -> Result<Arc<GoogleCloudStorage>, StorageError> {
-        let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+        let mut builder = GoogleCloudStorageBuilder::new().with_client_options(client(options));
+        if let Some(path) = variable(url, "SERVICE_ACCOUNT")? {
+            builder = builder.with_service_account_path(path);
+        }
+        for (key, value) in variables(url, "GOOGLE_")? {
+            builder = builder.with_config(key, value);
+        }
+        let builder = builder.with_url(url.as_str()).with_retry(retries(tries, options));
         let builder = builder.with_http_connector(crate::checked::CheckedConnector::default());
-        let builder = builder.with_client_options(client(options)).with_retry(retries(tries, options));
         let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
     };
@@ -231,10 +272,13 @@ fn gcp(url: &Url, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
 
 #[cfg(not(feature = "azure"))]
 fn azure(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
-    Err(invalid(url, UNSUPPORTED))
+    Err(invalid(url, "this build has no Azure: it is the feature azure of aft-s3, and of aft-cli"))
 }
 
 #[cfg(not(feature = "gcp"))]
 fn gcp(url: &Url, _: &Options) -> Result<Arc<dyn Storage>, StorageError> {
-    Err(invalid(url, UNSUPPORTED))
+    Err(invalid(
+        url,
+        "this build has no Google Cloud Storage: it is the feature gcp of aft-s3, and gcs of aft-cli",
+    ))
 }

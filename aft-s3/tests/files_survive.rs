@@ -73,7 +73,7 @@ impl Old {
     async fn is_whole(&self, store: &Path) {
         let aft = open(store).await;
         aft.sweep().await.unwrap();
-        let mut tx = aft.begin_with(Begin::new().latest()).await.unwrap();
+        let tx = aft.begin_with(Begin::new().latest()).await.unwrap();
         let keys = tx.scan_keys(..).await.unwrap();
         assert_eq!(keys, ["large", "shipped", "small"]);
         assert_eq!(tx.get("large").await.unwrap().unwrap(), vec![7; 5_000]);

@@ -87,7 +87,7 @@ async fn writes(ledger: &mut Ledger, node: &Aft, keys: &Keys) {
 }
 
 async fn reads(ledger: &mut Ledger, node: &Aft, keys: &Keys) {
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     tx.get(keys.name(500)).await.expect("get");
     tx.commit().await.expect("commit");
     ledger.enter("begin, get (cached), read-only commit", "1 get");
@@ -95,7 +95,7 @@ async fn reads(ledger: &mut Ledger, node: &Aft, keys: &Keys) {
     let uncached = Config { cache_bytes: 0, ..Config::default() };
     let cold = ledger.node(uncached).await;
     ledger.skip();
-    let mut tx = cold.begin().await.expect("begin");
+    let tx = cold.begin().await.expect("begin");
     tx.get(keys.name(500)).await.expect("get");
     ledger.enter("get, uncached", "1 get");
     tx.get("a").await.expect("get");
@@ -107,7 +107,7 @@ async fn reads(ledger: &mut Ledger, node: &Aft, keys: &Keys) {
     tx.scan_prefix(PREFIX).await.expect("scan");
     ledger.enter("scan of 1,000 keys, uncached", "1 list, 1,000 gets");
 
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     tx.scan_prefix(PREFIX).await.expect("scan");
     ledger.enter("scan of 1,000 keys, cached", "1 list, 1,000 gets");
     cold.refresh().await.expect("refresh");

@@ -383,7 +383,7 @@ impl Model {
                 begin = begin.after(receipt);
             }
             let failed = |error: Error| Violation(format!("the last look at node {at}: {error}"));
-            let mut tx = self.nodes[at].begin_with(begin).await.map_err(failed)?;
+            let tx = self.nodes[at].begin_with(begin).await.map_err(failed)?;
             let rows = tx.scan(..).await.map_err(failed)?;
             branch::compare(at, &rows, &self.map, &Own::new(), "")?;
         }

@@ -41,7 +41,7 @@ pub fn other(open: OpenNode) -> Option<BoxFuture<'static, ()>> {
         let (url, receipt) = arguments.split_once('|').unwrap();
         let aft = open(url.to_owned()).await;
         let receipt: Receipt = receipt.parse().unwrap();
-        let mut tx = aft.begin_with(Begin::new().after(&receipt)).await.unwrap();
+        let tx = aft.begin_with(Begin::new().after(&receipt)).await.unwrap();
         assert_eq!(tx.get("by receipt").await.unwrap().unwrap(), "parent");
         wait_for(&aft, "by feed", "parent").await;
         put(&aft, "answer", "child").await;

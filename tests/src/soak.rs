@@ -189,7 +189,7 @@ impl Soak {
     #[allow(clippy::expect_used, reason = "a test's own helper")]
     async fn check_some(&self, node: &Aft, round: usize) {
         let some: Vec<_> = (0..50).map(|n| (n * 7_919 + round * 31) % self.keys).collect();
-        let mut tx = node.begin().await.expect("a transaction begins");
+        let tx = node.begin().await.expect("a transaction begins");
         let found = tx.get_many(some.iter().map(|n| Self::key(*n))).await.expect("the keys are read");
         for (n, found) in some.iter().zip(found) {
             assert_eq!(found.as_deref(), Some(self.value(*n, round).as_bytes()), "key {n}, round {round}");
@@ -200,7 +200,7 @@ impl Soak {
     #[allow(clippy::expect_used, reason = "a test's own helper")]
     async fn check_all(&self, world: &World) -> GarbageReport {
         let cold = world.builder().config(World::config()).open().await.expect("the store opens");
-        let mut tx = cold.begin().await.expect("a transaction begins");
+        let tx = cold.begin().await.expect("a transaction begins");
         let rows = tx.scan(..).await.expect("everything is read");
         assert_eq!(rows.len(), self.keys);
         for (n, (key, value)) in rows.iter().enumerate() {

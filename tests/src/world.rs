@@ -166,7 +166,7 @@ pub async fn write(node: &Aft, writes: &[(&str, Option<&str>)]) -> aft_core::Rec
 /// Where that fails.
 #[allow(clippy::expect_used, reason = "a test's own helper")]
 pub async fn get(node: &Aft, key: &str) -> Option<String> {
-    let mut tx = node.begin().await.expect("a transaction begins");
+    let tx = node.begin().await.expect("a transaction begins");
     let value = tx.get(key).await.expect("the key is read");
     value.map(|value| String::from_utf8_lossy(&value).into_owned())
 }

@@ -63,7 +63,7 @@ async fn impossible_keys_and_values_are_refused_before_anything_is_written() {
     assert_eq!(tx.put("k", vec![0; 999]).unwrap_err().kind(), ErrorKind::InvalidInput);
     tx.put("k", vec![0; 800]).unwrap();
     tx.commit().await.unwrap();
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     assert_eq!(tx.get(&longest).await.unwrap().unwrap(), "v");
     assert_eq!(tx.get("k").await.unwrap().unwrap().len(), 800);
 }
@@ -93,7 +93,7 @@ async fn odd_keys_and_values_round_trip() {
     tx.commit().await.unwrap();
     node.close().await.unwrap();
     let node = world.node().await;
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     for key in keys {
         assert_eq!(tx.get(key).await.unwrap().unwrap(), key);
         assert_eq!(tx.get([key, b"-empty"].concat()).await.unwrap().unwrap(), "", "empty is not absent");
@@ -203,7 +203,7 @@ async fn a_damaged_commit_record_is_named_and_other_keys_stay_readable() {
     // One value is damaged: it alone cannot be read.
     damage(&world, &path, |bytes| *bytes.last_mut().unwrap() ^= 1).await;
     let reader = world.node().await;
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     let error = tx.get("key-39").await.unwrap_err();
     assert_eq!((error.kind(), error.txn_id()), (ErrorKind::Corrupt, Some(tx.id())));
     assert!(error.to_string().contains(&path), "{error}");
@@ -263,11 +263,11 @@ async fn damage_on_the_way_is_found_and_not_kept() {
     let receipt = tx.commit().await.unwrap().receipt;
     let reader = world.node().await;
     for corruption in [Corruption::Flip(7), Corruption::Truncate(49_999), Corruption::Truncate(0)] {
-        let mut tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
+        let tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
         world.storage.fail(Operation::Get, "values/", 1, Fault::Corrupt(corruption));
         assert_eq!(tx.get("large").await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
-    let mut tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(tx.get("large").await.unwrap().unwrap(), vec![1; 50_000]);
 }
 
@@ -280,7 +280,7 @@ async fn a_value_that_is_gone_is_never_absent() {
     world.storage.reset();
     let receipt = tx.commit().await.unwrap().receipt;
     world.memory.delete(&created(&world, "values/")).await.unwrap();
-    let mut tx = world.node().await.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = world.node().await.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(tx.get("large").await.unwrap_err().kind(), ErrorKind::VersionUnavailable);
 }
 

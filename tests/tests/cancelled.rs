@@ -88,7 +88,7 @@ async fn scene(world: &World) -> (Aft, Aft) {
 
 /// What `a`, `medium` and `large` are, of one transaction.
 async fn together(node: &Aft) -> (String, u64, u64) {
-    let mut tx = node.begin_with(Begin::new().latest()).await.unwrap();
+    let tx = node.begin_with(Begin::new().latest()).await.unwrap();
     let large: Vec<Bytes> = tx.get_stream("large").await.unwrap().unwrap().try_collect().await.unwrap();
     let medium = tx.get("medium").await.unwrap().unwrap();
     let a = tx.get("a").await.unwrap().unwrap();

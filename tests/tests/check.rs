@@ -218,7 +218,7 @@ async fn a_decision_that_is_damaged_missing_void_or_an_abort_is_named() {
 async fn values_that_are_missing_or_damaged_are_named_and_superseded_ones_are_not() {
     let (world, node) = store().await;
     for key in ["large", "replaced", "young"] {
-        let mut tx = node.begin().await.unwrap();
+        let tx = node.begin().await.unwrap();
         tx.get(key).await.unwrap();
         let (_, version) = tx.reads().find(|(read, _)| *read == key.as_bytes()).unwrap();
         let txn = version.unwrap().txn_id().to_string();

@@ -81,7 +81,7 @@ async fn a_store_of_a_million_keys_costs_what_one_of_ten_thousand_costs() {
 async fn missing_keys_cost_nearly_nothing(world: &World, keys: usize) {
     const ASKED: u64 = 10_000;
     let node = world.node().await;
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     // One after the other: together, those that meet in a block that has to be loaded would share that.
     assert_eq!(tx.get(key(keys / 2)).await.unwrap().unwrap(), format!("value {}", keys / 2));
     let before = node.stats();
@@ -130,7 +130,7 @@ async fn what_was_looked_up_before_costs_nothing_and_a_block_one_range_get() {
     assert_eq!(get(&node, &key(4_096)).await.as_deref(), Some("value 4096"));
     assert_eq!(spent(&world), [0, 1, 0, 0, 0], "the next block");
 
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     let many = tx.get_many((8_192..8_292).map(key)).await.unwrap();
     assert!(many.iter().all(Option::is_some));
     assert_eq!(spent(&world), [0, 1, 0, 0, 0], "a hundred keys of one block");
@@ -141,7 +141,7 @@ async fn what_was_looked_up_before_costs_nothing_and_a_block_one_range_get() {
     futures::future::join_all(read).await;
     assert_eq!(spent(&world), [0, 2, 0, 0, 0], "at once by many: one tail, one block");
     let node = world.node().await;
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     spent(&world);
     let rows = tx.scan(key(4_000)..key(8_193)).await.unwrap();
     assert_eq!(rows.len(), 4_193);

@@ -11,7 +11,7 @@ const OLD: Duration = Duration::from_secs(3600);
 
 #[allow(clippy::unwrap_used, reason = "a test's own helper")]
 async fn all(node: &Aft) -> BTreeMap<String, String> {
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     tx.scan(..).await.unwrap().into_iter().map(|(key, value)| (text(key), text(value))).collect()
 }
@@ -196,12 +196,12 @@ async fn tokens_and_receipts_of_what_was_folded_are_good_on_a_cold_node() {
     a.collect_garbage(false).await.unwrap();
     assert!(!world.memory.paths().iter().any(|path| path.contains(&receipt.txn_id().to_string())));
 
-    let mut tx = a.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = a.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "2");
     assert_eq!(tx.get("gone").await.unwrap(), None);
     let token = tx.suspend().await.unwrap();
     let cold = world.node().await;
-    let mut tx = cold.resume(&token).await.unwrap();
+    let tx = cold.resume(&token).await.unwrap();
     let reads: Vec<_> = tx.reads().map(|(key, version)| (key.to_vec(), version)).collect();
     assert_eq!(reads[1], (b"k".to_vec(), Some(receipt.version())));
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "2", "repeatable");

@@ -53,7 +53,7 @@ async fn reads_all(node: &Aft) {
     {
         assert_eq!(get(node, key).await.as_deref(), value, "{key}");
     }
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     assert_eq!(tx.scan(..).await.unwrap().len(), 52);
 }
 
@@ -280,7 +280,7 @@ async fn a_damaged_or_lost_file_of_a_run_is_named_and_the_checkpoint_before_is_u
         }
         for node in [world.node().await, node] {
             assert_eq!(get(&node, "c").await.as_deref(), Some("3"));
-            let mut tx = node.begin().await.unwrap();
+            let tx = node.begin().await.unwrap();
             let error = tx.get("k25").await.unwrap_err();
             let kind = if lost { ErrorKind::VersionUnavailable } else { ErrorKind::Corrupt };
             assert_eq!(error.kind(), kind, "{error}");

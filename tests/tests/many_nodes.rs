@@ -28,7 +28,7 @@ async fn a_receipt_makes_it_visible_at_once() {
     let world = World::new();
     let (a, b) = (world.node().await, world.node().await);
     let receipt = put(&a, "k", "v").await.to_string().parse().unwrap();
-    let mut tx = b.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = b.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "v");
     let read_only = tx.commit().await.unwrap();
     assert_eq!(read_only.receipt, receipt, "a reader passes on what it saw");
@@ -146,7 +146,7 @@ async fn publish_before_ack_makes_it_visible_to_every_later_refresh() {
     let mut tx = a.begin_with(Begin::new().publish_before_ack()).await.unwrap();
     tx.put("k", "v").unwrap();
     tx.commit().await.unwrap();
-    let mut tx = b.begin_with(Begin::new().latest()).await.unwrap();
+    let tx = b.begin_with(Begin::new().latest()).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "v");
 
     // Where the feed cannot be written, the commit is not said to have failed.
@@ -158,7 +158,7 @@ async fn publish_before_ack_makes_it_visible_to_every_later_refresh() {
     let error = tx.commit().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unpublished);
     world.storage.reset();
-    let mut tx = b.begin_with(Begin::new().after(error.receipt().unwrap())).await.unwrap();
+    let tx = b.begin_with(Begin::new().after(error.receipt().unwrap())).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "w");
     a.publish().await.unwrap();
     assert_eq!(a.stats().unpublished, 0);
@@ -278,7 +278,7 @@ async fn commits_overwritten_within_a_batch_are_published_by_their_id_alone() {
     assert_eq!(b.stats().recent_commits, 1);
     assert_eq!(get(&b, "k").await.as_deref(), Some("49"));
     // A receipt of a pruned commit works all the same, and brings nothing old back.
-    let mut tx = b.begin_with(Begin::new().after(&first)).await.unwrap();
+    let tx = b.begin_with(Begin::new().after(&first)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "49");
     let report = b.sweep().await.unwrap();
     assert_eq!((report.listed, report.published), (51, 0), "a sweep knows pruned commits by their ids");
@@ -341,7 +341,7 @@ async fn a_replay_answers_for_the_commit_that_it_acknowledges() {
     let mut tx = retry.begin_with(Begin::new().id(id).publish_before_ack()).await.unwrap();
     tx.put("k", "other").unwrap();
     assert_eq!(tx.commit().await.unwrap().outcome, aft_core::CommitOutcome::Replayed);
-    let mut tx = reader.begin_with(Begin::new().latest()).await.unwrap();
+    let tx = reader.begin_with(Begin::new().latest()).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "v");
     // A second retry finds it published.
     world.storage.reset();

@@ -120,7 +120,7 @@ async fn one_id_commits_once_whoever_races_and_the_loser_learns_the_winners_resu
     assert_eq!((&first.receipt, &first.result), (&third.receipt, &third.result));
     let winner = String::from_utf8(first.result.unwrap().to_vec()).unwrap();
     let node = world.node().await;
-    let mut tx = node.begin_with(Begin::new().after(&first.receipt)).await.unwrap();
+    let tx = node.begin_with(Begin::new().after(&first.receipt)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), winner);
     let rows = tx.scan_prefix("only-").await.unwrap();
     assert_eq!(rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), [format!("only-{winner}")]);
@@ -156,7 +156,7 @@ async fn an_expired_id_is_replayed_where_it_committed_and_refused_where_not() {
     tx.set_result("r").unwrap();
     tx.commit().await.unwrap();
     tokio::time::advance(Duration::from_secs(15 * 60 + 1)).await;
-    let mut tx = node.begin_with(Begin::new().id(done)).await.unwrap();
+    let tx = node.begin_with(Begin::new().id(done)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap_err().kind(), ErrorKind::Expired);
     let commit = tx.commit().await.unwrap();
     assert_eq!((commit.outcome, commit.result.as_deref()), (CommitOutcome::Replayed, Some(&b"r"[..])));

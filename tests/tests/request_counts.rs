@@ -87,7 +87,7 @@ async fn reading_and_giving_up_cost_nothing_in_writes() {
     tx.commit().await.unwrap();
     spent(&world);
 
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
     assert_eq!(tx.get("absent").await.unwrap(), None);
     tx.commit().await.unwrap();
@@ -122,7 +122,7 @@ async fn a_small_value_is_one_ranged_get_and_a_large_one_a_get_then_nothing() {
     // A node that starts learns where values are, not the values.
     let cold = world.node().await;
     spent(&world);
-    let mut tx = cold.begin().await.unwrap();
+    let tx = cold.begin().await.unwrap();
     assert_eq!(tx.get("small").await.unwrap().unwrap(), vec![1; 100]);
     assert_eq!(spent(&world), counts(0, 1, 0, 0));
     assert_eq!(tx.get("large").await.unwrap().unwrap(), vec![2; 100_000]);
@@ -134,7 +134,7 @@ async fn a_small_value_is_one_ranged_get_and_a_large_one_a_get_then_nothing() {
     assert_eq!((cold.stats().cache_hits, cold.stats().cache_misses), (2, 2));
 
     // A node that runs gets small values with the feed; a receipt brings the decision and what it holds.
-    let mut tx = other.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = other.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(spent(&world), counts(1, 0, 0, 0));
     assert_eq!(tx.get("small").await.unwrap().unwrap(), vec![1; 100]);
     assert_eq!(spent(&world), [0; 4]);
@@ -152,7 +152,7 @@ async fn concurrent_readers_share_one_load() {
     spent(&world);
     let gate = world.storage.fail(Operation::Get, "values/", 1, aft_memory::Fault::Delay);
     let read = || async {
-        let mut tx = cold.begin().await.unwrap();
+        let tx = cold.begin().await.unwrap();
         tx.get("large").await.unwrap().unwrap().len()
     };
     let release = async {
@@ -197,7 +197,7 @@ async fn publishing_is_one_create_for_any_number_of_commits() {
     assert_eq!(spent(&world), counts(1, 0, 0, 1));
     reader.refresh().await.unwrap();
     assert_eq!(spent(&world), counts(0, 0, 0, 1));
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     assert_eq!(tx.scan_prefix("key-").await.unwrap().len(), 100);
     assert_eq!(spent(&world), [0; 4], "the values came with the feed");
 
@@ -236,10 +236,10 @@ async fn a_record_that_would_be_too_large_moves_its_largest_values_out() {
     let record = requests.iter().find(|request| request.path.starts_with("commits/")).unwrap();
     assert!(record.bytes <= 64 << 10, "{} bytes", record.bytes);
     assert_eq!(spent(&world), counts(0, 0, 1 + 5, 0), "no more moves than needed");
-    let mut tx = world.node().await.begin().await.unwrap();
+    let tx = world.node().await.begin().await.unwrap();
     assert!(tx.scan(..).await.unwrap().is_empty(), "not published yet");
     node.publish().await.unwrap();
-    let mut tx = world.node().await.begin().await.unwrap();
+    let tx = world.node().await.begin().await.unwrap();
     let rows = tx.scan(..).await.unwrap();
     assert_eq!(rows.len(), 20);
     assert!(rows.iter().all(|(key, value)| *key == format!("key-{}", value[0]) && value.len() == 4_000));
@@ -331,7 +331,7 @@ async fn a_token_costs_one_get_for_each_version_that_the_node_does_not_know() {
     tx.put("large", vec![1; 100_000]).unwrap();
     let token = tx.suspend().await.unwrap();
     assert_eq!(spent(&world), counts(0, 0, 1, 0), "the large value");
-    let mut tx = first.resume(&token).await.unwrap();
+    let tx = first.resume(&token).await.unwrap();
     assert_eq!(tx.get("large").await.unwrap().unwrap().len(), 100_000);
     assert_eq!(spent(&world), counts(1, 0, 0, 0), "read back on the other node");
     tx.commit().await.unwrap();
@@ -353,7 +353,7 @@ async fn a_token_costs_a_look_only_where_it_was_read_through_a_newer_checkpoint(
     behind.refresh().await.unwrap();
     assert_eq!(behind.stats().checkpoint, 0);
 
-    let mut tx = maker.begin().await.unwrap();
+    let tx = maker.begin().await.unwrap();
     assert_eq!(tx.get("absent").await.unwrap(), None);
     let token = tx.suspend().await.unwrap();
     spent(&world);
@@ -409,7 +409,7 @@ async fn what_transactions_share_is_the_nodes_cost() {
     assert_eq!((cost.requests(), cost.creates), (1, 1), "its decision");
     let all = node.stats().requests - before;
     assert_eq!((all.creates, all.lists, all.requests()), (2, 1, 3), "the feed object and the refresh too");
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     assert!(tx.get("k").await.unwrap().is_some());
     assert_eq!(tx.commit().await.unwrap().cost.requests(), 0, "a value from the cache");
 }

@@ -99,7 +99,7 @@ async fn a_second_attempt_adopts_the_first_ones_id_and_one_of_them_wins() {
     let (winner, loser) = (two.commit().await.unwrap(), one.commit().await.unwrap());
     assert_eq!((winner.outcome, loser.outcome), (CommitOutcome::Fresh, CommitOutcome::Replayed));
     assert_eq!(loser.result.as_deref(), Some(&b"two"[..]));
-    let mut tx = first.begin_with(Begin::new().after(&loser.receipt)).await.unwrap();
+    let tx = first.begin_with(Begin::new().after(&loser.receipt)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), vec![2; 50_000]);
 }
 
@@ -222,14 +222,14 @@ async fn a_handler_that_failed_for_the_stores_sake_runs_again() {
     }
     let runs = &AtomicU32::new(0);
     let count = || runs.fetch_add(1, Ordering::Relaxed);
-    let run = node.handle(Begin::new().request("order"), async |mut tx| {
+    let run = node.handle(Begin::new().request("order"), async |tx| {
         count();
         tx.get("large").await?;
         Ok::<_, Own>("read".into())
     });
     assert_eq!(run.await.unwrap().result, "read");
     assert_eq!(runs.swap(0, Ordering::Relaxed), 2, "once more after the store had failed");
-    let run = node.handle(Begin::new().request("another"), async |mut tx| {
+    let run = node.handle(Begin::new().request("another"), async |tx| {
         count();
         tx.get("stock").await?;
         Err(Own("sold out"))

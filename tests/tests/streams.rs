@@ -92,7 +92,7 @@ async fn a_range_reads_the_parts_that_it_needs() {
     let value = bytes(95_000);
     put_stream(&node, "k", &value).await;
     write(&node, &[("small", Some("0123456789")), ("gone", None)]).await;
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     for (range, parts) in [
         (0..1, 1),
         (9_999..10_000, 1),
@@ -146,7 +146,7 @@ async fn at_most_four_parts_are_under_way_and_a_slow_reader_holds_no_more() {
     assert_eq!(written.unwrap(), 200_000);
     tx.commit().await.unwrap();
 
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     let mut value = tx.get_stream("k").await.unwrap().unwrap();
     world.storage.reset();
     let gate = world.storage.fail(Operation::Get, "values/", 1, Fault::Delay);

@@ -175,7 +175,7 @@ async fn a_token_stays_small_whatever_was_put() {
     }
     let token = tx.suspend().await.unwrap();
     assert!(token.to_bytes().len() < 80 << 10, "{}", token.to_bytes().len());
-    let mut tx = world.node().await.resume(&token).await.unwrap();
+    let tx = world.node().await.resume(&token).await.unwrap();
     let rows = tx.scan_prefix("key-").await.unwrap();
     assert!(rows.len() == 100 && rows.iter().all(|(_, value)| value.len() == 8_000));
 }

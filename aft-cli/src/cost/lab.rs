@@ -182,7 +182,7 @@ impl Lab {
     /// Reads the first key of each of these commits, each in a transaction of its own.
     async fn read(&self, node: &Aft, first: u64, commits: u64) -> Result<(), Error> {
         for commit in first..first + commits {
-            let mut tx = node.begin().await?;
+            let tx = node.begin().await?;
             tx.get(self.key(commit, 0)).await?;
         }
         Ok(())

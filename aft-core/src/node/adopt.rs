@@ -76,6 +76,27 @@ impl Builder {
     /// [`NoStore`](ErrorKind::NoStore); [`Corrupt`](ErrorKind::Corrupt) where what is needed to read the store is missing or damaged;
     /// [`ClockSkew`](ErrorKind::ClockSkew) where an object is dated in the future of this machine's clock; what [`open`](Builder::open) says of
     /// stores that cannot be used. It may be interrupted anywhere and called again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// use aft_core::{Aft, Config, ErrorKind, Unpublished};
+    ///
+    /// let storage = Arc::new(aft_memory::MemoryStorage::new());
+    /// Aft::open(storage.clone(), Config::default()).await?.close().await?;
+    /// // As after `cp -r`: every object has another date.
+    /// for path in storage.paths() {
+    ///     storage.redate(&path, SystemTime::now() - std::time::Duration::from_secs(7_200));
+    /// }
+    /// let refused = Aft::open(storage.clone(), Config::default()).await.unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::DatesChanged);
+    /// Aft::builder(storage.clone()).adopt(Unpublished::Refuse).await?;
+    /// Aft::open(storage, Config::default()).await?;
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub async fn adopt(self, unpublished: Unpublished) -> Result<AdoptReport, Error> {
         let (store, rng) = self.prepare()?;
         let (object, interrupted) = match get_marker(&store, &rng, MARKER).await? {

@@ -44,12 +44,39 @@ pub struct Begin {
 
 impl Begin {
     /// A transaction with a fresh id that sees what the node knows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let tx = aft.begin_with(aft_core::Begin::new()).await?; // as aft.begin()
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A caller's own id. Retries under one id are one transaction: whichever attempt decides first wins, and the others
     /// learn its outcome as [`Replayed`](crate::CommitOutcome::Replayed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// use aft_core::{Begin, CommitOutcome, TxnId};
+    ///
+    /// let id = TxnId::new();
+    /// for outcome in [CommitOutcome::Fresh, CommitOutcome::Replayed] {
+    ///     let mut tx = aft.begin_with(Begin::new().id(id)).await?;
+    ///     tx.put("order/4711", "paid")?;
+    ///     assert_eq!(tx.commit().await?.outcome, outcome);
+    /// }
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn id(self, id: TxnId) -> Self {
         Self { id: Some(id), ..self }
     }
@@ -101,18 +128,57 @@ impl Begin {
 
     /// Sees the commit of this receipt, or what it read where it wrote nothing, whichever node made it. May be called several times. A
     /// receipt of another store is [`InvalidInput`](ErrorKind::InvalidInput).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("order/4711", "paid")?;
+    /// let receipt = tx.commit().await?.receipt.to_string(); // goes to another node
+    ///
+    /// let receipt: aft_core::Receipt = receipt.parse()?;
+    /// let tx = aft.begin_with(aft_core::Begin::new().after(&receipt)).await?;
+    /// assert_eq!(tx.get("order/4711").await?.unwrap(), "paid");
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn after(mut self, receipt: &Receipt) -> Self {
         self.after.push(receipt.clone());
         self
     }
 
     /// Refreshes first: sees everything that was published before now, by any node. One list request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let tx = aft.begin_with(aft_core::Begin::new().latest()).await?;
+    /// assert_eq!(tx.get("order/4711").await?, None);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn latest(self) -> Self {
         Self { latest: true, ..self }
     }
 
     /// The commit returns once the feed carries it, so that every transaction that begins with [`latest`](Self::latest)
     /// afterwards sees it. One create request more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin_with(aft_core::Begin::new().publish_before_ack()).await?;
+    /// tx.put("order/4711", "paid")?;
+    /// tx.commit().await?; // on every node, whoever begins with latest() sees it
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn publish_before_ack(self) -> Self {
         Self { publish_before_ack: true, ..self }
     }
@@ -155,7 +221,7 @@ impl Node {
             tx.start_claim(key);
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
-        tx.seen_until = self.seen_until();
+        tx.reads.get_mut().seen_until = self.seen_until();
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)

@@ -70,6 +70,21 @@ impl Transaction {
     /// [`Unsupported`](ErrorKind::Unsupported) and [`Closed`](ErrorKind::Closed). All happened with
     /// [`Unpublished`](ErrorKind::Unpublished). With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody knows yet:
     /// [`Aft::outcome`](crate::Aft::outcome) settles it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("alice", "90")?;
+    /// tx.put("bob", "10")?;
+    /// let commit = tx.commit().await?;
+    /// assert_eq!(commit.outcome, aft_core::CommitOutcome::Fresh);
+    /// println!("{} for {} requests", commit.receipt, commit.cost.requests());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn commit(self) -> BoxFuture<'static, Result<Commit, Error>> {
         let span = tracing::debug_span!("commit", txn = %self.id);
         self.commit_inner().instrument(span).boxed()
@@ -137,7 +152,8 @@ impl Transaction {
     /// refreshes first, and it names those that no feed object carries.
     async fn receipt_of_reads(&self) -> Result<Receipt, Error> {
         let node = &self.node;
-        let read: BTreeMap<_, _> = self.reads.commits().map(|commit| (commit.version, commit)).collect();
+        let reads = self.reads.lock().set.clone();
+        let read: BTreeMap<_, _> = reads.commits().map(|commit| (commit.version, commit)).collect();
         let Some((_, newest)) = read.last_key_value() else { return Ok(Receipt::NOTHING) };
         let mut receipt = node.receipt(newest);
         if planted(Planted::ReceiptNamesNewest) {
@@ -224,14 +240,14 @@ impl Transaction {
         }
         self.node.check_clock().map_err(|error| self.named(error))?;
         let since = self.node.now();
+        let read = self.reads.lock().set.greatest().clock;
         let clock = {
             let mut time = self.node.time.lock();
             if planted(Planted::WallClockVersion) {
                 let forgetful = crate::version::HybridClock::default();
                 forgetful.reading(since.wall_ms, self.id.start_ms(), Timestamp::default())
             } else {
-                let clock =
-                    time.hybrid.reading(since.wall_ms, self.id.start_ms(), self.reads.greatest().clock);
+                let clock = time.hybrid.reading(since.wall_ms, self.id.start_ms(), read);
                 if planted(Planted::KeepEveryReading) {
                     time.hybrid.observe(clock);
                 }

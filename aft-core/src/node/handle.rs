@@ -189,6 +189,18 @@ impl Aft {
     }
 
     /// A fresh transaction id, by the node's clock and generator.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let id = aft.new_txn_id();
+    /// let tx = aft.begin_with(aft_core::Begin::new().id(id)).await?;
+    /// assert_eq!(tx.id(), id);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn new_txn_id(&self) -> TxnId {
         self.node.new_txn_id()
@@ -333,6 +345,17 @@ impl Aft {
     ///
     /// # Errors
     /// As [`sweep`](Self::sweep), but for damaged decisions, which are in the report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let report = aft.sweep_all().await?;
+    /// assert!(report.is_clean(), "{report:?}");
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn sweep_all(&self) -> BoxFuture<'_, Result<SweepAllReport, Error>> {
         async move {
             self.node.check_open()?;
@@ -377,6 +400,18 @@ impl Aft {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt) (a manifest that cannot
     /// be read: it may name anything, so nothing is deleted). What was deleted up to there stays deleted, and the next call goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// // What would go, and why; nothing goes.
+    /// let report = aft.collect_garbage(true).await?;
+    /// println!("{} objects", report.objects());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn collect_garbage(&self, dry_run: bool) -> BoxFuture<'_, Result<GarbageReport, Error>> {
         async move {
             self.node.check_open()?;
@@ -415,6 +450,16 @@ impl Aft {
     }
 
     /// The settings in effect: the shared ones come from the store's marker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// assert_eq!(aft.config().max_value_bytes, 256 << 20);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.node.config
@@ -460,6 +505,19 @@ impl Aft {
     }
 
     /// The store's identity and what the node knows of it. No request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// assert_eq!(aft.store_info().newest, Some(receipt.version()));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
         let swept = self.node.known.lock().swept_through;

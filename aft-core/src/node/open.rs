@@ -47,27 +47,101 @@ impl Builder {
     }
 
     /// Settings; the default is [`Config::default`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use std::{sync::Arc, time::Duration};
+    /// use aft_core::{Aft, Config};
+    ///
+    /// let config = Config { max_staleness: Duration::from_secs(1), ..Config::default() };
+    /// let aft = Aft::builder(Arc::new(aft_memory::MemoryStorage::new())).config(config).open().await?;
+    /// assert_eq!(aft.config().max_staleness, Duration::from_secs(1));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn config(self, config: Config) -> Self {
         Self { config, ..self }
     }
 
     /// The clock; the default is [`SystemClock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use std::{sync::Arc, time::{Duration, SystemTime, UNIX_EPOCH}};
+    ///
+    /// /// A clock that stands still.
+    /// #[derive(Debug)]
+    /// struct Stopped;
+    /// impl aft_core::Clock for Stopped {
+    ///     fn now(&self) -> SystemTime { UNIX_EPOCH + Duration::from_secs(1_800_000_000) }
+    ///     fn monotonic(&self) -> Duration { Duration::ZERO }
+    /// }
+    ///
+    /// let storage = aft_memory::MemoryStorage::with_clock(Arc::new(Stopped));
+    /// let aft = aft_core::Aft::builder(Arc::new(storage)).clock(Arc::new(Stopped)).open().await?;
+    /// assert_eq!(aft.new_txn_id().start_ms(), 1_800_000_000_000);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
     }
 
     /// Seeds the node's generator, so that a simulation replays. Two nodes of one store must never share a seed: their
     /// ids would collide. The default is the operating system's randomness.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// let storage = Arc::new(aft_memory::MemoryStorage::new());
+    /// let aft = aft_core::Aft::builder(storage).rng_seed(7).open().await?;
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn rng_seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
 
     /// Opens the store to be inspected only: not a byte is written to it, and it must exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// use aft_core::{Aft, Config, ErrorKind};
+    ///
+    /// let storage = Arc::new(aft_memory::MemoryStorage::new());
+    /// Aft::open(storage.clone(), Config::default()).await?.close().await?;
+    /// let aft = Aft::builder(storage).read_only().open().await?;
+    /// let refused = aft.begin().await?.put("k", "v").unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn read_only(self) -> Self {
         Self { read_only: true, ..self }
     }
 
     /// Refuses to make a store where there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// let empty = Arc::new(aft_memory::MemoryStorage::new());
+    /// let refused = aft_core::Aft::builder(empty).must_exist().open().await.unwrap_err();
+    /// assert_eq!(refused.kind(), aft_core::ErrorKind::NoStore);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn must_exist(self) -> Self {
         Self { must_exist: true, ..self }
     }
@@ -79,6 +153,17 @@ impl Builder {
     /// [`ErrorKind::NoStore`], [`Unsupported`](ErrorKind::Unsupported) (another format version; a store that ignores
     /// create-if-absent), [`Corrupt`](ErrorKind::Corrupt) (a damaged marker), [`Denied`](ErrorKind::Denied),
     /// [`Unavailable`](ErrorKind::Unavailable), [`InvalidInput`](ErrorKind::InvalidInput) (a setting out of its limits).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// let aft = aft_core::Aft::builder(Arc::new(aft_memory::MemoryStorage::new())).open().await?;
+    /// aft.close().await?;
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub async fn open(self) -> Result<Aft, Error> {
         let (store, rng) = self.prepare()?;
         let opened = self.marker(&store, &rng).await?;
@@ -125,6 +210,20 @@ impl Builder {
     /// # Errors
     /// As [`Aft::check`], and [`ErrorKind::NoStore`], [`Unsupported`](ErrorKind::Unsupported), [`Corrupt`](ErrorKind::Corrupt) where the
     /// marker is missing, of another format version, or damaged: without it nothing else can be understood.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// use aft_core::{Aft, Config};
+    ///
+    /// let storage = Arc::new(aft_memory::MemoryStorage::new());
+    /// Aft::open(storage.clone(), Config::default()).await?.close().await?;
+    /// assert!(Aft::builder(storage).check().await?.is_clean());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub async fn check(self) -> Result<CheckReport, Error> {
         let builder = self.read_only();
         builder.config.validate()?;
@@ -141,6 +240,20 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::open`] of a store that must exist, and [`Aft::sweep_all`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// use aft_core::{Aft, Config};
+    ///
+    /// let storage = Arc::new(aft_memory::MemoryStorage::new());
+    /// Aft::open(storage.clone(), Config::default()).await?.close().await?;
+    /// assert!(Aft::builder(storage).sweep_all().await?.is_clean());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub async fn sweep_all(self) -> Result<SweepAllReport, Error> {
         let aft = Self { forgiving: true, must_exist: true, ..self }.open().await?;
         let report = aft.sweep_all().await?;

@@ -209,7 +209,7 @@ impl Transaction {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn get_stream(&mut self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<ValueStream>, Error>> {
+    pub fn get_stream(&self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<ValueStream>, Error>> {
         let streams = self.get_streams([key]);
         async move { Ok(streams.await?.pop().flatten()) }.boxed()
     }
@@ -231,7 +231,7 @@ impl Transaction {
     /// # }
     /// ```
     pub fn get_streams<K: AsRef<[u8]>>(
-        &mut self,
+        &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BoxFuture<'_, Result<Vec<Option<ValueStream>>, Error>> {
         let keys: Result<Vec<_>, _> = keys.into_iter().map(|key| checked_key(key.as_ref())).collect();
@@ -272,7 +272,7 @@ impl Transaction {
     /// # }
     /// ```
     pub fn get_range(
-        &mut self,
+        &self,
         key: impl AsRef<[u8]>,
         range: Range<u64>,
     ) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
@@ -296,7 +296,7 @@ impl Transaction {
         .boxed()
     }
 
-    async fn sources(&mut self, keys: &[Bytes], at_once: u64) -> Result<Vec<Option<Source>>, Error> {
+    async fn sources(&self, keys: &[Bytes], at_once: u64) -> Result<Vec<Option<Source>>, Error> {
         self.check_alive()?;
         let answers = self.read(keys).await.map_err(|error| self.named(error))?;
         let (node, store) = (&self.node, &self.store);

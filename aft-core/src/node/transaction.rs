@@ -17,16 +17,16 @@ use crate::node::begin::{Begin, read_through_newer, travelled_too_long};
 use crate::node::commit::Commit;
 use crate::node::fetch::Answer;
 use crate::node::outcome::Outcome;
+use crate::node::read::{Reads, Refused};
 use crate::node::register::{Committed, Looked, commit_of};
 use crate::node::request::{Claimed, Claiming, Request};
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
+use crate::node::told_reads::ToldReads;
 use crate::node::upload::Uploads;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::choose::Unsatisfiable;
 use crate::protocol::clock_check::LocalTime;
-use crate::protocol::read_set::ReadSet;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::write_buffer::{Own, Sizes, WriteBuffer};
 use crate::txn_id::TxnId;
@@ -64,11 +64,9 @@ pub struct Transaction {
     age_ms: u64,
     /// What the store's clock had passed when it began, by a date that this node cannot check.
     undated: Option<StoreTime>,
-    /// Every commit that was published before this was known when it began, here or where it came from.
-    pub(crate) seen_until: StoreTime,
-    /// The number of the newest manifest that it has read through, here or where it came from; 0 for none.
-    pub(crate) base: u64,
-    pub(crate) reads: ReadSet,
+    /// What it has read: shared by reads side by side, and never held across an await.
+    pub(crate) reads: Mutex<Reads>,
+    told: ToldReads,
     pub(crate) buffer: WriteBuffer,
     pub(crate) uploads: Uploads,
     next_object: u32,
@@ -97,9 +95,8 @@ impl Transaction {
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
             undated: node.undated(),
-            seen_until: StoreTime(0),
-            base: 0,
-            reads: ReadSet::default(),
+            reads: Mutex::default(),
+            told: ToldReads::default(),
             buffer: WriteBuffer::new(attempt),
             uploads: Uploads::default(),
             next_object: 0,
@@ -185,6 +182,20 @@ impl Transaction {
 
     /// The transaction's id. Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may
     /// have brought another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// let id = tx.id();
+    /// tx.put("k", "v")?;
+    /// tx.commit().await?;
+    /// assert!(matches!(aft.outcome(id).await?, aft_core::Outcome::Committed { .. }));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn id(&self) -> TxnId {
         self.id
@@ -207,7 +218,7 @@ impl Transaction {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn get(&mut self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
+    pub fn get(&self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
         let key = checked_key(key.as_ref());
         async move {
             let mut answers = self.get_checked(&[key?]).await?;
@@ -231,17 +242,23 @@ impl Transaction {
     /// # }
     /// ```
     pub fn get_many<K: AsRef<[u8]>>(
-        &mut self,
+        &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, Error>> {
         let keys: Result<Vec<_>, _> = keys.into_iter().map(|key| checked_key(key.as_ref())).collect();
         async move { self.get_checked(&keys?).await }.boxed()
     }
 
-    async fn get_checked(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
+    async fn get_checked(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
         self.check_alive()?;
+        let before = planted(Planted::NoteAfterFetch).then(|| self.reads.lock().clone());
         let answers = self.read(keys).await.map_err(|error| self.named(error))?;
-        self.node.answers(&self.store, answers).await.map_err(|error| self.named(error))
+        let late = before.map(|before| std::mem::replace(&mut *self.reads.lock(), before));
+        let values = self.node.answers(&self.store, answers).await.map_err(|error| self.named(error));
+        if let Some(late) = late {
+            *self.reads.lock() = late;
+        }
+        values
     }
 
     pub(crate) fn own_answer(&self, own: Own<'_>) -> Answer {
@@ -350,7 +367,8 @@ impl Transaction {
     /// # }
     /// ```
     pub fn reads(&self) -> impl Iterator<Item = (&[u8], Option<Version>)> {
-        self.reads.iter().map(|(key, version)| (&key[..], version))
+        self.told.catch_up(&self.reads.lock().set);
+        self.told.sorted().into_iter()
     }
 
     /// The requests that this transaction sent itself so far; [`Cost`] says what is counted and what is shared.
@@ -444,7 +462,8 @@ impl Transaction {
     /// Refuses to read through a manifest that may have folded what the transaction did not know when it began. Here its age answers for
     /// that; but how long a token was on its way is known by clocks alone, one of which may be wrong.
     pub(crate) fn check_seen(&self, base: &Base) -> Result<(), Error> {
-        if !self.ancestors.is_empty() && self.node.folded_beyond(base, self.seen_until) {
+        let seen_until = self.reads.lock().seen_until;
+        if !self.ancestors.is_empty() && self.node.folded_beyond(base, seen_until) {
             return Err(travelled_too_long(self.id));
         }
         Ok(())
@@ -454,19 +473,9 @@ impl Transaction {
     /// builds on an older one may still hold the commit that deleted it, whole, and it would be ruled out with all that it wrote
     /// (HAZARDS 23).
     pub(crate) fn check_base(&self, base: &Base) -> Result<(), Error> {
-        if base.number() < self.base && !planted(Planted::TrustOlderBase) {
-            return Err(read_through_newer(self.id, self.base, base));
-        }
-        Ok(())
-    }
-
-    /// Notes that keys are read through this manifest.
-    pub(crate) fn reads_through(&mut self, base: &Base) -> Result<(), Error> {
-        self.check_base(base)?;
-        self.base = self.base.max(base.number());
-        // Here its age answers for it: what is folded by now was known when it began.
-        if self.ancestors.is_empty() {
-            self.seen_until = self.seen_until.max(base.horizon());
+        let newest = self.reads.lock().base;
+        if base.number() < newest && !planted(Planted::TrustOlderBase) {
+            return Err(read_through_newer(self.id, newest, base));
         }
         Ok(())
     }
@@ -479,9 +488,15 @@ impl Transaction {
         Ok(())
     }
 
-    pub(crate) fn unsatisfiable(&self, cause: Unsatisfiable) -> Error {
-        let message = "a version that this transaction must read is not known any more; run it again as a new transaction";
-        Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
+    /// Why nothing could be chosen. Not to be called while the read set is locked.
+    pub(crate) fn refused(&self, cause: Refused, base: &Base) -> Error {
+        match cause {
+            Refused::OlderBase(newest) => read_through_newer(self.id, newest, base),
+            Refused::Lost(cause) => {
+                let message = "a version that this transaction must read is not known any more; run it again as a new transaction";
+                Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
+            }
+        }
     }
 
     /// The error, with this transaction's id. What is gone for one that has turned out to be too old (its node stood still, and the store's

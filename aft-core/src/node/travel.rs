@@ -10,6 +10,7 @@ use crate::format::record::Write;
 use crate::format::token::{Suspended, SuspendedWrite};
 use crate::node::begin::{Begin, read_through_newer, travelled_too_long};
 use crate::node::fetch::INDEX_TRIES;
+use crate::node::read::Reads;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::{Aft, Node};
@@ -62,7 +63,8 @@ impl Transaction {
             (key, SuspendedWrite { writer, value, inline })
         };
         let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
-        let read = self.reads.commits().map(|commit| commit.receipt());
+        let Reads { set: reads, base, seen_until, .. } = std::mem::take(self.reads.get_mut());
+        let read = reads.commits().map(|commit| commit.receipt());
         let after = self.begin.after.iter().flat_map(Receipt::named);
         let receipts = read.chain(after.map(|(version, decided_by)| Receipt::new(version, decided_by)));
         let age_ms = self.age_ms();
@@ -72,19 +74,18 @@ impl Transaction {
             store_id: self.node.marker.store_id.clone(),
             txn: self.id,
             age_ms,
-            seen_until: self.seen_until.0,
-            base: self.base,
+            seen_until: seen_until.0,
+            base,
             request_key: self.begin.request,
             latest: self.begin.latest,
             publish_before_ack: self.begin.publish_before_ack,
             receipts: receipts.map(|receipt| (receipt.version, receipt)).collect(),
-            reads: self
-                .reads
+            reads: reads
                 .iter()
                 .map(|(key, version)| (key.clone(), version.unwrap_or(Version::ABSENT)))
                 .collect(),
-            ranges: self.reads.ranges().to_vec(),
-            floors: self.reads.unread_floors().collect(),
+            ranges: reads.ranges().to_vec(),
+            floors: reads.unread_floors().collect(),
             writes,
             result: self.result,
             lineage,
@@ -171,15 +172,17 @@ impl Node {
 impl Transaction {
     async fn restore(&mut self, state: &Suspended, over: bool) -> Result<(), Error> {
         self.at_least_as_old_as(state.age_ms);
-        self.seen_until = StoreTime(state.seen_until);
-        self.base = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
+        let reads = self.reads.get_mut();
+        reads.seen_until = StoreTime(state.seen_until);
+        reads.base = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
         if planted(Planted::ResumeSameAttempt)
             && let Some(attempt) = state.lineage.first()
         {
             self.pass_for(*attempt);
         }
         if !over {
-            self.reads = self.restored_reads(state).await?;
+            let set = self.restored_reads(state).await?;
+            self.reads.get_mut().set = set;
         }
         for (key, SuspendedWrite { writer, value, inline }) in &state.writes {
             let write = Write { key: key.clone(), value: value.clone() };

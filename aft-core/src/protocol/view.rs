@@ -222,6 +222,16 @@ impl Found {
         self.commit.place(self.ordinal)
     }
 
+    /// How long the value is, in bytes; 0 for a deletion.
+    #[must_use]
+    pub fn value_len(&self) -> u64 {
+        match &self.commit.writes[self.ordinal].value {
+            Value::Tombstone => 0,
+            Value::Inline { len, .. } => *len,
+            Value::Stored(stored) => stored.len,
+        }
+    }
+
     /// The ordinal in the whole write set: with the transaction it names the value.
     #[must_use]
     pub fn value_ordinal(&self) -> u32 {

@@ -38,6 +38,18 @@ pub enum Own<'a> {
     Stored(&'a StoredValue),
 }
 
+impl Own<'_> {
+    /// How long the value is, in bytes; 0 for a deletion.
+    #[must_use]
+    pub fn value_len(self) -> u64 {
+        match self {
+            Self::Deleted => 0,
+            Self::Held(value) => value.len() as u64,
+            Self::Stored(stored) => stored.len,
+        }
+    }
+}
+
 impl Content {
     fn own(&self) -> Own<'_> {
         match self {

@@ -84,6 +84,13 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`StorageError::Invalid`] where `root` is something else than a folder, or the root of the file system; `Denied` where it cannot be looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let storage = aft_s3::FileStorage::open("/var/lib/shop/store")?;
+    /// # Ok::<(), aft_core::StorageError>(())
+    /// ```
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
         let root = root.into();
         let shown = root.display().to_string();
@@ -107,6 +114,14 @@ impl FileStorage {
 
     /// Whether a create is on the disk before it returns (default `true`). Without it creates are faster and do not
     /// survive a power failure: for tests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // For tests alone: faster, and not there after a power failure.
+    /// let storage = aft_s3::FileStorage::open("/var/lib/shop/store")?.with_sync(false);
+    /// # Ok::<(), aft_core::StorageError>(())
+    /// ```
     #[must_use]
     pub fn with_sync(self, sync: bool) -> Self {
         Self { inner: Arc::new(Inner::new(self.inner.root.clone(), sync)) }

@@ -228,7 +228,7 @@ async fn a_commit_whose_sync_failed_once_is_acknowledged_when_it_is_on_the_disk(
     let broken = world.storage.inner.disk.broken.lock().clone().unwrap();
     assert_eq!(broken.times, 0, "a sync failed");
     assert!(world.storage.inner.settle_below("").is_ok());
-    let mut tx = aft.begin_with(Begin::new().latest()).await.unwrap();
+    let tx = aft.begin_with(Begin::new().latest()).await.unwrap();
     assert_eq!(tx.get("key").await.unwrap().unwrap(), "value");
 }
 

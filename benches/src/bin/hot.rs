@@ -58,7 +58,7 @@ fn measured(
                 "commit-1" => drop(data::commit(node, keys.names(1), value).await),
                 "commit-100" => drop(data::commit(node, keys.names(100), value).await),
                 _ => {
-                    let mut tx = node.begin().await.expect("begin");
+                    let tx = node.begin().await.expect("begin");
                     match operation {
                         "begin" => {}
                         "get" | "get-cowritten" => drop(tx.get(keys.name(keys.far())).await.expect("get")),

@@ -52,7 +52,7 @@ async fn folded(bytes: usize) -> Folded {
 }
 
 async fn get(node: &Aft, key: &str) {
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     tx.get(key).await.expect("get").expect("the key is there");
 }
 

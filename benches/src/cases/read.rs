@@ -37,18 +37,18 @@ fn readers(backend: &Backend, stored: usize, per_commit: usize, what: Shape) -> 
 }
 
 async fn get(node: &Aft, keys: &Keys) {
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     tx.get(keys.name(keys.far())).await.expect("get").expect("the key is there");
 }
 
 async fn get_many(node: &Aft, keys: &[String]) {
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     let values = tx.get_many(keys).await.expect("get_many");
     assert!(values.iter().all(Option::is_some));
 }
 
 async fn scan(node: &Aft, count: usize) {
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     assert_eq!(tx.scan_prefix(PREFIX).await.expect("scan").len(), count);
 }
 

@@ -109,7 +109,7 @@ async fn line(files: &DatedFiles, keys: u64, report: &CheckpointReport, spent: &
     let watch = Stopwatch::start();
     let node = Aft::builder(Arc::new(slow.clone())).config(config()).clock(clock);
     let node = node.open().await.expect("the store opens");
-    let mut tx = node.begin().await.expect("begin");
+    let tx = node.begin().await.expect("begin");
     assert!(tx.get(key(keys / 3)).await.expect("get").is_some(), "the key is there");
     let rounds = watch.elapsed().as_millis() / LATENCY.as_millis();
     let (mut tail, mut block) = (0, 0);

@@ -28,7 +28,7 @@ pub async fn read(folder: &Path, keys: u64) {
     for n in 0..READS {
         // The keys are in no order in the first place; a factor spreads them over all batches.
         let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys;
-        let mut tx = node.begin().await.expect("begin");
+        let tx = node.begin().await.expect("begin");
         assert!(tx.get(key(n)).await.expect("get").is_some(), "key {n} is there");
     }
     let took = watch.elapsed();

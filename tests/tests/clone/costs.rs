@@ -123,7 +123,7 @@ async fn a_large_store_is_cloned_under_load() {
             "{what}: {took:?}, {n} commits so far\n  source {source:?}\n  place {there:?}\n  {report:?}"
         );
         let clone = place.open(&world).await;
-        let mut tx = clone.begin().await.unwrap();
+        let tx = clone.begin().await.unwrap();
         let (left, right) = (tx.get("left").await.unwrap(), tx.get("right").await.unwrap());
         assert_eq!(left, right, "one moment");
         let number = left.map_or(0, |value| String::from_utf8(value.to_vec()).unwrap().parse().unwrap());

@@ -62,7 +62,7 @@ type Content = BTreeMap<Bytes, Bytes>;
 
 /// All keys and values, of one transaction.
 async fn content(aft: &Aft) -> Content {
-    let mut tx = aft.begin_with(Begin::new().latest()).await.unwrap();
+    let tx = aft.begin_with(Begin::new().latest()).await.unwrap();
     tx.scan(..).await.unwrap().into_iter().collect()
 }
 

@@ -197,7 +197,7 @@ async fn a_clone_under_load_is_one_moment() {
         }
         let cloned = number_of(&place.content(&world).await);
         assert!((acknowledged..=n).contains(&cloned), "{cloned} of {acknowledged} to {n}");
-        let mut tx = node.begin_with(Begin::new().latest()).await.unwrap();
+        let tx = node.begin_with(Begin::new().latest()).await.unwrap();
         n = String::from_utf8(tx.get("a").await.unwrap().unwrap().to_vec()).unwrap().parse().unwrap();
     }
 }

@@ -131,7 +131,7 @@ impl<'a> Judge<'a> {
 
     /// Reads every key in one transaction. Whether all is as it was acknowledged.
     pub(crate) async fn read_keys(&mut self, node: &Aft) -> bool {
-        let Some(mut tx) = self.call("begin", node.begin()).await else { return false };
+        let Some(tx) = self.call("begin", node.begin()).await else { return false };
         let (mut read, mut failed) = (State::new(), Vec::new());
         for key in self.told.keys() {
             match self.call(&format!("get {key}"), tx.get(&key)).await {
@@ -145,7 +145,7 @@ impl<'a> Judge<'a> {
 
     /// Reads every key by a scan.
     pub(crate) async fn scan(&mut self, node: &Aft) {
-        let Some(mut tx) = self.call("begin", node.begin()).await else { return };
+        let Some(tx) = self.call("begin", node.begin()).await else { return };
         if let Some(rows) = self.call("scan", tx.scan(..)).await {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let read = rows.iter().map(|(key, value)| (text(key), text(value))).collect();

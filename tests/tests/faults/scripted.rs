@@ -79,7 +79,7 @@ async fn write(aft: &Aft, result: &'static str) -> aft_core::Run {
 }
 
 async fn read(aft: &Aft) -> (Option<Bytes>, Option<Bytes>) {
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     (tx.get("small").await.unwrap(), tx.get("large").await.unwrap())
 }
 
@@ -133,7 +133,7 @@ async fn truncated(kind: Kind) {
     let (server, reader) = written(kind).await;
     let mut fits = gets_in("/values/");
     server.proxy.set_plan(Box::new(move |seen| fits(seen).then_some(Fault::Truncate)));
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     let error = tx.get("large").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(server.proxy.counts().of(Fault::Truncate) > 1);

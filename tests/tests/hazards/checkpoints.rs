@@ -113,7 +113,7 @@ pub(crate) async fn h12_a_reader_frozen_while_it_asks_the_index_reads_nothing_to
     frozen.an_hour_passes();
     writer.checkpoint().await.unwrap();
     // Without a cache, which asks the index each time; the checkpoint is found by a reader that slept.
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
     let gate = frozen.world.storage.fail(Operation::GetRange, "index/", 1, Fault::Delay);
     let read = tokio::spawn(async move { tx.get("l").await });
@@ -141,7 +141,7 @@ pub(crate) async fn h16_a_maker_knows_its_own_manifest() {
     world.storage.fail(Operation::Create, "checkpoints/", 1, Fault::After(Stored::AlreadyExists));
     node.checkpoint().await.unwrap();
     let cold = world.builder().open().await.expect("what a manifest names is there");
-    let mut tx = cold.begin().await.unwrap();
+    let tx = cold.begin().await.unwrap();
     let value = tx.get("k").await.expect("what a manifest names is there");
     assert_eq!(value.unwrap(), "v");
 }

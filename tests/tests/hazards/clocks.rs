@@ -105,7 +105,7 @@ pub(crate) async fn a_slow_node_overwrites_what_it_read_from_a_fast_one() {
     let second = tx.commit().await.unwrap().receipt;
     assert!(second.version() > first.version(), "greater than what it read");
     let reader = world.node().await;
-    let mut tx = reader.begin_with(Begin::new().after(&first).after(&second)).await.unwrap();
+    let tx = reader.begin_with(Begin::new().after(&first).after(&second)).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "second");
 }
 

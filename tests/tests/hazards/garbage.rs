@@ -14,7 +14,7 @@ fn large() -> String {
 }
 
 async fn is_alive(node: &Aft, key: &str, words: &str) {
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     assert_eq!(tx.get(key).await.ok().flatten().map(|value| value.len()), Some(20_000), "{words}");
 }
 

@@ -282,6 +282,16 @@ cases! {
         IgnoreFloor: "k was read at 30, and so must l be",
         IgnoreReads: "m was read at 20",
     }
+    reads::a_read_counts_from_when_it_is_chosen_not_from_when_its_value_is_there {
+        NoteAfterFetch: "k was read at 1, and so must l be",
+    }
+    reads::a_read_that_waited_for_the_index_looks_again {
+        GlimpseOnce: "k is read beside l",
+    }
+    reads::parallel_reads_of_one_transaction_are_atomic {
+        NoteAfterFetch: "torn",
+        IgnoreReads: "torn",
+    }
     requests::a_request_key_answers_one_input_alone {
         IgnoreInput: "while the first is open",
     }

@@ -19,7 +19,7 @@ pub async fn h08_values_put_before_the_claim_is_settled_are_found() {
     let mut tx = begin(&second).await;
     tx.put("k", vec![1; 50_000]).unwrap();
     let receipt = tx.commit().await.unwrap().receipt;
-    let mut tx = first.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = first.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(
         tx.get("k").await.ok().flatten().map(|value| value.len()),
         Some(50_000),
@@ -91,7 +91,7 @@ pub async fn run_commits_the_transaction_that_it_gave_to_the_closure() {
     });
     let refused = run.await.err().map(|error| error.kind());
     assert_eq!(refused, Some(ErrorKind::InvalidInput), "another transaction is no result of this one");
-    let mut tx = node.begin_with(Begin::new().latest()).await.unwrap();
+    let tx = node.begin_with(Begin::new().latest()).await.unwrap();
     assert_eq!(tx.get("k").await.unwrap(), None, "nothing was committed");
     let run = node.run("order", async |tx| {
         tx.put("k", "v")?;

@@ -38,7 +38,7 @@ pub async fn the_parts_of_a_stream_are_its_value_in_order() {
     let chunks = (0..3).map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![n; 10_000])));
     tx.put_stream("k", futures::stream::iter(chunks)).await.unwrap();
     tx.commit().await.unwrap();
-    let mut tx = node.begin().await.unwrap();
+    let tx = node.begin().await.unwrap();
     let value = tx.get("k").await.expect("the value is read").unwrap();
     assert!((0..3).all(|n| value[n * 10_000] == n as u8), "the parts are in order");
 }

@@ -22,7 +22,7 @@ pub async fn h03_a_token_carries_what_it_read_to_a_node_that_does_not_know_it() 
         writer.publish().await.unwrap();
         second.refresh().await.unwrap();
         commit_both(&writer, "new").await;
-        let mut tx = writer.begin().await.unwrap();
+        let tx = writer.begin().await.unwrap();
         assert_eq!(tx.get("a").await.unwrap().unwrap(), "new");
         let token = tx.suspend().await.unwrap();
         if pruned {
@@ -30,7 +30,7 @@ pub async fn h03_a_token_carries_what_it_read_to_a_node_that_does_not_know_it() 
             commit_both(&writer, "newer").await;
             writer.publish().await.unwrap();
         }
-        let mut tx = second.resume(&token).await.unwrap();
+        let tx = second.resume(&token).await.unwrap();
         assert_eq!(tx.get("b").await.unwrap().as_deref(), Some(&b"new"[..]), "a token is not torn");
         assert_eq!(tx.get("a").await.unwrap().as_deref(), Some(&b"new"[..]), "a token is not torn");
     }
@@ -60,7 +60,7 @@ pub async fn h12_a_token_is_as_old_as_the_store_says() {
     let (late, clock) = node_with_clock(&world).await;
     write(&writer, &[("k", Some("1")), ("l", Some("1"))]).await;
     writer.publish().await.unwrap();
-    let mut tx = writer.begin().await.unwrap();
+    let tx = writer.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
     let token = tx.suspend().await.unwrap();
     write(&writer, &[("k", Some("2")), ("l", Some("2"))]).await;
@@ -68,7 +68,7 @@ pub async fn h12_a_token_is_as_old_as_the_store_says() {
 
     clock.set_skew_ms(-800_000);
     sleep(secs(800)).await;
-    let mut tx = late.resume(&token).await.expect("it is young enough to be read on");
+    let tx = late.resume(&token).await.expect("it is young enough to be read on");
     sleep(secs(700)).await;
     tell_the_time(&writer).await;
     assert_eq!(writer.checkpoint().await.unwrap().folded, 2);
@@ -86,7 +86,7 @@ pub async fn h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn() {
     write(&writer, &[("k", Some("1")), ("l", Some("1"))]).await;
     writer.publish().await.unwrap();
     fast.refresh().await.unwrap();
-    let mut tx = fast.begin().await.unwrap();
+    let tx = fast.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
     let token = tx.suspend().await.unwrap();
     write(&writer, &[("k", Some("2")), ("l", Some("2"))]).await;
@@ -97,7 +97,7 @@ pub async fn h12_a_token_of_a_clock_that_is_ahead_reads_nothing_torn() {
     assert_eq!(writer.checkpoint().await.unwrap().folded, 2);
     let right = world.node().await;
     let read = async {
-        let mut tx = right.resume(&token).await?;
+        let tx = right.resume(&token).await?;
         tx.get("l").await
     };
     let read = read.await.map_err(|error| error.kind());
@@ -142,7 +142,7 @@ pub async fn h23_a_token_that_read_over_a_purged_deletion_loses_nothing() {
         let mut tx = maker.begin().await.unwrap();
         reads_over_it(&mut tx, scanned).await;
         let token = tx.suspend().await.unwrap();
-        let mut tx = behind.resume(&token).await.unwrap();
+        let tx = behind.resume(&token).await.unwrap();
         let x = tx.get("x").await.unwrap();
         assert_eq!(x.as_deref(), Some(&b"1"[..]), "what was committed before it began is seen");
     }
@@ -165,7 +165,7 @@ pub async fn h23_a_token_is_not_read_on_through_an_older_checkpoint() {
     let error = behind.resume(&token).await.expect_err("nothing is read through an older checkpoint");
     assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
     assert!(error.to_string().contains("through checkpoint 2"), "{error}");
-    let mut tx = behind.resume(&token).await.unwrap();
+    let tx = behind.resume(&token).await.unwrap();
     assert_eq!(tx.get("x").await.unwrap().unwrap(), "1");
 }
 

@@ -35,7 +35,7 @@ pub async fn commits_spread_by_receipt_and_by_feed(bucket: Bucket) -> Result<(),
     for (n, writer) in nodes.iter().enumerate() {
         let receipt = put(writer, "last", &n.to_string()).await;
         for node in &nodes {
-            let mut tx = node.begin_with(Begin::new().after(&receipt)).await.unwrap();
+            let tx = node.begin_with(Begin::new().after(&receipt)).await.unwrap();
             assert_eq!(tx.get("last").await.unwrap().unwrap(), n.to_string(), "by its receipt, at once");
         }
         put(writer, "fed", &n.to_string()).await;
@@ -44,7 +44,7 @@ pub async fn commits_spread_by_receipt_and_by_feed(bucket: Bucket) -> Result<(),
     let mut tx = nodes[0].begin_with(Begin::new().publish_before_ack()).await.unwrap();
     tx.put("published", "x").unwrap();
     tx.commit().await.unwrap();
-    let mut tx = nodes[1].begin_with(Begin::new().latest()).await.unwrap();
+    let tx = nodes[1].begin_with(Begin::new().latest()).await.unwrap();
     assert_eq!(tx.get("published").await.unwrap().unwrap(), "x", "without a receipt");
     for node in nodes {
         node.close().await.unwrap();
@@ -73,7 +73,7 @@ pub async fn readers_see_whole_commits_of_all_writers(bucket: Bucket) -> Result<
     let read = async |node: &Aft| {
         let mut seen = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let mut tx = node.begin().await.unwrap();
+            let tx = node.begin().await.unwrap();
             for pair in ["pair", "own/0", "own/1", "own/2"] {
                 let right = tx.get(format!("{pair}/right")).await.unwrap();
                 let left = tx.get(format!("{pair}/left")).await.unwrap();

@@ -30,7 +30,7 @@ pub async fn what_is_committed_is_read_on_every_node(bucket: Bucket) -> Result<(
     open.put("small", "unseen").unwrap();
     let cold = bucket.node().await;
     for node in [&a, &b, &cold] {
-        let mut tx = node.begin_with(Begin::new().after(&commit.receipt)).await.unwrap();
+        let tx = node.begin_with(Begin::new().after(&commit.receipt)).await.unwrap();
         let read = tx.get_many(["small", "empty", "large", "never", "absent"]).await.unwrap();
         let expected = [Some(Bytes::from_static(b"s")), Some(Bytes::new()), Some(large.clone()), None, None];
         assert!(
@@ -65,7 +65,7 @@ pub async fn scans_and_deletes(bucket: Bucket) -> Result<(), Failure> {
     a.publish().await.unwrap();
     b.refresh().await.unwrap();
     let expected: Vec<String> = (0..300).filter(|n| n % 3 != 0).map(|n| format!("key/{n:03}")).collect();
-    let mut tx = b.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = b.begin_with(Begin::new().after(&receipt)).await.unwrap();
     let keys: Vec<String> = tx
         .scan_prefix("key/")
         .await
@@ -84,7 +84,7 @@ pub async fn scans_and_deletes(bucket: Bucket) -> Result<(), Failure> {
     a.publish().await.unwrap();
     b.refresh().await.unwrap();
     assert_eq!(tx.scan_prefix("key/").await.unwrap().len(), expected.len());
-    let mut tx = b.begin_with(Begin::new().after(&later)).await.unwrap();
+    let tx = b.begin_with(Begin::new().after(&later)).await.unwrap();
     assert_eq!(tx.scan_keys(..).await.unwrap().len(), expected.len() + 1);
     bucket.is_clean().await
 }
@@ -109,7 +109,7 @@ pub async fn of_all_attempts_under_one_id_one_commits(bucket: Bucket) -> Result<
         }
         let late = attempt(99, &bucket.node().await).await;
         assert_eq!((late.outcome, late.result.as_ref()), (CommitOutcome::Replayed, Some(&winner)));
-        let mut tx = nodes[0].begin_with(Begin::new().after(&late.receipt)).await.unwrap();
+        let tx = nodes[0].begin_with(Begin::new().after(&late.receipt)).await.unwrap();
         assert_eq!(tx.get(format!("winner/{round}")).await.unwrap().as_ref(), Some(&winner));
         assert_eq!(tx.scan_prefix(format!("attempt/{round}/")).await.unwrap().len(), 1);
     }
@@ -132,7 +132,7 @@ pub async fn requests_that_are_delivered_often_run_once(bucket: Bucket) -> Resul
         assert_eq!(again.outcome, CommitOutcome::Replayed);
         assert!(runs.iter().filter(|run| run.outcome == CommitOutcome::Fresh).count() <= 1);
         assert!(runs.iter().all(|run| (&run.result, &run.receipt) == (&again.result, &again.receipt)));
-        let mut tx = nodes[1].begin_with(Begin::new().after(&again.receipt)).await.unwrap();
+        let tx = nodes[1].begin_with(Begin::new().after(&again.receipt)).await.unwrap();
         let rows = tx.scan_prefix(format!("order/{request}/")).await.unwrap();
         let winner = format!("order/{request}/{}", String::from_utf8_lossy(&again.result));
         assert_eq!(rows.iter().map(|(key, _)| key).collect::<Vec<_>>(), [&Bytes::from(winner)]);
@@ -165,7 +165,7 @@ pub async fn transactions_travel_and_branches_join(bucket: Bucket) -> Result<(),
     assert_eq!(commit.receipt.txn_id(), fork.txn_id());
     let twice = b.resume(&joined).await.unwrap().commit().await.unwrap();
     assert_eq!((twice.outcome, &twice.receipt), (CommitOutcome::Replayed, &commit.receipt));
-    let mut tx = c.begin_with(Begin::new().after(&commit.receipt)).await.unwrap();
+    let tx = c.begin_with(Begin::new().after(&commit.receipt)).await.unwrap();
     let read = tx.get_many(["written", "left", "right"]).await.unwrap();
     assert_eq!(read, ["here", "x", "x"].map(|value| Some(Bytes::from(value))));
     bucket.is_clean().await

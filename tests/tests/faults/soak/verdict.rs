@@ -203,7 +203,7 @@ async fn everything(aft: &Aft) -> Content {
     aft.publish().await.unwrap();
     aft.sweep().await.unwrap();
     aft.refresh().await.unwrap();
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     let rows: BTreeMap<Bytes, Bytes> = tx.scan_prefix("").await.unwrap().into_iter().collect();
     let missing: Vec<_> =
         (0..KEYS).map(|n| format!("k/{n:02}")).filter(|key| !rows.contains_key(key.as_bytes())).collect();
