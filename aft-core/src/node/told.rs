@@ -27,9 +27,9 @@ impl Node {
         if planted(Planted::BelieveLostRegister) {
             return None;
         }
+        let published = self.known.lock().published.get(&id).copied();
         let view = self.view.read();
         let base = view.base();
-        let published = self.known.lock().published.get(&id).copied();
         let told = view.decided_by(id).find_map(|(commit, dated)| {
             let first = dated.into_iter().chain(published).min();
             if base.has_folded(commit.version, first, commit.restored) {

@@ -71,7 +71,7 @@ async fn request(aft: &Aft, key: &str, result: &str) -> (CommitOutcome, Option<B
         tx.put(format!("done-{key}"), result.to_owned())?;
         Ok(Bytes::from(result.to_owned()))
     });
-    let run = run.await.unwrap();
+    let run = run.await.unwrap_or_else(|error| panic!("{key} is finished, or can be run: {error}"));
     (run.outcome, Some(run.result))
 }
 

@@ -79,7 +79,7 @@ pub(crate) async fn a_lost_decision_is_not_taken_for_undecided() {
     let object = world.memory.get(&path).await.unwrap();
     world.memory.delete(std::slice::from_ref(&path)).await.unwrap();
     sleep(secs(6)).await;
-    other.begin().await.unwrap();
+    other.refresh().await.unwrap();
     for node in [&node, &other, &world.node().await] {
         nobody_denies(node, id, &path).await;
     }
@@ -172,7 +172,7 @@ pub(crate) async fn what_was_collected_while_a_node_slept_is_not_lost() {
     let id = put(&node, "k", "v").await.txn_id();
     node.publish().await.unwrap();
     sleep(secs(6)).await;
-    asleep.begin().await.unwrap();
+    asleep.refresh().await.unwrap();
     assert_eq!(asleep.recent_commits(9).len(), 1, "it knows of the commit");
     fold(&node).await;
     fold(&node).await;

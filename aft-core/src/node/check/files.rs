@@ -25,8 +25,14 @@ impl Check<'_> {
                 match Garbage::decode(&read.bytes) {
                     Ok(garbage) => {
                         if let ObjectName::Outcomes(..) = name {
-                            let named = garbage.decisions.iter().map(|id| (*id, object.path.clone()));
-                            self.outcomes.lock().extend(named);
+                            let mut outcomes = self.outcomes.lock();
+                            for id in &garbage.decisions {
+                                // Of several lists the newest.
+                                let list = outcomes.entry(*id).or_default();
+                                if *list < object.path {
+                                    list.clone_from(&object.path);
+                                }
+                            }
                         }
                         self.folded.lock().extend(garbage.decisions);
                         let values = garbage.values.into_iter();

@@ -8,8 +8,9 @@ use futures::FutureExt;
 
 use super::Check;
 use super::commits::Commits;
+use super::index::Manifests;
 use crate::error::Error;
-use crate::format::name::{ObjectName, RequestHash};
+use crate::format::name::{CLONE, ObjectName, RequestHash};
 use crate::format::request::Claim;
 use crate::node::register::Looked;
 use crate::planted::{Planted, planted};
@@ -44,12 +45,18 @@ impl Claims {
 
 impl Check<'_> {
     /// Names the decisions that a list of outcomes names and that are gone, or are no commits any more.
-    pub(super) async fn outcomes(&self, commits: &Commits) -> Result<(), Error> {
+    pub(super) async fn outcomes(&self, manifests: &Manifests, commits: &Commits) -> Result<(), Error> {
         let listed = std::mem::take(&mut *self.outcomes.lock());
         if planted(Planted::CheckIgnoresOutcomes) {
             return Ok(());
         }
-        let missed = listed.into_iter().filter(|(id, _)| !commits.is_commit(*id)).collect();
+        let mut missed: Vec<_> = listed.into_iter().filter(|(id, _)| !commits.is_commit(*id)).collect();
+        // A clone that is made anew deletes decisions that a list of the one before may still name.
+        if !missed.is_empty() && self.get(CLONE, 0).await?.is_some() {
+            let newest = manifests.base.manifest().and_then(|it| Some((it.number, it.outcomes?.id)));
+            let newest = newest.map(|(number, id)| self.path(ObjectName::Outcomes(number, id)));
+            missed.retain(|(_, list)| Some(list) == newest.as_ref());
+        }
         self.each(missed, |(id, list): (TxnId, String)| {
             async move {
                 let path = self.path(ObjectName::Decision(id));
