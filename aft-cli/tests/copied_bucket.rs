@@ -111,7 +111,7 @@ async fn is_whole(url: &str, home: &Path, made: &Made) {
     let listed = aft_at(home, url, &["ls"]).ok();
     assert_eq!(listed.text().lines().count(), made.keys.len());
     let aft = open(url).await;
-    let mut tx = aft.begin().await.unwrap();
+    let tx = aft.begin().await.unwrap();
     for (key, value) in &made.keys {
         assert_eq!(tx.get(key).await.unwrap().as_deref(), Some(&value[..]), "{key}");
     }

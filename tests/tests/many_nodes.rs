@@ -61,7 +61,7 @@ async fn a_reader_of_many_young_commits_passes_them_on_by_one_refresh() {
     for key in &keys[..20] {
         put(&a, key, "w").await;
     }
-    let mut tx = a.begin_with(Begin::new().latest().after(&elsewhere)).await.unwrap();
+    let tx = a.begin_with(Begin::new().latest().after(&elsewhere)).await.unwrap();
     tx.scan("k".."m").await.unwrap();
     world.storage.reset();
     let receipt = tx.commit().await.unwrap().receipt.to_string();
@@ -71,7 +71,7 @@ async fn a_reader_of_many_young_commits_passes_them_on_by_one_refresh() {
 
     world.storage.reset();
     let receipt = receipt.parse().unwrap();
-    let mut tx = c.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = c.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(
         (world.storage.counts().lists, world.storage.counts().gets),
         (1, 3),
@@ -84,7 +84,7 @@ async fn a_reader_of_many_young_commits_passes_them_on_by_one_refresh() {
     assert!(tx.get("l").await.unwrap().is_some());
     // A token carries on what must be seen.
     let token = tx.suspend().await.unwrap();
-    let mut tx = world.node().await.resume(&token).await.unwrap();
+    let tx = world.node().await.resume(&token).await.unwrap();
     assert_eq!(tx.get("k00").await.unwrap().unwrap(), "w");
 }
 
@@ -100,7 +100,7 @@ async fn a_reader_of_old_commits_names_the_newest_alone() {
     b.publish().await.unwrap();
     a.refresh().await.unwrap();
     let read = async || {
-        let mut tx = a.begin().await.unwrap();
+        let tx = a.begin().await.unwrap();
         tx.scan_prefix("k").await.unwrap();
         tx.commit().await.unwrap().receipt
     };

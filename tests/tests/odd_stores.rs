@@ -175,14 +175,14 @@ async fn an_object_of_ten_terabytes_is_named_and_takes_no_memory() {
                 for (key, value) in
                     [("small", "1"), ("large", &*"x".repeat(20_000)), ("young", &"v".repeat(20_000))]
                 {
-                    let mut tx = node.begin().await.unwrap();
+                    let tx = node.begin().await.unwrap();
                     match tx.get(key).await {
                         Ok(read) => assert_eq!(read.as_deref(), Some(value.as_bytes()), "{path}: {key}"),
                         Err(error) => names::<()>(Err(error), &path),
                     }
                 }
                 if path.starts_with("requests/") || path.starts_with("commits/") {
-                    let mut tx = node.begin_with(Begin::new().latest()).await.unwrap();
+                    let tx = node.begin_with(Begin::new().latest()).await.unwrap();
                     assert_eq!(tx.get("order").await.unwrap().unwrap(), "3", "{path}");
                 }
                 match node.collect_garbage(true).await {
@@ -331,7 +331,7 @@ async fn a_store_behind_a_server_that_ignores_ranges_is_read() {
     node.close().await.unwrap();
     let other = Aft::open(storage, World::config()).await.unwrap();
     assert_eq!(get(&other, "small").await.as_deref(), Some("1"));
-    let mut tx = other.begin().await.unwrap();
+    let tx = other.begin().await.unwrap();
     assert_eq!(tx.get_range("large", 1_000_000..1_000_010).await.unwrap().unwrap(), "xxxxxxxxxx");
     drop(tx);
     assert!(other.check().await.unwrap().is_clean());

@@ -113,7 +113,7 @@ impl Load {
 async fn reader(clone: &Aft, load: &Load, after: Vec<u128>) -> Transaction {
     let mut entry = Transaction::new("clone", 0);
     (entry.began_ms, entry.after) = (load.now_ms(), after);
-    let mut tx = clone.begin().await.unwrap();
+    let tx = clone.begin().await.unwrap();
     let mut found: BTreeMap<Bytes, Bytes> = BTreeMap::new();
     let mut pages = tx.scan_pages(.., 10_000);
     while let Some(page) = pages.next_page().await.unwrap() {

@@ -138,7 +138,7 @@ pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
     }
     write(&node, &[("m", Some("1"))]).await;
     node.publish().await.unwrap();
-    let mut latest = reader.begin_with(Begin::new().latest()).await.unwrap();
+    let latest = reader.begin_with(Begin::new().latest()).await.unwrap();
     assert_eq!(latest.get("m").await.unwrap().as_deref(), Some(&b"1"[..]), "what is newer is seen");
     drop(latest);
     tx = reader.begin().await.unwrap();
@@ -147,7 +147,7 @@ pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
     let newer = world.memory.paths().into_iter().rfind(|path| path.starts_with("feed/")).unwrap();
     assert!(newer != feed && world.memory.redate(&newer, ahead + HOUR));
     sleep(secs(6)).await;
-    let mut next = reader.begin_with(Begin::new().latest()).await.unwrap();
+    let next = reader.begin_with(Begin::new().latest()).await.unwrap();
     let error = tx.get("another").await.expect_err("it may be too old");
     assert!(error.kind() == ErrorKind::ClockSkew && error.to_string().contains(&newer), "{error}");
     next.get("another").await.expect("a young transaction is young");

@@ -92,7 +92,7 @@ pub(crate) async fn a_node_that_slept_does_not_believe_that_its_checkpoint_is_go
     sleep(secs(HOUR)).await;
     storage.hide(&["checkpoints/"]);
     match reader.begin().await {
-        Ok(mut tx) => assert!(tx.get("k").await.unwrap().is_some(), "what was committed is there"),
+        Ok(tx) => assert!(tx.get("k").await.unwrap().is_some(), "what was committed is there"),
         Err(error) => assert!(error.to_string().contains("does not show"), "{error}"),
     }
     storage.hide(&[]);

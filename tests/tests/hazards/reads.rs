@@ -125,14 +125,14 @@ pub(crate) async fn h03_the_receipt_of_a_reader_names_all_that_others_may_not_kn
     let (writer, reader) = (world.node().await, world.node().await);
     put(&writer, "x", "1").await;
     let y = put(&writer, "y", "1").await;
-    let mut tx = writer.begin().await.unwrap();
+    let tx = writer.begin().await.unwrap();
     for key in ["x", "y"] {
         assert_eq!(tx.get(key).await.unwrap().unwrap(), "1");
     }
     let receipt = tx.commit().await.unwrap().receipt;
     assert_eq!(receipt.version(), y.version());
     let receipt = receipt.to_string().parse().unwrap();
-    let mut tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
+    let tx = reader.begin_with(Begin::new().after(&receipt)).await.unwrap();
     assert_eq!(tx.get("y").await.unwrap().unwrap(), "1");
     assert_eq!(
         tx.get("x").await.unwrap().as_deref(),

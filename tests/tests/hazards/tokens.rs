@@ -201,10 +201,10 @@ pub async fn h12_a_young_token_of_a_quiet_store_is_not_expired() {
         sleep(secs(600)).await;
     }
     assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
-    let mut tx = reader.begin().await.unwrap();
+    let tx = reader.begin().await.unwrap();
     assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
     let token = tx.suspend().await.unwrap();
     let other = world.node().await;
-    let mut tx = other.resume(&token).await.expect("a young token is not expired");
+    let tx = other.resume(&token).await.expect("a young token is not expired");
     assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
 }
