@@ -29,10 +29,10 @@ struct Arguments {
     /// Lets nodes make checkpoints and collect garbage in every seed, and not only in every fifth.
     #[arg(long)]
     upkeep: bool,
-    /// Whether listings lie; by default in every eighth seed.
+    /// Whether listings lie.
     #[arg(long)]
     lies: Option<bool>,
-    /// Whether objects and the whole store are dated anew; by default in every eighth seed.
+    /// Whether objects and the whole store are dated anew.
     #[arg(long)]
     redates: Option<bool>,
     /// Prints all events of each failing seed, and not only those that concern the violation.
