@@ -366,10 +366,13 @@ impl ScanPages<'_> {
     }
 }
 
+/// A page on its way; `None` after the last.
+type NextPage<'p, T> = BoxFuture<'p, Result<Option<Vec<T>>, Error>>;
+
 /// The items of all pages. It ends after an error.
 fn in_pages<'a, T: Send + 'a>(
     pages: ScanPages<'a>,
-    next: for<'p> fn(&'p mut ScanPages<'a>) -> BoxFuture<'p, Result<Option<Vec<T>>, Error>>,
+    next: for<'p> fn(&'p mut ScanPages<'a>) -> NextPage<'p, T>,
 ) -> impl Stream<Item = Result<T, Error>> + Send + 'a {
     futures::stream::unfold((pages, Vec::new().into_iter()), move |(mut pages, mut items)| async move {
         loop {
