@@ -10,6 +10,8 @@
 pub enum Planted {
     /// A version that was taken pushes those after it, whatever came of it.
     KeepEveryReading,
+    /// Whoever noted a sweep with a wrong clock sweeps no more until that time has come.
+    TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
     /// What a transaction's view had is known by the newest date of the store alone.

@@ -109,6 +109,31 @@ async fn a_reader_of_old_commits_names_the_newest_alone() {
     assert_eq!(read().await, last);
 }
 
+/// A sweep by a clock that was an hour ahead, and was set right since, is no reason not to sweep for an hour.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_by_a_clock_that_was_ahead_keeps_nobody_from_sweeping() {
+    let seen = async || {
+        let world = World::new();
+        let clock = world.clock();
+        let reader = world.builder().config(background()).clock(clock.clone()).open().await.unwrap();
+        clock.set_skew_ms(3_600_000);
+        reader.sweep().await.unwrap();
+        clock.set_skew_ms(0);
+        let dead = world.builder().config(background()).open().await.unwrap();
+        put(&dead, "k", "v").await;
+        drop(dead);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(get(&reader, "k").await, None);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        get(&reader, "k").await
+    };
+    assert_eq!(seen().await.as_deref(), Some("v"));
+    plant(Some(Planted::TrustSweepsAhead));
+    let late = seen().await;
+    plant(None);
+    assert_eq!(late, None);
+}
+
 /// The runtime that a node was opened on is gone; calls from another one go on, and so does publishing.
 #[test]
 fn a_node_publishes_though_its_first_runtime_is_gone() {

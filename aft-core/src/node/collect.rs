@@ -177,6 +177,8 @@ impl Collection<'_> {
     /// Reads every manifest.
     async fn manifests(&mut self) -> Result<Manifests, Error> {
         let mut manifests = Manifests::default();
+        // Before the listing: what this node builds on only since then need not be in it.
+        let built_on = self.node.view.read().base().number();
         for object in self.list(CHECKPOINTS, |_| true).await? {
             match ObjectName::parse(&object.path, self.node.shards) {
                 Some(ObjectName::Checkpoint(number)) => manifests.listed.push((number, object)),
@@ -188,7 +190,7 @@ impl Collection<'_> {
             }
         }
         manifests.listed.sort_unstable_by_key(|(number, _)| *number);
-        self.expect_manifest(&manifests).await?;
+        self.expect_manifest(&manifests, built_on).await?;
         for (number, object) in manifests.listed.clone() {
             match self.node.manifest(number).await {
                 Ok(Some((manifest, _))) => {

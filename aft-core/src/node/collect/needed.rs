@@ -103,8 +103,7 @@ impl Collection<'_> {
     }
 
     /// Whether the listing of the checkpoints shows the one that this node builds on, or a newer one.
-    pub(super) async fn expect_manifest(&self, manifests: &Manifests) -> Result<(), Error> {
-        let number = self.node.view.read().base().number();
+    pub(super) async fn expect_manifest(&self, manifests: &Manifests, number: u64) -> Result<(), Error> {
         let shown = manifests.listed.iter().any(|(listed, _)| *listed >= number);
         if number == 0 || shown || planted(Planted::TrustListings) {
             return Ok(());
