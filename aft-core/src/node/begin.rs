@@ -222,6 +222,7 @@ impl Node {
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
         tx.reads.get_mut().seen_until = self.seen_until();
+        tx.undated = self.undated();
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)

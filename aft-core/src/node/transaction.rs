@@ -63,7 +63,7 @@ pub struct Transaction {
     /// How old the id was when the transaction began here.
     age_ms: u64,
     /// What the store's clock had passed when it began, by a date that this node cannot check.
-    undated: Option<StoreTime>,
+    pub(crate) undated: Option<StoreTime>,
     /// What it has read: shared by reads side by side, and never held across an await.
     pub(crate) reads: Mutex<Reads>,
     told: ToldReads,
@@ -94,7 +94,7 @@ impl Transaction {
             attempt,
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
-            undated: node.undated(),
+            undated: None,
             reads: Mutex::default(),
             told: ToldReads::default(),
             buffer: WriteBuffer::new(attempt),
