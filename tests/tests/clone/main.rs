@@ -1,9 +1,16 @@
 //! Clones: one moment of a store in use, with its outcomes; what a second one costs; what may be lost on the way; where none is made.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's own helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's own helpers"
+)]
 
 mod costs;
 mod deaths;
+mod judged;
 mod moments;
 mod outcomes;
 mod places;
