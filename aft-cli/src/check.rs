@@ -69,6 +69,7 @@ pub(crate) fn failure(report: &CheckReport) -> Failure {
         let kind = match kind {
             CheckProblemKind::Missing => "missing",
             CheckProblemKind::Damaged => "damaged",
+            CheckProblemKind::Unsupported => "another format version",
             CheckProblemKind::DatesChanged => "dates changed",
             CheckProblemKind::Unpublished => "unpublished",
             _ => "wrong",

@@ -18,8 +18,8 @@ pub(crate) enum Exit {
     OutcomeUnknown = 5,
     /// The store cannot be reached, or refuses the credentials; nothing was written.
     Unavailable = 6,
-    /// There is no aft store, or it is damaged, or of a format that this version does not know; `aft check` found something
-    /// missing or damaged.
+    /// There is no aft store, or it is damaged, or of a format that this version does not know; `aft check` or `aft gc` found
+    /// something missing or damaged.
     BadStore = 7,
     /// The store breaks what aft builds on: it must not keep aft's data.
     Unsafe = 8,
@@ -36,7 +36,7 @@ Exit codes:
   5  the outcome is unknown: it may or may not have committed; `aft txn` with its id tells
   6  the store cannot be reached, denies access, or this machine's clock is off; nothing was written
   7  no usable store there: none, a damaged one, one of another format version, or no such kind of URL;
-     check, clone: something in the store is missing or damaged
+     check, clone, gc: something in the store is missing or damaged
   8  probe: the store is unsafe, it does not keep what aft builds on";
 
 impl From<Exit> for std::process::ExitCode {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use aft_core::{GarbageClass, GarbageKind};
+use aft_core::{GarbageClass, GarbageKind, GarbageReport};
 use comfy_table::CellAlignment;
 use serde_json::{Map, Value, json};
 
 use crate::args::Gc;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, count, size, table, thousands, time};
 use crate::store::{self, Store};
@@ -17,11 +18,12 @@ pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), 
     let checkpoint = aft.store_info().checkpoint;
     store::close(aft, output).await;
     if output.is_json() {
-        return output.json(&json!({
+        output.json(&json!({
             "dry_run": report.dry_run, "now": report.now.map(time), "checkpoint": checkpoint,
             "settled_checkpoint": report.settled_checkpoint, "objects": report.objects(),
-            "classes": document(&report.classes), "left_out": report.left_out,
-        }));
+            "classes": document(&report.classes), "left_out": report.left_out, "damaged": report.is_damaged,
+        }))?;
+        return verdict(&report);
     }
     if report.classes.is_empty() {
         output.lines(["there is nothing that could be garbage"])?;
@@ -31,7 +33,8 @@ pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), 
     let verb = if report.dry_run { "would be deleted" } else { "deleted" };
     let objects = usize::try_from(report.objects()).unwrap_or(usize::MAX);
     output.lines([format!("{} {verb}", count(objects, "object"))])?;
-    for left_out in &report.left_out {
+    // What is damaged is told with the verdict, in the end.
+    for left_out in report.left_out.iter().filter(|_| !report.is_damaged) {
         output.note(format!("left out: {left_out}"));
     }
     if checkpoint == 0 {
@@ -41,7 +44,21 @@ pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), 
             "hint: no checkpoint is older yet than any transaction that may be running, and until then most things stay",
         );
     }
-    Ok(())
+    verdict(&report)
+}
+
+/// Fails where something was left out because the store is damaged.
+fn verdict(report: &GarbageReport) -> Result<(), Failure> {
+    if !report.is_damaged {
+        return Ok(());
+    }
+    let failure = Failure::new(
+        Exit::BadStore,
+        "some garbage was left out, since something in the store is missing or damaged",
+    );
+    Err(failure
+        .items(report.left_out.iter().cloned())
+        .advice("everything else was collected; `aft check` says what is wrong"))
 }
 
 /// What a class is called, in the words of its JSON name.

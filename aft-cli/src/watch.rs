@@ -170,6 +170,11 @@ impl Storage for Watched {
         request.answered(self.storage.get(path).await)
     }
 
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
+        let request = self.watch.ask(format!("get {path}"), false);
+        request.answered(self.storage.get_at_most(path, most).await)
+    }
+
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
         let request = self.watch.ask(format!("get a part of {path}"), false);
         request.answered(self.storage.get_range(path, range).await)

@@ -188,6 +188,11 @@ fn unmendable(place: &Place, newest: u64) {
     let file = place.store().join(&manifest);
     overwrite(&file, flipped(place, &manifest, 30).as_deref());
     names(place, &[(&*manifest, "damaged")]);
+    // What depends on it stays, and says so; the exit code too.
+    place.aft(&["gc", "--dry-run"]).fails(7, &["missing or damaged", &manifest]);
+    let said = place.aft(&["gc", "--dry-run", "--json"]);
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said["damaged"], true, "{said:#}");
     for key in ["t/a", "young"] {
         assert_eq!(place.aft(&["get", key]).ok().text(), "1", "the checkpoint before it is used");
     }

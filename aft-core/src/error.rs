@@ -122,6 +122,12 @@ impl Error {
 
     /// An error of the store while doing `what` ("reading the marker").
     pub(crate) fn storage(what: impl fmt::Display, cause: StorageError) -> Self {
+        if let Some(too_large) = cause.is_too_large() {
+            let path = cause.path();
+            let message =
+                format!("{what} failed: the object {path:?} is damaged, {too_large}; it was left as it is");
+            return Self::new(ErrorKind::Corrupt, message).with_object(path);
+        }
         let (kind, advice) = match &cause {
             StorageError::Denied { .. } => (
                 ErrorKind::Denied,

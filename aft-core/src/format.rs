@@ -3,6 +3,7 @@
 //!
 //! Nothing here does IO, and no input can make it panic or allocate more than a constant times its size (I11).
 
+pub mod bounds;
 pub mod clone;
 pub mod decision;
 pub mod envelope;

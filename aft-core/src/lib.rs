@@ -153,7 +153,7 @@ pub use node::{
 pub use path::check_path;
 pub use protocol::key_range::KeyRange;
 pub use receipt::Receipt;
-pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError};
+pub use storage::{BoxError, Object, ObjectInfo, Storage, StorageError, TooLarge};
 pub use token::Token;
 pub use txn_id::TxnId;
 pub use value::IntoValue;

@@ -119,6 +119,8 @@ pub(crate) struct NodeTime {
     /// The newest that lies further ahead of this node's clock than any clock may be behind, and whose it is: either this clock is
     /// wrong, or that object is dated in the future.
     ahead: Option<(StoreTime, String)>,
+    /// Whether this node writes nothing, so that it can never tell which of the two is wrong.
+    pub(crate) undated: bool,
 }
 
 impl NodeTime {
@@ -131,9 +133,24 @@ impl NodeTime {
     }
 
     /// The newest `last_modified` seen: the store's clock is at least there. What is dated later than the store's clock can be, by a
-    /// clock that was checked, is left out: one object dated in the future must not make everything else too old (`HAZARDS` 27).
+    /// clock that was checked, is left out: one object dated in the future must not make everything else too old (`HAZARDS` 27). A node
+    /// that cannot check its clock leaves out all that is ahead of it: a refresh then looks back further, and an id is forgotten later.
     pub(crate) fn newest(&self, now: LocalTime, limits: &Limits) -> Option<StoreTime> {
+        if self.undated && !planted(Planted::BelieveUndated) {
+            return self.plausible;
+        }
         self.plausible.max(self.ahead(now, limits).map(|(date, _)| date))
+    }
+
+    /// The same without a date ahead of this node's clock that is no later than `before`.
+    pub(crate) fn newest_beside(
+        &self,
+        before: Option<StoreTime>,
+        now: LocalTime,
+        limits: &Limits,
+    ) -> Option<StoreTime> {
+        let ahead = self.ahead(now, limits).map(|(date, _)| date).filter(|date| Some(*date) > before);
+        self.plausible.max(ahead)
     }
 
     /// The object whose date this node's clock does not believe, where nothing says which of the two is wrong.

@@ -216,6 +216,10 @@ pub enum Planted {
     OutcomesByAge,
     /// What a void manifest names is collected while it is there.
     ForgetVoidManifests,
+    /// An object is read whatever its length.
+    ReadAnyLength,
+    /// A node that cannot check its clock takes the newest date for the store's time, however far ahead it is.
+    BelieveUndated,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -13,7 +13,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A store of objects that are written once and never changed.
 ///
-/// aft builds on exactly these five operations; there is no overwriting put at all. An adapter proves that it keeps
+/// aft builds on exactly these five operations (one of them, `get`, in two forms); there is no overwriting put at all. An adapter proves that it keeps
 /// the contract by running [`conformance`](crate::conformance) (feature `conformance`) in one line.
 ///
 /// # Contract
@@ -36,6 +36,20 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StorageError::NotFound`] where there is none; `Unavailable` or `Denied` where the store could not be asked.
     async fn get(&self, path: &str) -> Result<Object, StorageError>;
+
+    /// The same, where the object has at most `most` bytes: aft knows how long any of its objects can be, and one that became longer,
+    /// by accident or on purpose, must not take the memory of whoever reads it.
+    ///
+    /// An adapter does it with one request, and learns the size before it reads the body. The default reads the whole object first, which
+    /// will do only where objects are in memory anyway.
+    ///
+    /// # Errors
+    /// As [`get`](Storage::get); [`StorageError::too_large`] where it has more.
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
+        let object = self.get(path).await?;
+        let size = object.bytes.len() as u64;
+        if size > most { Err(StorageError::too_large(path, size, most)) } else { Ok(object) }
+    }
 
     /// The bytes `range` of the object at `path`. A range that reaches past the end is cut off at the end; one that
     /// starts past the end, or is empty, is empty.
@@ -78,6 +92,16 @@ pub struct Object {
     pub bytes: Bytes,
     /// When it was made, by the store's clock.
     pub last_modified: SystemTime,
+}
+
+/// Why an object is not read: it is longer than it can be. The source of a [`StorageError::too_large`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it has {size} bytes, and as what it is it has at most {most}")]
+pub struct TooLarge {
+    /// How many bytes it has.
+    pub size: u64,
+    /// How many it may have.
+    pub most: u64,
 }
 
 /// One object of a listing.
@@ -173,6 +197,19 @@ impl StorageError {
         denied => Denied,
         /// A [`StorageError::Invalid`] without a source.
         invalid => Invalid,
+    }
+
+    /// A [`StorageError::Invalid`] for an object of `size` bytes where it may have `most`; its source is a [`TooLarge`].
+    #[must_use]
+    pub fn too_large(path: impl Into<String>, size: u64, most: u64) -> Self {
+        Self::invalid(path).with_source(TooLarge { size, most })
+    }
+
+    /// How much too large the object is, where that is why it was not read ([`Storage::get_at_most`]).
+    #[must_use]
+    pub fn is_too_large(&self) -> Option<TooLarge> {
+        let Self::Invalid { source: Some(source), .. } = self else { return None };
+        source.downcast_ref().copied()
     }
 
     /// The same error with `cause` as its source.

@@ -235,10 +235,14 @@ impl fmt::Debug for RecordingStorage {
 #[async_trait]
 impl Storage for RecordingStorage {
     async fn get(&self, path: &str) -> Result<Object, StorageError> {
+        self.get_at_most(path, u64::MAX).await
+    }
+
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
         let (entry, fault) = self.begin(Operation::Get, path, 0, 1);
         let damage =
             |object: Object, how: crate::Corruption| Object { bytes: how.apply(object.bytes), ..object };
-        let result = self.read(path, fault, self.inner.get(path), damage).await;
+        let result = self.read(path, fault, self.inner.get_at_most(path, most), damage).await;
         self.end(entry, &result, |object| Some(object.bytes.len() as u64));
         result
     }

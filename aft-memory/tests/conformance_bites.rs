@@ -39,6 +39,7 @@ enum Flaw {
     RangePastEndFails,
     RangeHugeFails,
     GetDropsTail,
+    GetsMoreThanAsked,
     EmptyIsNotFound,
     FolderIsObject,
     AbsentIsUnavailable,
@@ -81,6 +82,7 @@ const FLAWS: &[(Flaw, &[&str])] = &[
     (RangePastEndFails, &["range_edges"]),
     (RangeHugeFails, &["range_edges"]),
     (GetDropsTail, &["large_object"]),
+    (GetsMoreThanAsked, &["large_object"]),
     (EmptyIsNotFound, &["empty_object"]),
     (FolderIsObject, &["absent_object"]),
     (AbsentIsUnavailable, &["absent_object"]),
@@ -161,6 +163,15 @@ impl Storage for Broken {
         }
         object.last_modified -= self.jump(path);
         Ok(object)
+    }
+
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
+        match self.get(path).await? {
+            object if object.bytes.len() as u64 > most && self.flaw != GetsMoreThanAsked => {
+                Err(StorageError::too_large(path, object.bytes.len() as u64, most))
+            }
+            object => Ok(object),
+        }
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {

@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::failure::chain;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -20,6 +19,9 @@ use object_store::client::{
 use object_store::{ClientOptions, Error};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, NoProxy, Proxy};
+
+use crate::failure::chain;
+use crate::ranges;
 
 /// How much of an error's body is read. S3's own have less than a kilobyte.
 const MOST_OF_AN_ERROR: usize = 64 << 10;
@@ -168,13 +170,17 @@ struct Guarded(HttpClient);
 #[async_trait]
 impl HttpService for Guarded {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let range = ranges::asked(&request);
         let answer = self.0.execute(request).await.map_err(|error| match NoTrust::of(&error) {
             // Of this kind nothing is tried again.
             Some(lasting) => HttpError::new(HttpErrorKind::Unknown, lasting),
             None => error,
         })?;
         if answer.status().is_success() {
-            return Ok(answer);
+            return match range {
+                Some(range) => ranges::cut(range, answer).await,
+                None => Ok(answer),
+            };
         }
         let (mut head, body) = answer.into_parts();
         head.headers.remove("content-length");

@@ -222,6 +222,13 @@ pub(crate) fn is_missing_bucket(error: &Error) -> bool {
     code(&error.to_string()) == Some("NoSuchBucket")
 }
 
+/// Whether the server does not know this request at all.
+pub(crate) fn is_not_implemented(error: &Error) -> bool {
+    let text = error.to_string();
+    matches!(status(&text), Some(405 | 501))
+        || matches!(code(&text), Some("NotImplemented" | "MethodNotAllowed"))
+}
+
 /// The error of a request at `path`.
 pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
     let text = error.to_string();

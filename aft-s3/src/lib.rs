@@ -21,6 +21,8 @@ mod options;
 mod prefix;
 #[cfg(feature = "aws")]
 mod profile;
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+mod ranges;
 #[cfg(feature = "aws")]
 mod s3;
 #[cfg(feature = "aws")]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use aft_core::{Object, ObjectInfo, Storage, StorageError, check_path};
@@ -45,6 +46,10 @@ pub struct ObjectStorage {
     creates: Arc<dyn ObjectStore>,
     /// Lists by plain string prefixes, where the backend can.
     lister: Option<Arc<dyn PaginatedListStore>>,
+    /// Deletes object by object, for a server that cannot delete many at once.
+    deletes: Option<Arc<dyn ObjectStore>>,
+    /// Whether the server said that it cannot.
+    one_by_one: Arc<AtomicBool>,
     /// Empty, or with a `/` at the end.
     root: String,
 }
@@ -58,7 +63,14 @@ impl ObjectStorage {
     pub fn new(store: Arc<dyn ObjectStore>, prefix: impl AsRef<str>) -> Self {
         let root = Path::from(prefix.as_ref()).to_string();
         let root = if root.is_empty() { root } else { root + "/" };
-        Self { reads: Arc::clone(&store), creates: store, lister: None, root }
+        Self {
+            reads: Arc::clone(&store),
+            creates: store,
+            lister: None,
+            deletes: None,
+            one_by_one: Arc::default(),
+            root,
+        }
     }
 
     /// The same with another client for creates: one that does not retry inside.
@@ -71,6 +83,27 @@ impl ObjectStorage {
     #[cfg(any(feature = "aws", feature = "gcp"))]
     pub(crate) fn with_lister(self, lister: Arc<dyn PaginatedListStore>) -> Self {
         Self { lister: Some(lister), ..self }
+    }
+
+    /// The same with a client that deletes object by object.
+    #[cfg(feature = "aws")]
+    pub(crate) fn with_deletes(self, deletes: Arc<dyn ObjectStore>) -> Self {
+        Self { deletes: Some(deletes), ..self }
+    }
+
+    /// Deletes them all, as far as can be.
+    async fn delete_by(&self, client: &dyn ObjectStore, locations: Vec<Path>) -> object_store::Result<()> {
+        let mut deleted = client.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
+        // Goes on after an error, so that as much as can be is deleted; the first error is told.
+        let mut outcome = Ok(());
+        while let Some(item) = deleted.next().await {
+            let Err(error) = item else { continue };
+            if matches!(error, object_store::Error::NotFound { .. }) && !failure::is_missing_bucket(&error) {
+                continue;
+            }
+            outcome = outcome.and(Err(error));
+        }
+        outcome
     }
 
     fn location(&self, path: &str) -> Result<Path, StorageError> {
@@ -175,9 +208,17 @@ impl fmt::Debug for ObjectStorage {
 #[async_trait]
 impl Storage for ObjectStorage {
     async fn get(&self, path: &str) -> Result<Object, StorageError> {
+        self.get_at_most(path, u64::MAX).await
+    }
+
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
         let location = self.location(path)?;
         let failed = |error| failure::map(error, path, Request::Read);
         let answer = self.reads.get(&location).await.map_err(failed)?;
+        if answer.meta.size > most {
+            // Its body is on its way, and is not waited for.
+            return Err(StorageError::too_large(path, answer.meta.size, most));
+        }
         let last_modified = date(&answer.meta, path)?;
         let bytes = answer.bytes().await.map_err(failed)?;
         Ok(Object { bytes, last_modified })
@@ -245,18 +286,20 @@ impl Storage for ObjectStorage {
     async fn delete(&self, paths: &[String]) -> Result<(), StorageError> {
         let locations: BTreeSet<Path> =
             paths.iter().map(|path| self.location(path)).collect::<Result<_, _>>()?;
+        let locations: Vec<_> = locations.into_iter().collect();
         let first = paths.first().map_or("", String::as_str);
-        let mut deleted = self.reads.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
-        // Goes on after an error, so that as much as can be is deleted; the first error is told.
-        let mut outcome = Ok(());
-        while let Some(item) = deleted.next().await {
-            let Err(error) = item else { continue };
-            if matches!(error, object_store::Error::NotFound { .. }) && !failure::is_missing_bucket(&error) {
-                continue;
+        let failed = |error| failure::map(error, first, Request::Delete);
+        let Some(singly) = &self.deletes else {
+            return self.delete_by(&*self.reads, locations).await.map_err(failed);
+        };
+        if !self.one_by_one.load(Ordering::Relaxed) {
+            match self.delete_by(&*self.reads, locations.clone()).await {
+                Err(error) if failure::is_not_implemented(&error) => {
+                    self.one_by_one.store(true, Ordering::Relaxed);
+                }
+                deleted => return deleted.map_err(failed),
             }
-            let error = failure::map(error, first, Request::Delete);
-            outcome = outcome.and(Err(error));
         }
-        outcome
+        self.delete_by(&**singly, locations).await.map_err(failed)
     }
 }

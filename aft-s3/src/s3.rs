@@ -17,7 +17,8 @@ use crate::options::{Credentials, Options};
 use crate::profile::{Profile, ProfileError};
 use crate::settings::{self, SettingError, from_variables, token_file, variable};
 
-/// Two clients for one bucket: reads are retried inside, creates are not. They share their credentials.
+/// Clients for one bucket: reads are retried inside, creates are not; and one that deletes object by object, where the server cannot delete
+/// many at once. They share their credentials.
 pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, StorageError> {
     let builder = configured(url, options)?;
     let build = |builder: AmazonS3Builder| -> Result<Arc<AmazonS3>, StorageError> {
@@ -26,9 +27,12 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, Storag
     };
     let reads = build(builder.clone().with_retry(retries(options.read_retries, options)))?;
     let credentials = Arc::clone(reads.credentials());
-    let creates = build(builder.with_credentials(credentials).with_retry(retries(0, options)))?;
+    let builder = builder.with_credentials(credentials);
+    let creates = build(builder.clone().with_retry(retries(0, options)))?;
+    let singly = builder.with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
+    let deletes = build(singly.with_retry(retries(options.read_retries, options)))?;
     let storage = ObjectStorage::new(Arc::<AmazonS3>::clone(&reads), prefix_of(url)?);
-    Ok(storage.with_creates(creates).with_lister(reads))
+    Ok(storage.with_creates(creates).with_lister(reads).with_deletes(deletes))
 }
 
 fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageError> {

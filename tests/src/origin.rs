@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_RANGE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,6 +21,15 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Objects of a page of a list.
 const PAGE: usize = 1000;
+
+/// What a server does otherwise than S3.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// It sends whole objects, whatever range was asked for.
+    pub ignores_ranges: bool,
+    /// It cannot delete many objects with one request.
+    pub deletes_singly: bool,
+}
 
 /// A running server. Dropped, it dies with all its connections; what it stored stays in the [`MemoryStorage`].
 #[derive(Debug)]
@@ -35,6 +44,14 @@ impl Origin {
     /// # Errors
     /// Where no port can be had.
     pub async fn start(storage: MemoryStorage) -> std::io::Result<Self> {
+        Self::start_with(storage, Habits::default()).await
+    }
+
+    /// The same with habits.
+    ///
+    /// # Errors
+    /// Where no port can be had.
+    pub async fn start_with(storage: MemoryStorage, habits: Habits) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let listening = tokio::spawn(async move {
@@ -43,7 +60,7 @@ impl Origin {
                 let _ = socket.set_nodelay(true);
                 let storage = storage.clone();
                 connections.spawn(async move {
-                    let service = service_fn(|request| serve(&storage, request));
+                    let service = service_fn(|request| serve(&storage, habits, request));
                     // An error is a client that went away.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
                 });
@@ -67,20 +84,31 @@ impl Drop for Origin {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn serve(storage: &MemoryStorage, request: Request<Incoming>) -> Result<Answer, hyper::Error> {
+async fn serve(
+    storage: &MemoryStorage,
+    habits: Habits,
+    request: Request<Incoming>,
+) -> Result<Answer, hyper::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.path().trim_start_matches('/');
     let object = path.split_once('/').map_or("", |(_, object)| object);
     let query: HashMap<String, String> = form(head.uri.query().unwrap_or_default()).collect();
-    let range = head.headers.get(RANGE).and_then(|range| range.to_str().ok());
+    let range = head.headers.get(RANGE).filter(|_| !habits.ignores_ranges);
+    let range = range.and_then(|range| range.to_str().ok());
     let answered = match head.method {
         Method::GET if object.is_empty() => list(storage, &query).await,
         Method::GET | Method::HEAD => get(storage, object, range).await,
         Method::PUT if head.headers.contains_key(IF_NONE_MATCH) => {
             storage.create(object, body).await.map(|()| answer(StatusCode::OK, "").map(Full::new))
         }
-        Method::POST if query.contains_key("delete") => delete(storage, &body).await,
+        Method::POST if query.contains_key("delete") && !habits.deletes_singly => {
+            delete(storage, &body).await
+        }
+        Method::DELETE => {
+            let deleted = storage.delete(&[object.to_owned()]).await;
+            deleted.map(|()| answer(StatusCode::NO_CONTENT, "").map(Full::new))
+        }
         _ => Err(StorageError::invalid(object)),
     };
     Ok(answered.unwrap_or_else(|error| {
@@ -115,6 +143,8 @@ async fn get(storage: &MemoryStorage, path: &str, range: Option<&str>) -> Result
         Some((from, last)) => (StatusCode::PARTIAL_CONTENT, from, len.min(last.saturating_add(1))),
     };
     let mut answer = answer(status, "");
+    // hyper says it of a body that it sends; but not of an empty one to a HEAD.
+    answer.headers_mut().insert(CONTENT_LENGTH, (to - from).into());
     let headers = [
         (LAST_MODIFIED, httpdate::fmt_http_date(object.last_modified)),
         (CONTENT_RANGE, format!("bytes {from}-{}/{len}", to.saturating_sub(1))),

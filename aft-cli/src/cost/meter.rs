@@ -42,6 +42,13 @@ impl Storage for Metered {
         Ok(object)
     }
 
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
+        self.spent().gets += 1;
+        let object = self.store.get_at_most(path, most).await?;
+        self.spent().bytes_read += object.bytes.len() as u64;
+        Ok(object)
+    }
+
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
         self.spent().range_gets += 1;
         let bytes = self.store.get_range(path, range).await?;

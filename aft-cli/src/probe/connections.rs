@@ -94,6 +94,11 @@ impl Storage for Connections {
         self.store().get(path).await
     }
 
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
+        self.traffic.counters.read();
+        self.store().get_at_most(path, most).await
+    }
+
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
         self.traffic.counters.read();
         self.store().get_range(path, range).await

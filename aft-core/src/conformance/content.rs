@@ -33,6 +33,21 @@ pub(super) async fn large_object(scope: &Scope) -> Result<(), Failure> {
     let listed: Vec<u64> = scope.list(&path, None).await?.iter().map(|info| info.size).collect();
     scope.ensure(listed == [size], || format!("a listed size of {size}"), || format!("sizes {listed:?}"))?;
 
+    let seen = scope.storage.get_at_most(&path, size).await;
+    let seen =
+        scope.expect(seen, || format!("all of an object of {size} bytes where it may have so many"))?;
+    scope.ensure(seen.bytes == bytes, expected, || format!("{} bytes that differ", seen.bytes.len()))?;
+    let refused = scope.storage.get_at_most(&path, size - 1).await;
+    scope.ensure(
+        refused.as_ref().is_err_and(|error| error.is_too_large().is_some()),
+        || format!("an object of {size} bytes refused where it may have one less"),
+        || {
+            refused
+                .as_ref()
+                .map_or_else(ToString::to_string, |object| format!("{} bytes", object.bytes.len()))
+        },
+    )?;
+
     let middle = bytes.len() / 2;
     for range in [0..bytes.len(), middle..bytes.len(), middle..middle + bytes.len().min(7) / 2] {
         let asked = range.start as u64..range.end as u64;

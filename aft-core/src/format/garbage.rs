@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::format::bounds;
 use crate::format::envelope::{self, FormatError, Kind};
 use crate::format::name::ValueName;
 use crate::txn_id::TxnId;
@@ -42,6 +43,9 @@ impl Garbage {
             values: self.values.iter().map(value).collect(),
         };
         let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
+        if (envelope::HEADER_LEN + meta.len()) as u64 > bounds::LIST {
+            return Err(FormatError::Malformed("more than one list can name"));
+        }
         envelope::seal(Kind::Garbage, &meta, &[])
     }
 

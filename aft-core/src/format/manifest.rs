@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::config::MAX_KEY_BYTES;
+use crate::format::bounds;
 use crate::format::envelope::{FORMAT_VERSION, FormatError, checksum};
 use crate::format::name::{FileId, ObjectName, hex};
 use crate::version::Version;
@@ -256,6 +257,9 @@ impl Manifest {
         let mut json =
             serde_json::to_vec_pretty(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
         json.push(b'\n');
+        if json.len() as u64 > bounds::MANIFEST {
+            return Err(FormatError::Malformed("more files than a manifest can name"));
+        }
         Ok(json.into())
     }
 

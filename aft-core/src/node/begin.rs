@@ -140,6 +140,7 @@ impl Node {
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
         tx.seen_until = self.seen_until();
+        tx.undated = self.undated();
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)
@@ -166,9 +167,24 @@ impl Node {
     /// How old a transaction is, by the greater of what this node's clock and the store's say: a node whose own clock is wrong must not
     /// go on with a transaction from elsewhere through a checkpoint that folded what it needs.
     pub(crate) fn age_ms(&self, id: TxnId) -> u64 {
-        let known = self.store_time().filter(|_| !planted(Planted::AgeByOwnClock));
+        self.age_beside(id, None)
+    }
+
+    /// The same, where the store's clock had passed `before` already when the transaction began: what it had passed then does not make
+    /// it any older (decision 0047).
+    pub(crate) fn age_beside(&self, id: TxnId, before: Option<StoreTime>) -> u64 {
+        let now = self.now();
+        let known = self.time.lock().newest_beside(before, now, &self.limits);
+        let known = known.filter(|_| !planted(Planted::AgeByOwnClock));
         let by_store = known.map_or(0, |known| known.ms().saturating_sub(self.limits.skew_ms));
-        self.now().wall_ms.max(by_store).saturating_sub(id.start_ms())
+        now.wall_ms.max(by_store).saturating_sub(id.start_ms())
+    }
+
+    /// The newest date ahead of this node's clock that it knows, where it writes nothing and so cannot tell which of the two is wrong.
+    pub(crate) fn undated(&self) -> Option<StoreTime> {
+        let now = self.now();
+        let time = self.time.lock();
+        time.ahead(now, &self.limits).filter(|_| self.read_only).map(|(date, _)| date)
     }
 
     /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left

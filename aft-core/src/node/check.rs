@@ -29,9 +29,10 @@ pub use report::{CheckProblem, CheckProblemKind, CheckReport};
 
 use self::suspects::Suspect;
 use crate::error::{Error, ErrorKind};
-use crate::format::envelope::checksum;
+use crate::format::envelope::{FormatError, checksum};
 use crate::format::name::{MARKER, ObjectName};
 use crate::node::Node;
+use crate::node::collect::needed::is_damage;
 use crate::node::stats::{RequestCounts, get};
 use crate::node::store::{Store, patiently};
 use crate::protocol::timeliness::StoreTime;
@@ -113,12 +114,7 @@ impl Check<'_> {
                 report.garbage = garbage.classes;
                 report.left_out.extend(garbage.left_out);
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Corrupt | ErrorKind::VersionUnavailable | ErrorKind::ClockSkew
-                ) =>
-            {
+            Err(error) if is_damage(&error) || error.kind() == ErrorKind::ClockSkew => {
                 self.leave_out(format_args!("garbage: {error}"));
             }
             Err(error) => return Err(error),
@@ -154,6 +150,13 @@ impl Check<'_> {
     async fn get(&self, path: &str, size: u64) -> Result<Option<Object>, Error> {
         let _permit = self.permit(size).await;
         let read = patiently(&self.node.rng, || self.store.get_sized(path, size)).await;
+        if let Err(error) = &read
+            && let Some(too_large) = error.is_too_large()
+        {
+            self.damaged(path, format_args!("{too_large}; it was not read"));
+            // Whoever asked finds that these are not the bytes either, and judges what is known without the object.
+            return Ok(Some(Object { bytes: Bytes::new(), last_modified: std::time::UNIX_EPOCH }));
+        }
         let read = found(path, read)?;
         if let Some(object) = &read {
             self.node.note_date(StoreTime::of(object.last_modified), path);
@@ -198,6 +201,11 @@ impl Check<'_> {
         self.report.lock().add(path, CheckProblemKind::Damaged, what.to_string());
     }
 
+    /// Says that an object, `what` it should be, cannot be read.
+    fn unreadable(&self, path: &str, what: impl std::fmt::Display, cause: &FormatError) {
+        self.report.lock().add(path, kind_of(cause), format!("{what}: {cause}"));
+    }
+
     fn orphan(&self, path: String) {
         self.report.lock().add_orphan(path);
     }
@@ -218,6 +226,14 @@ impl Check<'_> {
 
     fn is_named(&self, path: &str) -> bool {
         self.names.lock().contains(&checksum(path.as_bytes()))
+    }
+}
+
+/// What is wrong with an object that is there.
+fn kind_of(cause: &FormatError) -> CheckProblemKind {
+    match cause {
+        FormatError::UnsupportedVersion(_) => CheckProblemKind::Unsupported,
+        _ => CheckProblemKind::Damaged,
     }
 }
 

@@ -360,6 +360,10 @@ impl Node {
                 }
                 Err(StorageError::NotFound { .. }) => {}
                 Err(error) if error.is_transient() => last = error,
+                Err(error) if error.is_too_large().is_some() => {
+                    self.delete_files(written).await;
+                    return Ok(Landed::Theirs);
+                }
                 Err(error) => return Err(Error::storage("reading the checkpoint's manifest back", error)),
             }
             tokio::time::sleep(wait).await;

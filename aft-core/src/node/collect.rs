@@ -219,6 +219,10 @@ impl Collection<'_> {
                 to.listed.retain(|(listed, _)| *listed != number);
                 return Ok(());
             }
+            Err(error) if error.is_too_large().is_some() => {
+                to.unreadable = true;
+                return Ok(());
+            }
             Err(error) => return Err(Error::storage(format_args!("reading {path:?}"), error)),
         };
         match Manifest::decode(&read.bytes) {
@@ -337,7 +341,15 @@ impl Collection<'_> {
                 }
             },
             Err(StorageError::NotFound { .. }) => Ok(Read::Gone),
-            Err(error) => Err(Error::storage(format_args!("reading {path:?}"), error)),
+            Err(error) => {
+                let too_large = error.is_too_large().is_some();
+                let error = Error::storage(format_args!("reading {path:?}"), error);
+                if !too_large {
+                    return Err(error);
+                }
+                self.leave_out(format!("what a list names, which cannot be read: {error}"));
+                Ok(Read::Damaged)
+            }
         }
     }
 
@@ -492,7 +504,14 @@ impl Collection<'_> {
         old
     }
 
+    /// Leaves something out because what it depends on is missing or damaged.
     pub(super) fn leave_out(&mut self, what: String) {
+        self.report.is_damaged = true;
+        self.leave_for_later(what);
+    }
+
+    /// Leaves something out that the next collection, or another one at work, sees to.
+    pub(super) fn leave_for_later(&mut self, what: String) {
         if !self.report.left_out.contains(&what) {
             tracing::warn!(what, "left out of the collection");
             self.report.left_out.push(what);

@@ -186,16 +186,27 @@ impl Node {
     pub(crate) async fn load_part(&self, store: &Store, txn: TxnId, part: Part) -> Result<Bytes, Error> {
         let path = self.path(ObjectName::Value(txn, part.object()));
         let read = if part.offset == 0 {
-            let whole = patiently(&self.rng, || store.get_sized(&path, part.len)).await;
-            whole.map(|object| {
-                let len = usize::try_from(part.len).unwrap_or(usize::MAX).min(object.bytes.len());
-                object.bytes.slice(..len)
-            })
+            patiently(&self.rng, || store.get_first(&path, part.len)).await
         } else {
             let range = part.offset..part.offset.saturating_add(part.len);
             patiently(&self.rng, || store.get_range(&path, range.clone())).await
         };
         verified(&path, read, part.len, part.checksum)
+    }
+
+    /// The same, of an object that holds nothing else: whatever was appended to it is damage.
+    pub(crate) async fn load_whole_part(
+        &self,
+        store: &Store,
+        txn: TxnId,
+        part: Part,
+    ) -> Result<Bytes, Error> {
+        if part.offset != 0 {
+            return self.load_part(store, txn, part).await;
+        }
+        let path = self.path(ObjectName::Value(txn, part.object()));
+        let read = patiently(&self.rng, || store.get_exactly(&path, part.len)).await;
+        verified(&path, read.map(|object| object.bytes), part.len, part.checksum)
     }
 }
 

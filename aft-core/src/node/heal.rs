@@ -78,6 +78,7 @@ impl Node {
         let feed = match patiently(&self.rng, || self.store.get(&path)).await {
             Ok(object) => Feed::decode(&object.bytes).ok().map(|feed| (object.bytes, feed.entries)),
             Err(StorageError::NotFound { .. }) => None,
+            Err(error) if error.is_too_large().is_some() => None,
             Err(error) => {
                 return Err(Error::storage(format_args!("reading the feed object {path:?}"), error));
             }

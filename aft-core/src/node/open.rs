@@ -222,7 +222,7 @@ impl Builder {
         let adopted_until = opened.marker.adopted_until.map(StoreTime);
         let limits = Limits::new(&config.shared()).adopting(adopted_until);
         let now = self.now();
-        let mut time = NodeTime::default();
+        let mut time = NodeTime { undated: self.read_only, ..NodeTime::default() };
         time.note(opened.last_modified, MARKER, now, &limits);
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);

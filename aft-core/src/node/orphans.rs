@@ -122,15 +122,15 @@ impl Collection<'_> {
 
     /// Collects those that no row names and that have no decision; `false` where the rest is for another time.
     async fn orphans_among(&mut self, mut candidates: Vec<Candidate>, index: &Index) -> Result<bool, Error> {
-        let left_out = match self.look_up(&mut candidates, index).await? {
-            Named::Known => None,
-            Named::Overtaken => Some("orphan values: another collection is at work".to_owned()),
+        let named = self.look_up(&mut candidates, index).await?;
+        match &named {
+            Named::Known => {}
+            Named::Overtaken => self.leave_for_later("orphan values: another collection is at work".into()),
             Named::Damaged(error) => {
-                Some(format!("orphan values, since what the index names is not known: {error}"))
+                self.leave_out(format!("orphan values, since what the index names is not known: {error}"));
             }
-        };
-        if let Some(left_out) = left_out {
-            self.leave_out(left_out);
+        }
+        if !matches!(named, Named::Known) {
             self.report.class(GarbageKind::OrphanValues).kept += candidates.len() as u64;
             return Ok(false);
         }
@@ -140,7 +140,7 @@ impl Collection<'_> {
         let decided = self.decided_after_all(&orphans).await?;
         // A decision that was collected before it was asked for is in the index only if that was read shortly before.
         if self.node.now().elapsed_since(index.read) > self.node.limits.feed_kept_ms() {
-            self.leave_out("orphan values: the rest is for the next collection".into());
+            self.leave_for_later("orphan values: the rest is for the next collection".into());
             self.report.class(GarbageKind::OrphanValues).kept += orphans.len() as u64;
             return Ok(false);
         }

@@ -112,6 +112,9 @@ impl Node {
                     }
                     // Not found settles nothing: what was sent may still land.
                     Err(StorageError::NotFound { .. }) => {}
+                    Err(error) if error.is_too_large().is_some() => {
+                        return Err(Error::storage("reading the decision back", error).with_txn(proposal.id));
+                    }
                     Err(error) => return Err(undecided(proposal.id, true, error)),
                 }
             }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 
+use crate::format::bounds::{LIST, most_bytes};
 use crate::node::stats::{RequestCounts, add};
+use crate::planted::{Planted, planted};
 use crate::rng::NodeRng;
 use crate::storage::{Object, ObjectInfo, Storage, StorageError};
 
@@ -48,19 +50,40 @@ impl Store {
         }
     }
 
+    /// A whole object of a kind that cannot be larger than its [limit](most_bytes); one that is, is not read.
     pub(crate) async fn get(&self, path: &str) -> Result<Object, StorageError> {
+        // Of those that are as long as what names them says, their maker reads one back: a recent file.
+        self.get_at_most(path, 0, most_bytes(path).unwrap_or(LIST)).await
+    }
+
+    /// Like [`get`](Self::get), for an object whose length is known and may be large. Of a kind without a limit of its own no more is read.
+    pub(crate) async fn get_sized(&self, path: &str, len: u64) -> Result<Object, StorageError> {
+        self.get_at_most(path, len, most_bytes(path).unwrap_or(len)).await
+    }
+
+    /// Like [`get_sized`](Self::get_sized), for an object whose length, as far as it is known, is exact.
+    pub(crate) async fn get_exactly(&self, path: &str, len: u64) -> Result<Object, StorageError> {
+        self.get_at_most(path, len, len).await
+    }
+
+    async fn get_at_most(&self, path: &str, len: u64, most: u64) -> Result<Object, StorageError> {
         self.count(|counts| &counts.gets, 1);
-        let object = self.bounded(path, 0, StorageError::unavailable, self.inner.get(path)).await?;
+        let most = if planted(Planted::ReadAnyLength) { u64::MAX } else { most };
+        let get = self.inner.get_at_most(path, most);
+        let object = self.bounded(path, len, StorageError::unavailable, get).await?;
         self.count(|counts| &counts.bytes_read, object.bytes.len() as u64);
         Ok(object)
     }
 
-    /// Like [`get`](Self::get), for an object whose length is known and may be large.
-    pub(crate) async fn get_sized(&self, path: &str, len: u64) -> Result<Object, StorageError> {
-        self.count(|counts| &counts.gets, 1);
-        let object = self.bounded(path, len, StorageError::unavailable, self.inner.get(path)).await?;
-        self.count(|counts| &counts.bytes_read, object.bytes.len() as u64);
-        Ok(object)
+    /// The first `len` bytes of an object that holds nothing else, as far as anyone knows: with one request more where it does.
+    pub(crate) async fn get_first(&self, path: &str, len: u64) -> Result<Bytes, StorageError> {
+        match self.get_exactly(path, len).await {
+            Err(error) if error.is_too_large().is_some() => {
+                tracing::error!(%error, path, "a value is read without what was appended to it");
+                self.get_range(path, 0..len).await
+            }
+            object => object.map(|object| object.bytes),
+        }
     }
 
     pub(crate) async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {

@@ -62,6 +62,8 @@ pub struct Transaction {
     began: LocalTime,
     /// How old the id was when the transaction began here.
     age_ms: u64,
+    /// What the store's clock had passed when it began, by a date that this node cannot check.
+    pub(crate) undated: Option<StoreTime>,
     /// Every commit that was published before this was known when it began, here or where it came from.
     pub(crate) seen_until: StoreTime,
     /// The number of the newest manifest that it has read through, here or where it came from; 0 for none.
@@ -94,6 +96,7 @@ impl Transaction {
             attempt,
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
+            undated: None,
             seen_until: StoreTime(0),
             base: 0,
             reads: ReadSet::default(),
@@ -426,7 +429,10 @@ impl Transaction {
 
     /// How old the transaction is, by the greatest of what all clocks say.
     pub(crate) fn age_ms(&self) -> u64 {
-        self.node.age_ms(self.id).max(self.age_ms.saturating_add(self.node.now().elapsed_since(self.began)))
+        // Of an id that came from elsewhere nobody knows what the store's clock had passed when it was made.
+        let before = self.undated.filter(|_| !self.shared && self.ancestors.is_empty());
+        let age_ms = self.age_ms.saturating_add(self.node.now().elapsed_since(self.began));
+        self.node.age_beside(self.id, before).max(age_ms)
     }
 
     /// Refuses to read through a manifest that may have folded what the transaction did not know when it began. Here its age answers for

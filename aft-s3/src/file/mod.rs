@@ -143,8 +143,11 @@ impl Inner {
         open_object(&file).map_err(|error| errno::read(path, error))
     }
 
-    fn get(&self, path: &str) -> Result<Object, StorageError> {
+    fn get(&self, path: &str, most: u64) -> Result<Object, StorageError> {
         let (mut file, metadata) = self.open(path)?;
+        if metadata.len() > most {
+            return Err(StorageError::too_large(path, metadata.len(), most));
+        }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
         file.read_to_end(&mut bytes).map_err(|error| errno::read(path, error))?;
         Ok(Object { bytes: bytes.into(), last_modified: date::of(&metadata) })
@@ -219,8 +222,12 @@ fn no_object(kind: FileType) -> Option<NoObject> {
 #[async_trait]
 impl Storage for FileStorage {
     async fn get(&self, path: &str) -> Result<Object, StorageError> {
+        self.get_at_most(path, u64::MAX).await
+    }
+
+    async fn get_at_most(&self, path: &str, most: u64) -> Result<Object, StorageError> {
         let owned = path.to_owned();
-        self.blocking(path, StorageError::unavailable, move |inner| inner.get(&owned)).await
+        self.blocking(path, StorageError::unavailable, move |inner| inner.get(&owned, most)).await
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {

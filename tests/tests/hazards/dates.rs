@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Clock, Config, ErrorKind, Outcome, Unpublished};
+use aft_core::{Aft, Begin, Clock, Config, ErrorKind, Outcome, Storage, Unpublished};
 use aft_memory::{Faults, SimulatedStorage};
 use aft_tests::{World, get, write};
 use tokio::time::sleep;
@@ -123,17 +123,46 @@ pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
     tx.get("other").await.expect("a young transaction is young");
     tx.put("l", "v").unwrap();
     tx.commit().await.expect("a young transaction is young");
-    // Who may write nothing cannot date its clock: it says which object it is.
-    let (reader, clock) = (world.builder().read_only(), world.clock());
-    clock.set_skew_ms(0);
-    let reader = reader.clock(clock).open().await.unwrap();
+    // Who may write nothing cannot date its clock. But what it knew when a transaction began makes that no older.
+    let reader = world.builder().read_only().clock(world.clock()).open().await.unwrap();
     let mut tx = reader.begin().await.unwrap();
-    match tx.get("other").await {
-        Ok(_) => {}
-        Err(error) => {
-            assert!(error.kind() == ErrorKind::ClockSkew && error.to_string().contains(&feed), "{error}")
-        }
+    tx.get("other").await.expect("a young transaction is young");
+    // The second refresh is the first one that goes on from what the one before knew.
+    for _ in 0..2 {
+        sleep(secs(60)).await;
+        reader.refresh().await.unwrap();
     }
+    write(&node, &[("m", Some("1"))]).await;
+    node.publish().await.unwrap();
+    let mut latest = reader.begin_with(Begin::new().latest()).await.unwrap();
+    assert_eq!(latest.get("m").await.unwrap().as_deref(), Some(&b"1"[..]), "what is newer is seen");
+    drop(latest);
+    tx = reader.begin().await.unwrap();
+    // A date that comes later may be the store's time: then it says which object it is.
+    cold.publish().await.unwrap();
+    let newer = world.memory.paths().into_iter().rfind(|path| path.starts_with("feed/")).unwrap();
+    assert!(newer != feed && world.memory.redate(&newer, ahead + HOUR));
+    sleep(secs(6)).await;
+    let mut next = reader.begin_with(Begin::new().latest()).await.unwrap();
+    let error = tx.get("another").await.expect_err("it may be too old");
+    assert!(error.kind() == ErrorKind::ClockSkew && error.to_string().contains(&newer), "{error}");
+    next.get("another").await.expect("a young transaction is young");
+    sleep(HOUR).await;
+    let error = next.get("a third").await.expect_err("it is too old by this node's own clock");
+    assert_eq!(error.kind(), ErrorKind::Expired);
+}
+
+/// An object that is longer than any of its kind can be is not read, though what is in it could be understood.
+pub(crate) async fn no_object_is_read_further_than_its_kind_can_be_long() {
+    let world = World::new();
+    drop(world.node().await);
+    let marker = world.memory.get("aft.json").await.unwrap();
+    let longer = [&marker.bytes[..], " ".repeat(1 << 20).as_bytes()].concat();
+    world.memory.delete(&["aft.json".into()]).await.unwrap();
+    world.memory.create("aft.json", longer.into()).await.unwrap();
+    assert!(world.memory.redate("aft.json", marker.last_modified));
+    let refused = world.builder().open().await.expect_err("what is too long is not read");
+    assert!(refused.kind() == ErrorKind::Corrupt && refused.to_string().contains("65536"), "{refused}");
 }
 
 /// 29: create-if-absent is switched off under a node that is open.

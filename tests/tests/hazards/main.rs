@@ -181,6 +181,10 @@ cases! {
     }
     dates::h27_one_object_from_the_future_makes_nothing_else_old {
         BelieveFutureDates: "a young transaction is young",
+        BelieveUndated: "what is newer is seen",
+    }
+    dates::no_object_is_read_further_than_its_kind_can_be_long {
+        ReadAnyLength: "what is too long is not read",
     }
     dates::h29_a_store_that_begins_to_overwrite_is_found_out {
         NoRegularProof: "a store that overwrites is written to no more",

@@ -11,7 +11,7 @@ use super::index::Manifests;
 use super::suspects::{Suspect, SuspectKind};
 use super::{Check, shown};
 use crate::error::{Error, ErrorKind};
-use crate::format::envelope::checksum;
+use crate::format::envelope::{FormatError, checksum};
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::name::{FEED, FeedName, ObjectName};
 use crate::format::recent::Recent;
@@ -36,7 +36,7 @@ pub(super) struct Commits {
     feed: BTreeSet<FeedName>,
     /// Whether any of them is damaged, and nothing stands in for it: whoever refreshes next finds what it told.
     pub(super) feed_is_damaged: bool,
-    damaged_feed: BTreeMap<FeedName, String>,
+    damaged_feed: BTreeMap<FeedName, FormatError>,
     stood_in: BTreeSet<FeedName>,
     /// Decisions that late feed objects tell of: whoever refreshes next takes them in.
     pub(super) told_late: BTreeSet<TxnId>,
@@ -138,13 +138,13 @@ impl Check<'_> {
         })
         .await?;
         let mut commits = commits.into_inner();
-        for (name, what) in std::mem::take(&mut commits.damaged_feed) {
+        for (name, cause) in std::mem::take(&mut commits.damaged_feed) {
             if commits.stood_in.contains(&name) {
                 self.leave_out(format_args!(
                     "the damaged feed object {name}, in whose place another one stands"
                 ));
             } else {
-                self.damaged(&name.to_string(), what);
+                self.unreadable(&name.to_string(), "a feed object", &cause);
                 commits.feed_is_damaged = true;
             }
         }
@@ -186,7 +186,7 @@ impl Check<'_> {
         let feed = match decoded {
             Ok(feed) => feed,
             Err(cause) => {
-                commits.damaged_feed.insert(name, format!("a feed object: {cause}"));
+                commits.damaged_feed.insert(name, cause);
                 return;
             }
         };
@@ -260,9 +260,11 @@ impl Check<'_> {
                 return Ok(Register::Dead);
             }
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let cause = cause.unwrap_or_else(|| error.to_string());
-                self.damaged(path, format_args!("the decision of {id}: {cause}"));
+                let source = std::error::Error::source(&error);
+                match source.and_then(|source| source.downcast_ref::<FormatError>()) {
+                    Some(cause) => self.unreadable(path, format_args!("the decision of {id}"), cause),
+                    None => self.damaged(path, format_args!("the decision of {id}: {error}")),
+                }
                 return Ok(Register::Damaged);
             }
             Err(error) => return Err(error),
@@ -354,7 +356,7 @@ impl Check<'_> {
                                 format_args!("a claim: it is that of another request key, {key}"),
                             );
                         }
-                        Err(cause) => self.damaged(path, format_args!("a claim of a request key: {cause}")),
+                        Err(cause) => self.unreadable(path, "a claim of a request key", &cause),
                     }
                     Ok(())
                 }

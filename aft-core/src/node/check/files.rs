@@ -28,7 +28,7 @@ impl Check<'_> {
                         let values = garbage.values.into_iter();
                         values.for_each(|(txn, value)| self.name_value(ObjectName::Value(txn, value)));
                     }
-                    Err(cause) => self.damaged(&object.path, format_args!("a list of garbage: {cause}")),
+                    Err(cause) => self.unreadable(&object.path, "a list of garbage", &cause),
                 }
                 Ok(())
             }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 
 use super::commits::Commits;
-use super::{Check, shown};
+use super::{Check, CheckProblemKind, kind_of, shown};
 use crate::error::Error;
 use crate::format::manifest::{FileRef, Manifest, RunFile};
 use crate::format::name::{CHECKPOINTS, ObjectName};
@@ -70,8 +70,9 @@ impl Check<'_> {
                         let void = self.node.is_void(&manifest, made);
                         good.lock().insert(number, (manifest, void));
                     }
-                    Err(wrong) => {
-                        self.damaged(&object.path, format_args!("the manifest of a checkpoint: {wrong}"));
+                    Err((kind, wrong)) => {
+                        let what = format!("the manifest of a checkpoint: {wrong}");
+                        self.report.lock().add(&object.path, kind, what);
                         bad.lock().push(number);
                     }
                 }
@@ -97,13 +98,15 @@ impl Check<'_> {
         Ok(Manifests { all, base, is_behind, is_partial: !unreadable.is_empty() })
     }
 
-    fn manifest(&self, number: u64, object: &Object) -> Result<Manifest, String> {
-        let manifest = Manifest::decode(&object.bytes).map_err(|cause| cause.to_string())?;
+    fn manifest(&self, number: u64, object: &Object) -> Result<Manifest, (CheckProblemKind, String)> {
+        let manifest =
+            Manifest::decode(&object.bytes).map_err(|cause| (kind_of(&cause), cause.to_string()))?;
+        let other = |what: &str| (CheckProblemKind::Damaged, format!("it is that of another {what}"));
         if manifest.number != number {
-            return Err("it is that of another number".to_owned());
+            return Err(other("number"));
         }
         if manifest.store_id != self.node.marker.store_id {
-            return Err("it is that of another store".to_owned());
+            return Err(other("store"));
         }
         Ok(manifest)
     }
@@ -169,14 +172,18 @@ impl Check<'_> {
     pub(super) async fn recent(&self, file: &FileRef) -> Result<Read<Recent>, Error> {
         let path = self.path(ObjectName::Recent(file.id));
         let Some(object) = self.get(&path, file.bytes).await? else { return Ok(Read::Gone(path)) };
+        let what = "the recent commits of a checkpoint";
         let wrong = match Recent::decode(&object.bytes) {
             Ok(recent) if recent.commits.len() as u64 == file.entries => return Ok(Read::Whole(recent)),
             Ok(recent) => {
                 format!("it holds {} commits, its manifest says {}", recent.commits.len(), file.entries)
             }
-            Err(cause) => cause.to_string(),
+            Err(cause) => {
+                self.unreadable(&path, what, &cause);
+                return Ok(Read::Damaged);
+            }
         };
-        self.damaged(&path, format_args!("the recent commits of a checkpoint: {wrong}"));
+        self.damaged(&path, format_args!("{what}: {wrong}"));
         Ok(Read::Damaged)
     }
 
@@ -189,7 +196,10 @@ impl Check<'_> {
         };
         let tail = match Tail::decode(file.bytes, &bytes) {
             Ok(tail) => tail,
-            Err(cause) => return self.bad_run(&path, format_args!("its tail: {cause}")),
+            Err(cause) => {
+                self.unreadable(&path, "a file of the index: its tail", &cause);
+                return Ok(Read::Damaged);
+            }
         };
         if (tail.rows(), tail.first_key(), tail.last_key()) != (file.rows, &file.first_key, &file.last_key) {
             return self.bad_run(&path, "it has other keys than its manifest says");

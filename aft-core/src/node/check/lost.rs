@@ -8,8 +8,9 @@ use super::Check;
 use super::commits::Commits;
 use super::index::Manifests;
 use super::suspects::{Suspect, SuspectKind};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::format::name::ObjectName;
+use crate::node::collect::needed::is_damage;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::restore::Standing;
@@ -83,7 +84,7 @@ impl Check<'_> {
             let judged = self.node.standings(base, some, |(_, _, commit)| commit).boxed().await;
             let judged = match judged {
                 Ok(judged) => judged,
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable) => {
+                Err(error) if is_damage(&error) => {
                     self.leave_out(format_args!("whether anything committed was lost: {error}"));
                     return Ok(Vec::new());
                 }

@@ -34,7 +34,7 @@ pub struct CheckReport {
     pub values: u64,
     /// Bytes that the check read.
     pub bytes_read: u64,
-    /// What is missing or damaged, the first thousand, sorted by path: one for each object.
+    /// What is missing, damaged or cannot be read, the first thousand, sorted by path: one for each object.
     pub problems: Vec<CheckProblem>,
     /// Problems beyond those named.
     pub more_problems: u64,
@@ -69,6 +69,8 @@ pub enum CheckProblemKind {
     Missing,
     /// It is there, and is not what was written, or breaks a rule.
     Damaged,
+    /// It is there, and of a format version that this aft does not read.
+    Unsupported,
     /// It is dated otherwise than it was made: the store was copied, or its dates were changed.
     DatesChanged,
     /// It is a committed decision that nothing carries: no feed object and no checkpoint tells of it, and no sweep will look for it.

@@ -9,7 +9,8 @@ use super::index::Manifests;
 use super::{Check, CheckProblemKind};
 use futures::FutureExt;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+use crate::node::collect::needed::is_damage;
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::Commit;
@@ -119,9 +120,7 @@ impl Check<'_> {
     async fn is_superseded(&self, base: &Base, key: &Bytes, version: Version) -> Result<bool, Error> {
         match self.node.rows(&self.store, base, vec![key.clone()]).boxed().await {
             Ok(rows) => Ok(rows.get(key).is_some_and(|row| row.version > version)),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable) => {
-                Ok(false)
-            }
+            Err(error) if is_damage(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -48,7 +48,7 @@ impl Check<'_> {
             self.name_value(name);
             let loaded = {
                 let _permit = self.permit(part.len).await;
-                self.node.load_part(&self.store, version.txn, *part).await
+                self.node.load_whole_part(&self.store, version.txn, *part).await
             };
             let kind = match loaded {
                 Ok(_) => continue,

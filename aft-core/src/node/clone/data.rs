@@ -200,8 +200,8 @@ impl Cloning<'_> {
         }
         let path = self.node.path(ObjectName::Value(txn, part.object()));
         let _room = self.room(end).await;
-        let read = patiently(&self.node.rng, || self.node.store.get_sized(&path, end)).await;
-        let bytes = read.map_err(|error| gone(&path, "a value", error))?.bytes;
+        let read = patiently(&self.node.rng, || self.node.store.get_first(&path, end)).await;
+        let bytes = read.map_err(|error| gone(&path, "a value", error))?;
         let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
         let piece = bytes.slice(at(part.offset)..at(end));
         if piece.len() as u64 != part.len || checksum(&piece) != part.checksum {

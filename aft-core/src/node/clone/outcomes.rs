@@ -180,6 +180,7 @@ impl Cloning<'_> {
             match patiently(&node.rng, || node.store.get_sized(&path, file.bytes)).await {
                 Ok(object) => garbage.extend(Garbage::decode(&object.bytes).unwrap_or_default().decisions),
                 Err(StorageError::NotFound { .. }) => {}
+                Err(error) if error.is_too_large().is_some() => {}
                 Err(error) => return Err(Error::storage(format_args!("reading {path:?}"), error)),
             }
         }
@@ -299,12 +300,20 @@ impl Cloning<'_> {
         Ok(())
     }
 
-    /// A small object of the source; `None` where it is gone.
+    /// A small object of the source; `None` where it is gone, or so long that it is none of aft's.
     async fn read(&self, path: &str, size: u64) -> Result<Option<Object>, Error> {
         match patiently(&self.node.rng, || self.node.store.get_sized(path, size)).await {
             Ok(object) => Ok(Some(object)),
             Err(StorageError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(Error::storage(format_args!("reading {path:?} of the source"), error)),
+            Err(error) => {
+                let too_large = error.is_too_large().is_some();
+                let error = Error::storage(format_args!("reading {path:?} of the source"), error);
+                if !too_large {
+                    return Err(error);
+                }
+                self.leave_out(path, &error);
+                Ok(None)
+            }
         }
     }
 }

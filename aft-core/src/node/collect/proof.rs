@@ -98,7 +98,7 @@ impl Collection<'_> {
         let number = manifest.number;
         let path = self.node.path(ObjectName::Checkpoint(number));
         if error.kind() == ErrorKind::VersionUnavailable && !self.is_there(&path).await? {
-            self.leave_out("what older checkpoints need: another collection is at work".into());
+            self.leave_for_later("what older checkpoints need: another collection is at work".into());
             return Ok(());
         }
         tracing::error!(

@@ -106,6 +106,9 @@ pub struct GarbageReport {
     /// Why something was left out this time: what is damaged, what is still needed although it should be garbage, what another
     /// collection sees to.
     pub left_out: Vec<String>,
+    /// Whether any of that is because something in the store is missing, damaged, or not as it should be. `Aft::check` says what.
+    #[serde(default)]
+    pub is_damaged: bool,
 }
 
 impl GarbageReport {
