@@ -1,5 +1,7 @@
 //! What the rules of the house say (CONTRIBUTING.md), read from the sources: floors, invariants, links.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -197,12 +197,11 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let network = SimulatedStorage::new(Arc::new(archive.clone()), rng.next_u64(), weather);
     let recorder = Recorder::new(network.clone(), plan.streams);
     // Every other seed has requests and tokens too.
-    let lifetime_ms = u64::try_from(plan.config.transaction_lifetime.as_millis()).unwrap_or_default();
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or_default();
+    let (lifetime_ms, skew_ms) = (ms(plan.config.transaction_lifetime), ms(plan.config.max_clock_skew));
     let upkeep = (plan.upkeep, plan.relays, plan.mischief.lies || plan.mischief.redates);
     let shared = Shared::new(Arc::clone(&recorder), seed.is_multiple_of(2), upkeep, lifetime_ms);
     let machines = 2 + rng.next_u32() as usize % 3;
-    let windows = Windows::of(&plan.config);
-    let skew_ms = u64::try_from(plan.config.max_clock_skew.as_millis()).unwrap_or_default();
     let cluster =
         Cluster::new(network.clone(), shared.clone(), start, plan.config.clone(), rng.next_u64(), machines);
     let mut chaos = Chaos::new(
@@ -213,11 +212,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         plan.worst.clone(),
         !plan.feed_alone,
     );
-    if plan.mischief.lies || plan.mischief.redates {
-        let lied = Arc::clone(&recorder.lied_until_ms);
-        let (network, archive, deadly) = (network.clone(), archive.clone(), !plan.feed_alone);
-        chaos.mischief = Some(Mischief::new(plan.mischief, seed, network, archive, clock, deadly, lied));
-    }
+    chaos.mischief = mischief(seed, &plan, &network, &archive, clock, &recorder);
     chaos.set_clocks();
     (0..machines).for_each(|at| cluster.start(at));
     let operator =
@@ -234,7 +229,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let mut truth = Truth::of_outcomes(recorder.outcomes());
     if plan.upkeep {
         let reads = audit.settle(&nodes).await;
-        truth = Truth::read(&archive, &network, &recorder, epoch_ms, windows).await;
+        truth = Truth::read(&archive, &network, &recorder, epoch_ms, Windows::of(&plan.config)).await;
         leftovers(&archive, &reads, &truth, &shared).await;
         events.extend(network.events().into_iter().filter(|event| event.what.starts_with("PROBLEM")));
     }
@@ -258,6 +253,23 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         trace_hash: network.trace_hash(),
         events,
     }
+}
+
+/// What lies about objects and their dates, where that is asked for.
+fn mischief(
+    seed: u64,
+    plan: &Plan,
+    network: &SimulatedStorage,
+    archive: &Archive,
+    clock: Arc<NodeClock>,
+    recorder: &Recorder,
+) -> Option<Mischief> {
+    if !plan.mischief.lies && !plan.mischief.redates {
+        return None;
+    }
+    let lied = Arc::clone(&recorder.lied_until_ms);
+    let (network, archive, deadly) = (network.clone(), archive.clone(), !plan.feed_alone);
+    Some(Mischief::new(plan.mischief, seed, network, archive, clock, deadly, lied))
 }
 
 /// All the trouble of a run. Where dates are changed and nodes may stop, the whole store is dated anew in the middle.
