@@ -34,13 +34,13 @@ read set: the single-write shortcut for all|read_set.rs|s/if commit\.writes\.len
 read set: the shortcut skips absent reads|read_set.rs|s/read\.as_ref\(\)\.map_or\(Version::ABSENT, Found::version\) < commit\.version && wrote/read.as_ref().is_some_and(|read| read.version() < commit.version) && wrote/
 read set: a commit that was read is refused|read_set.rs|s{ \|\| self\.commits\.contains\(&commit\.version\)}{}; s{read < commit\.version\)}{read <= commit.version)}
 read set: admits forgets the ranges|read_set.rs|s/if self\.ranges\.is_empty\(\) && self\.reads/if self.reads/
-read set: an older range is dropped|key_range.rs|s/None => true,/None => false,/
-read set: ranges are not joined|key_range.rs|s/            joined = union;\n/            drop(union);\n/
+read set: an older range is dropped|../key_range.rs|s/None => true,/None => false,/
+read set: ranges are not joined|../key_range.rs|s/            joined = union;\n/            drop(union);\n/
 read set: the greatest version ignores tombstones|read_set.rs|s/flatten\(\)\.map\(Found::version\)\.max/flatten().filter(|found| !found.is_tombstone()).map(Found::version).max/
 view: versions in the order of arrival|view.rs|s/versions\.insert\(at, Found/let _ = at;\n            versions.push(Found/
 view: a record that comes twice counts twice|view.rs|s/if self\.commits\.contains_key\(&commit\.version\) \{/if false {/
-range: the end is included|key_range.rs|s/is_none_or\(\|end\| key < \*end\)/is_none_or(|end| key <= *end)/
-range: ranges that do not touch are joined|key_range.rs|s/if !reaches\(self, other\) \|\| !reaches/if !reaches(self, other) && !reaches/
+range: the end is included|../key_range.rs|s/is_none_or\(\|end\| key < \*end\)/is_none_or(|end| key <= *end)/
+range: ranges that do not touch are joined|../key_range.rs|s/if !reaches\(self, other\) \|\| !reaches/if !reaches(self, other) && !reaches/
 prune: a version supersedes itself|prune.rs|s/newest\[&write\.key\] > commit\.version/newest[&write.key] >= commit.version/
 prune: one overwritten key is enough|prune.rs|s/writes\.iter\(\)\.all\(/writes.iter().any(/
 prune: the oldest version supersedes|prune.rs|s/\(\*version\)\.max\(/(*version).min(/
@@ -51,7 +51,7 @@ in time: a refresh forgets late visibility|timeliness.rs|s/self\.visibility_ms \
 in time: a refresh forgets publication|timeliness.rs|s/self\.visibility_ms \+ self\.publish_ms \+ ROUNDING_MS/self.visibility_ms + ROUNDING_MS/
 in time: a sweep forgets the deadline|timeliness.rs|s/self\.visibility_ms \+ self\.deadline_ms \+ self\.lifetime_ms \+ self\.skew_ms/self.visibility_ms + self.lifetime_ms + self.skew_ms/
 in time: an id is forgotten early|timeliness.rs|s/self\.lifetime_ms \+ self\.deadline_ms \+ self\.visibility_ms/self.lifetime_ms + self.visibility_ms/
-range: ranges in the order of arrival|key_range.rs|s/ranges\.insert\(at, joined\)/let _ = at;\n    ranges.push(joined)/
+range: ranges in the order of arrival|../key_range.rs|s/ranges\.insert\(at, joined\)/let _ = at;\n    ranges.push(joined)/
 join: a key may be read at two versions|branches.rs|s/!= \*version \{/!= *version && false {/
 join: a read below a floor|branches.rs|s/is_some_and\(\|read\| read < floor\)/is_some_and(|read| read < floor && false)/
 join: a read at a floor is refused|branches.rs|s/is_some_and\(\|read\| read < floor\)/is_some_and(|read| read <= floor)/
@@ -133,10 +133,10 @@ while IFS= read -r line; do
         echo "STALE     $name"; failed=1
     elif ! out=$(cargo test -q -p aft-core --lib --no-run 2>&1); then
         echo "NO BUILD  $name"; grep -m3 '^error' -A4 <<<"$out"; failed=1
-    elif out=$(timeout 300 cargo test -q -p aft-core --lib -- protocol:: format:: 2>&1); then
+    elif out=$(timeout 300 cargo test -q -p aft-core --lib -- protocol:: format:: key_range:: 2>&1); then
         echo "SURVIVED  $name"; failed=1
     else
-        found=$(grep -oE '^    (protocol|format)::.*' <<<"$out" | sort -u | sed 's/^ *//; s/^protocol:://')
+        found=$(grep -oE '^    (protocol|format|key_range)::.*' <<<"$out" | sort -u | sed 's/^ *//; s/^protocol:://')
         [[ $found ]] || failed=1
         echo "caught    $name: $(wc -l <<<"$found"), ${found%%$'\n'*}"
     fi

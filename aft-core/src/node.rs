@@ -1,47 +1,18 @@
 //! The edge: each file drives the protocol against a [`Storage`](crate::Storage) and a [`Clock`].
 
-mod adopt;
 mod background;
-mod begin;
-mod cache;
 mod check;
-mod checkpoint;
-mod claims;
 mod clone;
-mod collect;
-mod commit;
 mod dates;
-mod feed_queue;
-mod fetch;
-mod fold;
+mod exchange;
 mod handle;
-mod heal;
 mod index;
-mod known;
-mod listings;
-mod load;
-mod maintenance;
 mod open;
-mod orphans;
-mod outcome;
-mod publish;
-mod read;
-mod refresh;
-mod register;
-mod request;
-mod restore;
-mod run;
-mod scan;
 mod single_flight;
 mod stats;
 mod store;
-mod stream;
-mod sweep;
-mod told;
-mod told_reads;
 mod transaction;
-mod travel;
-mod upload;
+mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,23 +20,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
-pub use adopt::{AdoptReport, Unpublished};
-pub use begin::Begin;
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
-pub use checkpoint::CheckpointReport;
 pub use clone::{CloneOptions, CloneProgress, CloneReport};
-pub use collect::{GarbageClass, GarbageKind, GarbageReport};
-pub use commit::{Commit, CommitOutcome};
+pub use exchange::outcome::Outcome;
+pub use exchange::restore::{LostCommit, SweepAllReport};
+pub use exchange::sweep::SweepReport;
 pub use handle::{Aft, CommitInfo, StoreInfo};
 pub use open::Builder;
-pub use outcome::Outcome;
-pub use restore::{LostCommit, SweepAllReport};
-pub use run::{Attempt, Run};
-pub use scan::{Entry, ScanPages};
 pub use stats::{Cost, Stats};
-pub use stream::ValueStream;
-pub use sweep::SweepReport;
 pub use transaction::Transaction;
+pub use transaction::begin::Begin;
+pub use transaction::commit::{Commit, CommitOutcome};
+pub use transaction::run::{Attempt, Run};
+pub use transaction::scan::{Entry, ScanPages};
+pub use transaction::stream::ValueStream;
+pub use upkeep::adopt::{AdoptReport, Unpublished};
+pub use upkeep::checkpoint::CheckpointReport;
+pub use upkeep::collect::{GarbageClass, GarbageKind, GarbageReport};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -99,9 +70,9 @@ pub(crate) struct Node {
     pub(crate) read_only: bool,
     pub(crate) view: RwLock<View>,
     pub(crate) time: Mutex<NodeTime>,
-    pub(crate) feed: Mutex<feed_queue::FeedQueue>,
-    pub(crate) known: Mutex<known::Known>,
-    pub(crate) cache: cache::Cache,
+    pub(crate) feed: Mutex<exchange::feed_queue::FeedQueue>,
+    pub(crate) feed_state: Mutex<exchange::feed_state::FeedState>,
+    pub(crate) cache: index::cache::Cache,
     pub(crate) refreshing: single_flight::SingleFlight,
     pub(crate) publishing: single_flight::SingleFlight,
     pub(crate) uploads: Arc<Semaphore>,

@@ -73,7 +73,7 @@ pub enum Planted {
     /// A read is noted once its value is there, not when it is chosen.
     NoteAfterFetch,
     /// A read that waited for the index does not look again where others were noted meanwhile.
-    GlimpseOnce,
+    SnapshotOnce,
     /// Commits are published before they are decided.
     PublishBeforeDecision,
     /// Whoever reads another's decision does not apply the in-time rule.

@@ -33,9 +33,9 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::{FormatError, checksum};
 use crate::format::name::{MARKER, ObjectName};
 use crate::node::Node;
-use crate::node::collect::needed::is_damage;
 use crate::node::stats::{RequestCounts, get};
-use crate::node::store::{Store, patiently};
+use crate::node::store::{Store, retry_read};
+use crate::node::upkeep::collect::needed::is_damage;
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{Object, ObjectInfo, StorageError};
 use crate::txn_id::TxnId;
@@ -157,7 +157,7 @@ impl Check<'_> {
     /// A whole object; `None` where it is not there.
     async fn get(&self, path: &str, size: u64) -> Result<Option<Object>, Error> {
         let _permit = self.permit(size).await;
-        let read = patiently(&self.node.rng, || self.store.get_sized(path, size)).await;
+        let read = retry_read(&self.node.rng, || self.store.get_sized(path, size)).await;
         if let Err(error) = &read
             && let Some(too_large) = error.is_too_large()
         {
@@ -175,14 +175,14 @@ impl Check<'_> {
     /// A piece of an object; `None` where the object is not there.
     async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Option<Bytes>, Error> {
         let _permit = self.permit(range.end.saturating_sub(range.start)).await;
-        found(path, patiently(&self.node.rng, || self.store.get_range(path, range.clone())).await)
+        found(path, retry_read(&self.node.rng, || self.store.get_range(path, range.clone())).await)
     }
 
     /// The objects of a folder with their names; what is none of aft's is named as left over.
     async fn list(&self, folder: &str) -> Result<Vec<(ObjectName, ObjectInfo)>, Error> {
         let listed = {
             let _permit = self.permit(0).await;
-            patiently(&self.node.rng, || self.store.list(folder, None)).await
+            retry_read(&self.node.rng, || self.store.list(folder, None)).await
         };
         let listed = listed.map_err(|error| Error::storage(format_args!("listing {folder:?}"), error))?;
         let mut objects = Vec::with_capacity(listed.len());

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::{Job, MARKER, ObjectName};
 use crate::node::Node;
 use crate::node::open::dates_changed;
-use crate::node::store::patiently;
+use crate::node::store::retry_read;
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 
@@ -12,7 +12,7 @@ impl Node {
     /// Fails where the store dates its marker otherwise than when this node opened it: somebody copied the store onto itself, changed its
     /// dates, or adopted it. By dates it would be judged what counts, and what may be deleted (HAZARDS 24).
     pub(crate) async fn check_dates(&self) -> Result<(), Error> {
-        match patiently(&self.rng, || self.store.get(MARKER)).await {
+        match retry_read(&self.rng, || self.store.get(MARKER)).await {
             Ok(marker) if StoreTime::of(marker.last_modified) == self.marker_dated => self.check_marker(),
             Ok(_) => Err(dates_changed()),
             Err(error @ StorageError::NotFound { .. }) => {

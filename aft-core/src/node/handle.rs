@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::error::Error;
 use crate::format::record::Value;
-use crate::node::begin::Begin;
 use crate::node::check::CheckReport;
-use crate::node::checkpoint::CheckpointReport;
-use crate::node::collect::GarbageReport;
+use crate::node::exchange::outcome::Outcome;
+use crate::node::exchange::restore::SweepAllReport;
+use crate::node::exchange::sweep::SweepReport;
 use crate::node::open::Builder;
-use crate::node::outcome::Outcome;
-use crate::node::restore::SweepAllReport;
 use crate::node::stats::{Stats, get};
-use crate::node::sweep::SweepReport;
 use crate::node::transaction::Transaction;
+use crate::node::transaction::begin::Begin;
+use crate::node::upkeep::checkpoint::CheckpointReport;
+use crate::node::upkeep::collect::GarbageReport;
 use crate::node::{Node, view};
 use crate::planted::{Planted, planted};
 use crate::storage::Storage;
@@ -520,7 +520,7 @@ impl Aft {
     /// ```
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
-        let swept = self.node.known.lock().swept_through;
+        let swept = self.node.feed_state.lock().swept_through;
         let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let (newest, base) = {
             let view = self.node.view.read();

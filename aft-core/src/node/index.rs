@@ -3,6 +3,10 @@
 //! A newer run may hold an older version of a key than an older run does, since a commit can be published long after a greater one; so
 //! every run that may hold the key is asked, side by side. Bloom filters in the tails keep nearly all others out.
 
+pub(crate) mod cache;
+pub(crate) mod fetch;
+pub(crate) mod load;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use crate::format::name::ObjectName;
 use crate::format::row::Row;
 use crate::format::run::{Block, Tail};
 use crate::key_range::KeyRange;
-use crate::node::store::{Store, patiently};
+use crate::node::store::{Store, retry_read};
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
 use crate::rng::NodeRng;
@@ -181,14 +185,14 @@ impl Node {
         if changed() {
             return Ok(());
         }
-        self.known.lock().look = true;
+        self.feed_state.lock().look = true;
         self.refresh().await?;
         if changed() {
             return Ok(());
         }
         tracing::error!(error = &failure as &dyn std::error::Error, "the index cannot be read");
         {
-            let mut known = self.known.lock();
+            let mut known = self.feed_state.lock();
             known.distrusted.insert(path);
             known.reload = true;
         }
@@ -197,7 +201,7 @@ impl Node {
             Ok(()) => Err(failure),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 // Nothing older is whole: what can still be read of this one goes on.
-                let mut known = self.known.lock();
+                let mut known = self.feed_state.lock();
                 known.distrusted.clear();
                 known.reload = false;
                 Err(failure)
@@ -208,7 +212,7 @@ impl Node {
 }
 
 async fn run_range(store: &Store, rng: &NodeRng, path: &str, range: Range<u64>) -> Result<Bytes, Error> {
-    let read = patiently(rng, || store.get_range(path, range.clone())).await;
+    let read = retry_read(rng, || store.get_range(path, range.clone())).await;
     read.map_err(|error| match error {
         error @ StorageError::NotFound { .. } => {
             let message = format!("the file {path:?} of the index is gone");

@@ -12,10 +12,10 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
 use crate::format::name::{CLONE, Job, MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
-use crate::node::restore::SweepAllReport;
-use crate::node::store::{Store, backoff, patiently};
-use crate::node::upload::create_own;
-use crate::node::{Aft, Node, NodeTime, background, cache, feed_queue, format_error, known, stats};
+use crate::node::exchange::restore::SweepAllReport;
+use crate::node::store::{Store, backoff, retry_read};
+use crate::node::transaction::upload::create_own;
+use crate::node::{Aft, Node, NodeTime, background, format_error, stats};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::View;
@@ -146,7 +146,7 @@ impl Builder {
         Self { must_exist: true, ..self }
     }
 
-    /// Opens the store: reads its marker (or makes it), proves that the store keeps create-if-absent, and refreshes. Needs
+    /// Opens the store: reads its marker (or makes it), proves that the store honours create-if-absent, and refreshes. Needs
     /// a tokio runtime with timers.
     ///
     /// # Errors
@@ -342,8 +342,8 @@ impl Builder {
         }
         // What an adopted store decided, it decided before its marker.
         let since = if adopted_until.is_some() { StoreTime(0) } else { opened.last_modified };
-        let mut known = known::Known::since(since);
-        known.forgiving = self.forgiving;
+        let mut feed_state = crate::node::exchange::feed_state::FeedState::since(since);
+        feed_state.forgiving = self.forgiving;
         Ok(Node {
             store,
             limits,
@@ -354,9 +354,9 @@ impl Builder {
             read_only: self.read_only,
             view: RwLock::new(View::default()),
             time: Mutex::new(time),
-            feed: Mutex::new(feed_queue::FeedQueue::default()),
-            known: Mutex::new(known),
-            cache: cache::Cache::new(config.cache_bytes),
+            feed: Mutex::new(crate::node::exchange::feed_queue::FeedQueue::default()),
+            feed_state: Mutex::new(feed_state),
+            cache: crate::node::index::cache::Cache::new(config.cache_bytes),
             refreshing: super::single_flight::SingleFlight::default(),
             publishing: super::single_flight::SingleFlight::default(),
             uploads: Arc::new(Semaphore::new(config.parallel_requests)),
@@ -440,7 +440,7 @@ async fn left_behind(store: &Store, probe: &str) -> Result<(Option<String>, Stor
 
 /// The marker, or the copy of it that lies beside it while a store is adopted.
 pub(crate) async fn get_marker(store: &Store, rng: &NodeRng, path: &str) -> Result<Option<Object>, Error> {
-    match patiently(rng, || store.get(path)).await {
+    match retry_read(rng, || store.get(path)).await {
         Ok(object) => Ok(Some(object)),
         Err(StorageError::NotFound { .. }) => Ok(None),
         Err(error) => Err(Error::storage("reading the store's marker", error)),
@@ -458,9 +458,11 @@ pub(crate) async fn prove_create(store: &Store, rng: &NodeRng, marker: &Object) 
                 return Err(ignores_create("nothing is lost yet, and the store was not opened"));
             }
             Err(error) if error.is_transient() => last = error,
-            Err(error) => return Err(Error::storage("proving that the store keeps create-if-absent", error)),
+            Err(error) => {
+                return Err(Error::storage("proving that the store honours create-if-absent", error));
+            }
         }
         tokio::time::sleep(wait).await;
     }
-    Err(Error::storage("proving that the store keeps create-if-absent", last))
+    Err(Error::storage("proving that the store honours create-if-absent", last))
 }

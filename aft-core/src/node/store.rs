@@ -189,7 +189,7 @@ pub(crate) fn backoff(rng: &NodeRng, tries: u32) -> impl Iterator<Item = Duratio
 const READ_TRIES: u32 = 9;
 
 /// Does a request that changes nothing, again where that may help.
-pub(crate) async fn patiently<T, F>(
+pub(crate) async fn retry_read<T, F>(
     rng: &NodeRng,
     mut request: impl FnMut() -> F + Send,
 ) -> Result<T, StorageError>

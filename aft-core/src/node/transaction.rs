@@ -1,5 +1,16 @@
 //! A transaction: reads under the read-atomic protocol, writes into a buffer.
 
+pub(crate) mod begin;
+pub(crate) mod commit;
+pub(crate) mod read;
+pub(crate) mod request;
+pub(crate) mod run;
+pub(crate) mod scan;
+pub(crate) mod stream;
+pub(crate) mod told_reads;
+pub(crate) mod travel;
+pub(crate) mod upload;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,17 +24,17 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
 use crate::format::record::StoredValue;
 use crate::node::Node;
-use crate::node::begin::{Begin, read_through_newer, travelled_too_long};
-use crate::node::commit::Commit;
-use crate::node::fetch::Answer;
-use crate::node::outcome::Outcome;
-use crate::node::read::{Reads, Refused};
-use crate::node::register::{Committed, Looked, commit_of};
-use crate::node::request::{Claimed, Claiming, Request};
+use crate::node::exchange::outcome::Outcome;
+use crate::node::exchange::register::{Committed, RegisterState, commit_of};
+use crate::node::index::fetch::Answer;
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
-use crate::node::told_reads::ToldReads;
-use crate::node::upload::Uploads;
+use crate::node::transaction::begin::{Begin, read_through_newer, travelled_too_long};
+use crate::node::transaction::commit::Commit;
+use crate::node::transaction::read::{Reads, Refused};
+use crate::node::transaction::request::{Claimed, Claiming, Request};
+use crate::node::transaction::told_reads::ToldReads;
+use crate::node::transaction::upload::Uploads;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
@@ -167,12 +178,12 @@ impl Transaction {
             if !self.shared {
                 return Ok(None);
             }
-            let looked = self.node.look(&self.store, self.id).await?;
+            let looked = self.node.read_register(&self.store, self.id).await?;
             self.node.check_told(self.id, &looked).await?;
             match looked {
-                Looked::Empty | Looked::Forgotten => Ok(None),
-                Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
-                Looked::Committed { commits, .. } => {
+                RegisterState::Empty | RegisterState::Forgotten => Ok(None),
+                RegisterState::Dead { attempt, void } => Err(self.dead(attempt, void)),
+                RegisterState::Committed { commits, .. } => {
                     self.replayed(commit_of(self.id, commits)?).await.map(Some)
                 }
             }

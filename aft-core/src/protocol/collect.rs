@@ -8,7 +8,7 @@
 //! The order in which a collection works, so that it may stop anywhere (the number of the rule in brackets):
 //!
 //! 1. Take `now`; refuse where the node's own clock cannot explain it. List the manifests and read each; list the feed, the
-//!    decisions and the lists. Find the newest manifest that [settles](Limits::settles). Without one only values of nobody and epochs
+//!    decisions and the lists. Find the newest manifest that [settles](Limits::settles). Without one only orphan values and epochs
 //!    may go. Where one cannot be read, only claims and epochs: it may name anything.
 //! 2. Read what that manifest needs: its recent file, and each file that is new in it. Where anything of it is damaged, all that older
 //!    ones need stays, and so does what lies on the feed.
@@ -16,7 +16,7 @@
 //!    begin from one of those any more, and then what its garbage file names ([`garbage_may_go`]), which only they needed.
 //! 4. Delete feed objects, and files that no manifest names any more, void ones included.
 //! 5. Delete claims, then the decisions that they led to: those which a list of outcomes names, and those which were read and are
-//!    no commits. Then values of nobody, and epochs.
+//!    no commits. Then orphan values, and epochs.
 //!
 //! Nothing of this is deleted where a commit needs it that is in the node's view, or in the recent file of a manifest that stays.
 //! A manifest that still exists is therefore whole. Void manifests count for nobody and are deleted like older ones, by number:

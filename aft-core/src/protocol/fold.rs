@@ -62,7 +62,7 @@ pub enum Step {
     /// The next row of the merged run, in order of keys.
     Keep(Row),
     /// A row whose key was kept or purged just before, at a greater version: its [value objects](garbage_of) are garbage.
-    Lost(Row),
+    Superseded(Row),
     /// A tombstone that leaves the index: nothing older than it can turn up any more. The manifest notes the greatest
     /// version that ever left so.
     Purged(Row),
@@ -174,7 +174,7 @@ impl Merge {
             match seen {
                 // A commit carried twice, by its node and by a sweep, is one: its value is alive (`HAZARDS` 20).
                 Some(version) if version == row.version && !planted(Planted::DuplicateIsGarbage) => {}
-                Some(_) => return Step::Lost(row),
+                Some(_) => return Step::Superseded(row),
                 None if self.leaves(&row) => return Step::Purged(row),
                 None => return Step::Keep(row),
             }

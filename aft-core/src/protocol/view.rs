@@ -102,7 +102,7 @@ impl Commit {
     /// A row of the index as a commit of one key. That is all that is needed of a folded commit: whatever floors it would set, the
     /// rows of its other keys are at or above them.
     #[must_use]
-    pub fn of_row(row: &Row) -> Self {
+    pub fn from_row(row: &Row) -> Self {
         let value = match &row.value {
             RowValue::Tombstone => Value::Tombstone,
             RowValue::Inline(value) => Value::Inline { offset: 0, len: value.len() as u64, checksum: 0 },
@@ -200,8 +200,8 @@ pub struct Found {
 impl Found {
     /// A row of the index.
     #[must_use]
-    pub fn of_row(row: &Row) -> Self {
-        Self { commit: Arc::new(Commit::of_row(row)), ordinal: 0 }
+    pub fn from_row(row: &Row) -> Self {
+        Self { commit: Arc::new(Commit::from_row(row)), ordinal: 0 }
     }
 
     /// The version.

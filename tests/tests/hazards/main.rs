@@ -286,7 +286,7 @@ cases! {
         NoteAfterFetch: "k was read at 1, and so must l be",
     }
     reads::a_read_that_waited_for_the_index_looks_again {
-        GlimpseOnce: "k is read beside l",
+        SnapshotOnce: "k is read beside l",
     }
     reads::parallel_reads_of_one_transaction_are_atomic {
         NoteAfterFetch: "torn",

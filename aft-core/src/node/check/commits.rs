@@ -18,8 +18,8 @@ use crate::format::name::{FEED, FeedName, ObjectName};
 use crate::format::recent::Recent;
 use crate::format::record::Value;
 use crate::format::request::{Claim, request_hash};
-use crate::node::load::recent_commit;
-use crate::node::register::Looked;
+use crate::node::exchange::register::RegisterState;
+use crate::node::index::load::recent_commit;
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{self, Commit};
@@ -260,8 +260,8 @@ impl Check<'_> {
     /// What a decision says, its inline values verified.
     fn register(&self, path: &str, id: TxnId, object: Object) -> Result<Register, Error> {
         let decided = match self.node.judge(path, id, object) {
-            Ok(Looked::Committed { commits, .. }) => commits,
-            Ok(Looked::Dead { .. } | Looked::Forgotten | Looked::Empty) => {
+            Ok(RegisterState::Committed { commits, .. }) => commits,
+            Ok(RegisterState::Dead { .. } | RegisterState::Forgotten | RegisterState::Empty) => {
                 self.count(|report| &mut report.decisions, 1);
                 return Ok(Register::Dead);
             }

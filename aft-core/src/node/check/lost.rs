@@ -10,7 +10,7 @@ use super::index::Manifests;
 use super::suspects::{Suspect, SuspectKind};
 use crate::error::Error;
 use crate::format::name::ObjectName;
-use crate::node::collect::needed::is_damage;
+use crate::node::upkeep::collect::needed::is_damage;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::restore::Standing;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::node::collect::{GarbageClass, GarbageKind};
+use crate::node::upkeep::collect::{GarbageClass, GarbageKind};
 
 /// So many problems, and so many orphans, are named; more are counted.
 const NAMED: usize = 1000;

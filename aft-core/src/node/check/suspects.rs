@@ -10,7 +10,7 @@ use super::{Check, CheckProblemKind};
 use futures::FutureExt;
 
 use crate::error::Error;
-use crate::node::collect::needed::is_damage;
+use crate::node::upkeep::collect::needed::is_damage;
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::Commit;

@@ -12,7 +12,7 @@ use super::index::Manifests;
 use crate::error::Error;
 use crate::format::name::{CLONE, ObjectName, RequestHash};
 use crate::format::request::Claim;
-use crate::node::register::Looked;
+use crate::node::exchange::register::RegisterState;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::txn_id::TxnId;
@@ -70,7 +70,9 @@ impl Check<'_> {
                     return Ok(());
                 };
                 // One that is damaged was named already.
-                if let Ok(Looked::Dead { .. } | Looked::Forgotten) = self.node.judge(&path, id, object) {
+                if let Ok(RegisterState::Dead { .. } | RegisterState::Forgotten) =
+                    self.node.judge(&path, id, object)
+                {
                     self.damaged(&path, format_args!("{what}: it is an abort, or dated too late to count"));
                 }
                 Ok(())

@@ -18,10 +18,10 @@ use crate::format::name::{FileId, INDEX, ObjectName, VALUES, ValueName};
 use crate::format::record::Part;
 use crate::format::row::RowValue;
 use crate::format::run::{Block, Tail};
-use crate::node::checkpoint::Written;
-use crate::node::fold::Fold;
 use crate::node::format_error;
-use crate::node::store::{Store, patiently};
+use crate::node::store::{Store, retry_read};
+use crate::node::upkeep::checkpoint::Written;
+use crate::node::upkeep::fold::Fold;
 use crate::planted::{Planted, planted};
 use crate::storage::{ObjectInfo, StorageError};
 use crate::txn_id::TxnId;
@@ -134,7 +134,7 @@ impl Cloning<'_> {
     /// Whether the file that is there has the tail that the manifest says.
     async fn is_that_file(&self, path: &str, file: &RunFile) -> Result<bool, Error> {
         let tail = file.bytes.saturating_sub(file.tail_bytes)..file.bytes;
-        match patiently(&self.node.rng, || self.there.get_range(path, tail.clone())).await {
+        match retry_read(&self.node.rng, || self.there.get_range(path, tail.clone())).await {
             Ok(tail) => Ok(checksum(&tail) == file.checksum),
             Err(StorageError::NotFound { .. }) => Ok(false),
             Err(error) => Err(Error::storage(format_args!("reading {path:?} of the clone"), error)),
@@ -144,7 +144,7 @@ impl Cloning<'_> {
     /// A whole file of a run.
     async fn run_file(&self, store: &Store, file: &RunFile) -> Result<Bytes, Error> {
         let path = self.node.path(ObjectName::Run(file.id));
-        let read = patiently(&self.node.rng, || store.get_sized(&path, file.bytes)).await;
+        let read = retry_read(&self.node.rng, || store.get_sized(&path, file.bytes)).await;
         read.map(|object| object.bytes).map_err(|error| gone(&path, "a file of the index", error))
     }
 
@@ -200,7 +200,7 @@ impl Cloning<'_> {
         }
         let path = self.node.path(ObjectName::Value(txn, part.object()));
         let _room = self.room(end).await;
-        let read = patiently(&self.node.rng, || self.node.store.get_first(&path, end)).await;
+        let read = retry_read(&self.node.rng, || self.node.store.get_first(&path, end)).await;
         let bytes = read.map_err(|error| gone(&path, "a value", error))?;
         let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
         let piece = bytes.slice(at(part.offset)..at(end));
@@ -231,7 +231,7 @@ impl Cloning<'_> {
         if paths.is_empty() {
             return Ok(());
         }
-        let deleted = patiently(&self.node.rng, || self.there.delete(paths)).await;
+        let deleted = retry_read(&self.node.rng, || self.there.delete(paths)).await;
         deleted.map_err(|error| Error::storage("deleting what the clone does not need", error))
     }
 
@@ -244,7 +244,7 @@ impl Cloning<'_> {
         folder: &str,
         wanted: impl Fn(&ObjectInfo) -> bool + Send + Sync,
     ) -> Result<Vec<ObjectInfo>, Error> {
-        let listed = patiently(&self.node.rng, || self.there.list_where(folder, None, &wanted)).await;
+        let listed = retry_read(&self.node.rng, || self.there.list_where(folder, None, &wanted)).await;
         listed.map_err(|error| Error::storage(format_args!("listing {folder:?} of the clone"), error))
     }
 }

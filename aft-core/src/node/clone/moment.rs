@@ -40,7 +40,7 @@ impl Cloning<'_> {
     /// Everything that was committed before this call, whoever made it and whether or not it was published.
     pub(super) async fn moment(&self) -> Result<Moment, Error> {
         let node = self.node;
-        node.known.lock().look = true;
+        node.feed_state.lock().look = true;
         node.refresh().await?;
         let now = node.store_time().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again")
@@ -53,7 +53,7 @@ impl Cloning<'_> {
             }
         }
         // First what was seen, then the view: everything that was seen is in it then.
-        let published = node.known.lock().published.keys().copied().collect();
+        let published = node.feed_state.lock().published.keys().copied().collect();
         let view = node.view.read();
         let commits: Vec<_> = view.recent().map(|(commit, _)| Arc::clone(commit)).collect();
         let versions = commits.iter().map(|commit| commit.version).collect();

@@ -18,10 +18,10 @@ use crate::format::decision::{Decision, Verdict};
 use crate::format::garbage::Garbage;
 use crate::format::name::{COMMITS, ObjectName, REQUESTS, RequestHash};
 use crate::format::request::Claim;
-use crate::node::checkpoint::unencodable;
+use crate::node::exchange::register::RegisterState;
 use crate::node::format_error;
-use crate::node::register::Looked;
-use crate::node::store::patiently;
+use crate::node::store::retry_read;
+use crate::node::upkeep::checkpoint::unencodable;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{Object, ObjectInfo, StorageError};
@@ -124,7 +124,7 @@ impl Cloning<'_> {
             }
             _ => false,
         };
-        let listed = patiently(&node.rng, || node.store.list_where(COMMITS, None, wanted)).await;
+        let listed = retry_read(&node.rng, || node.store.list_where(COMMITS, None, wanted)).await;
         let listed = listed.map_err(|error| Error::storage("listing decisions", error))?;
         let told = self.told_from(moment);
         let copies = listed.into_iter().map(|object| {
@@ -177,7 +177,7 @@ impl Cloning<'_> {
             };
             let Some(file) = file else { continue };
             let path = node.path(ObjectName::Garbage(file.id));
-            match patiently(&node.rng, || node.store.get_sized(&path, file.bytes)).await {
+            match retry_read(&node.rng, || node.store.get_sized(&path, file.bytes)).await {
                 Ok(object) => garbage.extend(Garbage::decode(&object.bytes).unwrap_or_default().decisions),
                 Err(StorageError::NotFound { .. }) => {}
                 Err(error) if error.is_too_large().is_some() => {}
@@ -200,19 +200,19 @@ impl Cloning<'_> {
         let Some(object) = self.read(path, listed.size).await? else { return Ok(None) };
         let bytes = object.bytes.clone();
         let (said, bytes) = match self.node.judge(path, id, object) {
-            Ok(Looked::Committed { commits, .. }) => {
+            Ok(RegisterState::Committed { commits, .. }) => {
                 if !commits.iter().all(|it| moment.has(id, it.commit.version)) {
                     return Ok(None);
                 }
                 (Said::Committed, bytes)
             }
             // On the clone no date would say that it is void.
-            Ok(Looked::Dead { attempt, void: Some(_) }) if !planted(Planted::CloneVoidAsItIs) => {
+            Ok(RegisterState::Dead { attempt, void: Some(_) }) if !planted(Planted::CloneVoidAsItIs) => {
                 let abort = Decision { id, attempt, verdict: Verdict::Abort };
                 (Said::Dead, abort.encode(&[]).map_err(unencodable)?)
             }
-            Ok(Looked::Dead { .. }) => (Said::Dead, bytes),
-            Ok(Looked::Empty | Looked::Forgotten) => return Ok(None),
+            Ok(RegisterState::Dead { .. }) => (Said::Dead, bytes),
+            Ok(RegisterState::Empty | RegisterState::Forgotten) => return Ok(None),
             Err(error) => {
                 self.leave_out(path, &error);
                 return Ok(None);
@@ -230,7 +230,7 @@ impl Cloning<'_> {
     /// The claims of all keys whose outcome is to be remembered.
     async fn claims_of(&self, moment: &Moment) -> Result<Vec<((RequestHash, u32), ObjectInfo)>, Error> {
         let node = self.node;
-        let listed = patiently(&node.rng, || node.store.list(REQUESTS, None)).await;
+        let listed = retry_read(&node.rng, || node.store.list(REQUESTS, None)).await;
         let listed = listed.map_err(|error| Error::storage("listing the claims of request keys", error))?;
         let mut keys: BTreeMap<RequestHash, Vec<(u32, ObjectInfo)>> = BTreeMap::new();
         for object in listed {
@@ -269,7 +269,7 @@ impl Cloning<'_> {
             return Ok(false);
         }
         if copied.is_some() {
-            let found = patiently(&self.node.rng, || self.there.get(path)).await;
+            let found = retry_read(&self.node.rng, || self.there.get(path)).await;
             if found.is_ok_and(|found| found.bytes == bytes) {
                 self.count(|report| report.claims_kept += 1);
                 return Ok(true);
@@ -302,7 +302,7 @@ impl Cloning<'_> {
 
     /// A small object of the source; `None` where it is gone, or so long that it is none of aft's.
     async fn read(&self, path: &str, size: u64) -> Result<Option<Object>, Error> {
-        match patiently(&self.node.rng, || self.node.store.get_sized(path, size)).await {
+        match retry_read(&self.node.rng, || self.node.store.get_sized(path, size)).await {
             Ok(object) => Ok(Some(object)),
             Err(StorageError::NotFound { .. }) => Ok(None),
             Err(error) => {

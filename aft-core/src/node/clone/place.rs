@@ -15,7 +15,7 @@ use crate::format::manifest::Manifest;
 use crate::format::marker::Marker;
 use crate::format::name::{CHECKPOINTS, CLONE, FEED, MARKER, ObjectName};
 use crate::node::format_error;
-use crate::node::store::patiently;
+use crate::node::store::retry_read;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{Object, StorageError};
@@ -127,7 +127,7 @@ impl Cloning<'_> {
 
     /// An object at the place; `None` where there is none.
     pub(super) async fn get_there(&self, path: &str) -> Result<Option<Object>, Error> {
-        match patiently(&self.node.rng, || self.there.get(path)).await {
+        match retry_read(&self.node.rng, || self.there.get(path)).await {
             Ok(object) => Ok(Some(object)),
             Err(StorageError::NotFound { .. }) => Ok(None),
             Err(error) => Err(Error::storage(format_args!("reading {path:?} of the clone"), error)),

@@ -52,7 +52,7 @@ pub(super) fn merged(inputs: Vec<Vec<Row>>, purge_bound: Option<Version>, chunks
                 }
             }
             Step::Keep(row) => merged.kept.push(row),
-            Step::Lost(row) => {
+            Step::Superseded(row) => {
                 let newest = merged
                     .kept
                     .last()

@@ -220,7 +220,7 @@ impl Attempt {
         Self { number, reader, own: WriteBuffer::new(number), result: None, from }.started()
     }
 
-    /// Goes on with a token, as `node/travel.rs` does, on a node that knows these commits: at least those that were read.
+    /// Goes on with a token, as `node/transaction/travel.rs` does, on a node that knows these commits: at least those that were read.
     fn resume(from: &Branch, number: u64, view: &History) -> Self {
         let mut reader = Reader::begin(view.0.iter().map(|(number, writes)| (*number, writes)));
         let knows_all = from.known.iter().all(|known| view.0.contains_key(known));
@@ -296,7 +296,7 @@ impl Attempt {
         }
     }
 
-    /// Stops, as `node/travel.rs` does.
+    /// Stops, as `node/transaction/travel.rs` does.
     fn suspend(mut self, world: &History) -> Branch {
         let (writes, payload) = self.own.write_set();
         let mut payload = payload.into_iter();

@@ -1,0 +1,13 @@
+//! What nodes tell each other: decisions and their outcome, the feed, sweeps; and what a node knows of these.
+
+pub(crate) mod feed_queue;
+pub(crate) mod feed_state;
+pub(crate) mod heal;
+pub(crate) mod listings;
+pub(crate) mod outcome;
+pub(crate) mod publish;
+pub(crate) mod refresh;
+pub(crate) mod register;
+pub(crate) mod restore;
+pub(crate) mod sweep;
+pub(crate) mod told;

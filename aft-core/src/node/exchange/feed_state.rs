@@ -1,0 +1,154 @@
+//! What a node knows of the feed and of the checkpoints, beside the commits themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::format::name::{FeedName, Job, ValueName};
+use crate::format::recent::PrunedCommit;
+use crate::node::upkeep::collect::proof::Proofs;
+use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::txn_id::TxnId;
+use crate::version::Version;
+
+/// What a node knows of the feed and of the checkpoints.
+#[derive(Debug, Default)]
+pub(crate) struct FeedState {
+    /// The newest `last_modified` that listings of the feed had shown when the last complete refresh began: where the next one looks from.
+    pub(crate) basis: Option<StoreTime>,
+    /// The newest date that the listings of complete refreshes showed of the feed, and the last one's so far.
+    pub(crate) shown: Option<StoreTime>,
+    pub(crate) showing: Option<StoreTime>,
+    /// When the last complete refresh began.
+    pub(crate) began: Option<LocalTime>,
+    /// Feed objects taken in, as far back as refreshes still list.
+    pub(crate) seen: BTreeSet<FeedName>,
+    /// Late feed objects of other nodes that were read. No checkpoint names them: each node reads them once.
+    pub(crate) late: BTreeSet<FeedName>,
+    /// Decisions whose commits a late feed object told and nobody is known to have published, and that object.
+    pub(crate) found: BTreeMap<TxnId, FeedName>,
+    /// Whether decisions that cannot be read are passed over: a caller asked for what can still be had.
+    pub(crate) forgiving: bool,
+    /// Own feed objects whose date is not known yet.
+    pub(crate) own: BTreeMap<FeedName, OwnObject>,
+    /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
+    /// [`NOT_DATED`] where that is not known yet.
+    pub(crate) published: BTreeMap<TxnId, StoreTime>,
+    /// Commits that their batch superseded, by the id of the decision, until they are as old as what is folded.
+    pub(crate) pruned: BTreeMap<TxnId, PrunedCommit>,
+    /// Decisions found to be aborts or void, as far back as sweeps still look.
+    pub(crate) dead: BTreeSet<TxnId>,
+    /// Every commit decided before this was published.
+    pub(crate) swept_through: Option<StoreTime>,
+    /// When the last sweep was published.
+    pub(crate) last_sweep: Option<StoreTime>,
+    /// The last epoch of each job in which this node offered to do it.
+    pub(crate) offered: BTreeMap<Job, u64>,
+    /// When this node last looked for a newer checkpoint.
+    pub(crate) looked: Option<LocalTime>,
+    /// Whether the next refresh must begin from a manifest, as at a cold start.
+    pub(crate) reload: bool,
+    /// Whether the next refresh must look for a newer checkpoint.
+    pub(crate) look: bool,
+    /// For which sweep and checkpoint what can be forgotten was.
+    forgot: Option<(StoreTime, u64)>,
+    /// Checkpoints that were seen to be sealed: they count, whatever their date.
+    pub(crate) sealed: BTreeSet<u64>,
+    /// Index files found damaged or missing.
+    pub(crate) distrusted: BTreeSet<String>,
+    /// Checkpoints that a collection of this node has read as a whole.
+    pub(crate) proofs: Proofs,
+}
+
+/// The date of a feed object whose date is not known yet: later than any.
+pub(crate) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
+
+/// Own feed objects are remembered until a refresh shows their date; more of them are not needed.
+const OWN_REMEMBERED: usize = 64;
+
+/// A feed object of this node.
+#[derive(Debug)]
+pub(crate) struct OwnObject {
+    pub(crate) sent: LocalTime,
+    pub(crate) answered: LocalTime,
+    pub(crate) commits: Vec<OwnCommit>,
+}
+
+/// A commit in a feed object of this node.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnCommit {
+    pub(crate) decided_by: TxnId,
+    pub(crate) version: Version,
+    /// The value objects that it named, where it is told by its id alone.
+    pub(crate) pruned: Option<Vec<ValueName>>,
+}
+
+impl FeedState {
+    /// What is known of a store whose marker was made at `made`: nothing was decided before.
+    pub(crate) fn since(made: StoreTime) -> Self {
+        Self { swept_through: Some(made), last_sweep: Some(made), shown: Some(made), ..Self::default() }
+    }
+
+    /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.
+    pub(crate) fn note_own(
+        &mut self,
+        name: FeedName,
+        (sent, answered): (LocalTime, LocalTime),
+        commits: Vec<OwnCommit>,
+    ) {
+        self.own.insert(name, OwnObject { sent, answered, commits });
+        if self.own.len() > OWN_REMEMBERED {
+            self.own.pop_first();
+        }
+    }
+
+    pub(crate) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
+        let first = self.published.entry(decided_by).or_insert(dated);
+        *first = (*first).min(dated);
+        self.found.remove(&decided_by);
+    }
+
+    /// When a commit was published that a feed object of this date carries: an earlier one may have carried it before, and been folded and
+    /// collected since.
+    pub(crate) fn first_published(&self, decided_by: TxnId, dated: StoreTime) -> StoreTime {
+        if planted(Planted::TrustLaterCopy) {
+            return dated;
+        }
+        self.published.get(&decided_by).map_or(dated, |first| dated.min(*first))
+    }
+
+    pub(crate) fn note_pruned(&mut self, pruned: PrunedCommit) {
+        let known = self.pruned.entry(pruned.decided_by).or_insert_with(|| pruned.clone());
+        known.published = known.published.min(pruned.published);
+    }
+
+    /// Drops what no refresh and no sweep can ask for any more.
+    pub(crate) fn forget_old(&mut self, limits: &Limits, base: &Base) {
+        let (horizon, settled_ms) = (base.horizon(), base.settled_ms());
+        // An older one is listed anew where it is needed.
+        self.sealed = self.sealed.split_off(&base.number());
+        if let Some(basis) = self.basis {
+            let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
+            self.seen = self.seen.split_off(&oldest);
+            self.own = self.own.split_off(&oldest);
+            self.late = self.late.split_off(&oldest);
+        }
+        self.found = self.found.split_off(&TxnId::window_start(settled_ms));
+        // Only where one of the two moved on: there may be many.
+        if let Some(swept) = self.swept_through.filter(|swept| self.forgot != Some((*swept, base.number()))) {
+            self.forgot = Some((swept, base.number()));
+            let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
+            // In the window of sweeps, or not folded yet: the next checkpoint must know of them. Or not settled: were they published
+            // again, only the first date would tell that they are folded.
+            let settled = oldest.min(TxnId::window_start(settled_ms));
+            let folded = |(id, dated): (&TxnId, &StoreTime)| (*dated < horizon).then_some(*id);
+            let folded: Vec<_> = self.published.range(..settled).filter_map(folded).collect();
+            folded.iter().for_each(|id| {
+                self.published.remove(id);
+            });
+            self.pruned.retain(|_, pruned| pruned.published >= horizon.0);
+            self.dead = self.dead.split_off(&oldest);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What became of a transaction, and giving it up.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::format::decision::{Decision, Verdict};
+use crate::node::Node;
+use crate::node::exchange::register::{Decided, Proposal, RegisterState};
+use crate::node::store::Store;
+use crate::planted::{Planted, planted};
+use crate::protocol::timeliness::StoreTime;
+use crate::receipt::Receipt;
+use crate::txn_id::TxnId;
+
+/// What became of a transaction: the same answer on every node, until it is forgotten (I10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It committed.
+    Committed {
+        /// Its receipt.
+        receipt: Receipt,
+        /// Its stored result.
+        result: Option<Bytes>,
+    },
+    /// It did not commit and never will.
+    Aborted,
+    /// It has not been decided; it may still commit.
+    Undecided,
+    /// Nothing of it is recorded, and it is too old to commit. Whether it once did is not known any more.
+    Forgotten,
+}
+
+impl Node {
+    /// Reads what became of a transaction: one get; a list and a get more where it is old and has no decision. What denies a commit that
+    /// this node knows of is not believed.
+    pub(crate) async fn outcome(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        let (looked, known) = self.read_register_surely(store, id).await?;
+        Ok(self.outcome_of(id, looked, known))
+    }
+
+    /// Reads the register of an id; with the store's time that was known before.
+    ///
+    /// Nobody says undecided of a commit that was folded and collected. Whoever folded it knew how late it was, and so does whoever
+    /// sees the date of that checkpoint. It is looked for where the register is empty and the node's own clock says that this may be why.
+    pub(crate) async fn read_register_surely(
+        self: &Arc<Self>,
+        store: &Store,
+        id: TxnId,
+    ) -> Result<(RegisterState, Option<StoreTime>), Error> {
+        let (looked, known) = self.look_late(store, id).await?;
+        self.check_told(id, &looked).await?;
+        Ok((looked, known))
+    }
+
+    async fn look_late(&self, store: &Store, id: TxnId) -> Result<(RegisterState, Option<StoreTime>), Error> {
+        let known = self.store_time();
+        let looked = self.read_register(store, id).await?;
+        let latest = StoreTime((self.now().wall_ms + self.limits.skew_ms) / 1000 + 1);
+        let unsure = matches!(looked, RegisterState::Empty)
+            && !self.is_forgotten(id, known)
+            && self.limits.is_forgotten(id.start_ms(), latest);
+        if !unsure || planted(Planted::BelieveEmptyRegister) {
+            return Ok((looked, known));
+        }
+        let number = self.view.read().base().number();
+        self.list_manifests(number.saturating_sub(1)).await?;
+        let known = self.store_time();
+        Ok((self.read_register(store, id).await?, known))
+    }
+
+    /// `known`: the store's time before the register was asked. What lands while the answer is on its way may still be in time.
+    pub(crate) fn outcome_of(&self, id: TxnId, looked: RegisterState, known: Option<StoreTime>) -> Outcome {
+        match looked {
+            RegisterState::Committed { commits, .. } => {
+                let own = commits.into_iter().find(|it| it.commit.version.txn == id);
+                own.map_or(Outcome::Undecided, |it| Outcome::Committed {
+                    receipt: self.receipt(&it.commit),
+                    result: it.result,
+                })
+            }
+            RegisterState::Dead { .. } => Outcome::Aborted,
+            RegisterState::Forgotten => Outcome::Forgotten,
+            RegisterState::Empty if self.is_forgotten(id, known) => Outcome::Forgotten,
+            RegisterState::Empty => Outcome::Undecided,
+        }
+    }
+
+    /// Decides that a transaction aborts, unless it is decided or forgotten already.
+    pub(crate) async fn cancel(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        self.check_writable()?;
+        let (looked, known) = self.read_register_surely(store, id).await?;
+        let outcome = self.outcome_of(id, looked, known);
+        if outcome != Outcome::Undecided {
+            return Ok(outcome);
+        }
+        // Nobody can begin under it yet; and its abort would stay until its time comes, since only that keeps it from committing then.
+        if !planted(Planted::CancelTheFuture) {
+            self.check_started(id)?;
+        }
+        let looked = self.fence(store, id, known).await?;
+        Ok(self.outcome_of(id, looked, known))
+    }
+
+    /// Makes the abort decision of an id that was found undecided, or learns the decision that came first. Nothing is written for a
+    /// forgotten id: it can never commit, and whether it once did is not known any more. `known`: the store's time before the register was asked.
+    pub(crate) async fn fence(
+        &self,
+        store: &Store,
+        id: TxnId,
+        known: Option<StoreTime>,
+    ) -> Result<RegisterState, Error> {
+        if self.is_forgotten(id, known) {
+            return Ok(RegisterState::Forgotten);
+        }
+        let attempt = self.rng.next();
+        let decision = Decision { id, attempt, verdict: Verdict::Abort };
+        let bytes = decision.encode(&[]).map_err(|cause| {
+            Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
+        })?;
+        let proposal = Proposal { id, attempt, clock_ms: id.start_ms(), bytes, since: self.now() };
+        match self.decide(store, &proposal).await? {
+            Decided::Ours => Ok(RegisterState::Dead { attempt, void: None }),
+            Decided::Read(looked) => Ok(looked),
+        }
+    }
+
+    /// The store's clock is at least there.
+    pub(crate) fn store_time(&self) -> Option<StoreTime> {
+        let now = self.now();
+        self.time.lock().newest(now, &self.limits)
+    }
+
+    fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {
+        let known = if planted(Planted::ForgottenByLaterTime) { self.store_time() } else { known };
+        known.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now))
+    }
+}

@@ -1,0 +1,162 @@
+//! Publishing: the commits of this node, batched, in a feed object that every node reads (AFT, section 4.1).
+//!
+//! A feed object counts only if it landed in time, which its maker makes sure of before it forgets the commits: by its clock
+//! where that is beyond doubt, else by listing the object. Where it did not, the batch goes out again under a new name; two
+//! records of one version are one, so a ghost of the first does no harm.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tracing::Instrument;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::feed::Entry;
+use crate::format::name::FeedName;
+use crate::node::Node;
+use crate::node::exchange::feed_queue::{Publication, Told, feed_of, objects_of};
+use crate::node::exchange::feed_state::{NOT_DATED, OwnCommit};
+use crate::node::stats::add;
+use crate::node::store::backoff;
+use crate::planted::{Planted, planted};
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::timeliness::StoreTime;
+use crate::storage::StorageError;
+
+/// Tries before publishing is given up for now: about 15 s of waiting.
+const PUBLISH_TRIES: u32 = 14;
+/// Lost commits are published within this of the moment at which nothing spoke against it: long before any checkpoint can fold them.
+const RESTORE_MS: u64 = 60_000;
+
+impl Node {
+    /// Publishes every own commit that was acknowledged before this call.
+    pub(crate) async fn publish(self: &Arc<Self>) -> Result<(), Error> {
+        if self.feed.lock().len() == 0 {
+            return Ok(());
+        }
+        let node = Arc::clone(self);
+        let span = tracing::debug_span!("publish");
+        self.publishing.fresh(|| async move { node.publish_waiting().await }.instrument(span).boxed()).await
+    }
+
+    /// Queues a commit that is decided and in time.
+    pub(crate) fn enqueue(&self, publication: Publication) {
+        let now = self.now();
+        self.feed.lock().push(publication, now);
+        self.wake.notify_one();
+    }
+
+    /// On a node without a background task, publishes what has waited long enough.
+    pub(crate) async fn publish_if_due(self: &Arc<Self>) -> Result<(), Error> {
+        let due = u64::try_from(self.config.feed_interval.as_millis()).unwrap_or(u64::MAX);
+        let now = self.now();
+        if self.feed.lock().waited_ms(now).is_some_and(|waited| waited >= due) {
+            return self.publish().await;
+        }
+        Ok(())
+    }
+
+    async fn publish_waiting(self: Arc<Self>) -> Result<(), Error> {
+        let (mut from, batch) = {
+            let queue = self.feed.lock();
+            (queue.published(), queue.batch())
+        };
+        for object in objects_of(&batch) {
+            self.publish_object(object, &Told::default()).await?;
+            self.feed.lock().done(from, object.len());
+            from += object.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes one feed object of decided, in-time commits, and makes sure that it counts.
+    pub(crate) async fn publish_object(&self, batch: &[Publication], told: &Told) -> Result<(), Error> {
+        let (feed, payload) = feed_of(batch, told);
+        let bytes = feed.encode(&payload).map_err(|cause| {
+            Error::new(ErrorKind::InvalidInput, "a batch of commits cannot be encoded").with_source(cause)
+        })?;
+        let commits: Vec<_> = feed.entries.iter().zip(batch).map(own_commit).collect();
+        let mut last = None;
+        for wait in backoff(&self.rng, PUBLISH_TRIES) {
+            match self.create_feed_object(bytes.clone(), &commits, told.verified).await {
+                Ok(true) => {
+                    add(&self.counters.published, 1);
+                    let mut known = self.feed_state.lock();
+                    batch.iter().for_each(|it| known.note_published(it.commit.decided_by, NOT_DATED));
+                    return Ok(());
+                }
+                Ok(false) => tracing::warn!("a feed object landed late; publishing again"),
+                Err(error) if error.is_transient() || matches!(error, StorageError::AlreadyExists { .. }) => {
+                    tracing::debug!(%error, ?wait, "publishing again");
+                    last = Some(error);
+                }
+                Err(error) => return Err(Error::storage("publishing commits", error)),
+            }
+            tokio::time::sleep(wait).await;
+        }
+        let cause = last.unwrap_or_else(|| StorageError::unavailable("feed/"));
+        Err(Error::storage("publishing commits", cause))
+    }
+
+    /// Creates a feed object under a new name; whether it landed in time.
+    async fn create_feed_object(
+        &self,
+        bytes: Bytes,
+        commits: &[OwnCommit],
+        verified: Option<LocalTime>,
+    ) -> Result<bool, StorageError> {
+        let sent = self.now();
+        // The name says this moment: what is sent later than that lands late.
+        let slow = verified.is_some_and(|verified| sent.elapsed_since(verified) > RESTORE_MS);
+        if slow && !planted(Planted::SlowRestore) {
+            return Err(StorageError::invalid("feed/").with_source(
+                "finding that lost commits may be published again lies too far back; nothing was published; run it again",
+            ));
+        }
+        let time_ms = {
+            let time = self.time.lock();
+            time.check.store_now_ms(&self.limits, sent, time.newest(sent, &self.limits))
+        };
+        let seq = self.feed.lock().take_object_number();
+        let name = FeedName { time_ms, node: self.number, seq };
+        let path = name.to_string();
+        let created = self.store.create(&path, bytes).await;
+        if planted(Planted::TrustFeedCreate) {
+            return Ok(true);
+        }
+        let answered = self.now();
+        if created.is_ok() {
+            self.feed_state.lock().note_own(name, (sent, answered), commits.to_vec());
+            if self.time.lock().check.feed_surely_in_time(&self.limits, time_ms, sent, answered) {
+                return Ok(true);
+            }
+        } else if let Err(
+            error @ (StorageError::Unavailable { .. }
+            | StorageError::Denied { .. }
+            | StorageError::Invalid { .. }),
+        ) = created
+        {
+            return Err(error);
+        }
+        let Some(object) = self.store.list(&path, None).await?.into_iter().find(|object| object.path == path)
+        else {
+            // Not found settles nothing; a copy under another name does.
+            return Err(created.err().unwrap_or_else(|| StorageError::unknown(path)));
+        };
+        let last_modified = StoreTime::of(object.last_modified);
+        let listed = self.now();
+        let mut time = self.time.lock();
+        time.note(last_modified, &path, listed, &self.limits);
+        time.check.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
+        Ok(self.limits.feed_in_time(time_ms, last_modified))
+    }
+}
+
+fn own_commit((entry, publication): (&Entry, &Publication)) -> OwnCommit {
+    let pruned = match entry {
+        Entry::Pruned { values, .. } => Some(values.clone()),
+        Entry::Commit { .. } => None,
+    };
+    let commit = &publication.commit;
+    OwnCommit { decided_by: commit.decided_by, version: commit.version, pruned }
+}

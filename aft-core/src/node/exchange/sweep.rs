@@ -1,0 +1,233 @@
+//! Sweeping: publishing the commits whose node died between decision and feed (I6; AFT, section 4.2, without its fault
+//! manager).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use tracing::Instrument;
+
+use crate::error::Error;
+use crate::format::name::{Job, ObjectName};
+use crate::node::Node;
+use crate::node::exchange::feed_queue::{Publication, Told, objects_of};
+use crate::node::exchange::heal::publication;
+use crate::node::exchange::register::RegisterState;
+use crate::node::open::ignores_create;
+use crate::node::stats::add;
+use crate::node::store::retry_read;
+use crate::planted::{Planted, planted};
+use crate::protocol::timeliness::StoreTime;
+use crate::storage::StorageError;
+use crate::txn_id::TxnId;
+
+/// What a sweep did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SweepReport {
+    /// Decisions in the window that the sweep listed.
+    pub listed: u64,
+    /// Commits that no feed object had carried, and that this sweep published.
+    pub published: u64,
+    /// Aborts and void commits among those that it read.
+    pub dead: u64,
+    /// Every commit decided before this moment (by the store's clock) is published now. `None` where the store's
+    /// time is not known yet.
+    pub swept_through: Option<SystemTime>,
+}
+
+/// What no feed object carried yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unpublished {
+    /// Decisions in the window that were listed.
+    listed: u64,
+    /// Commits.
+    pub(crate) found: Vec<Publication>,
+    /// Aborts and void commits among those that were read.
+    dead: u64,
+    /// Decisions that could not be read, and why.
+    pub(crate) damaged: Vec<(TxnId, Error)>,
+}
+
+impl Node {
+    /// Finds and publishes every commit that was decided before this call and that no feed object carried.
+    pub(crate) async fn sweep(self: &Arc<Self>) -> Result<SweepReport, Error> {
+        self.check_writable()?;
+        self.refresh().await?;
+        self.publish().await?;
+        let told_late = self.publish_told_late().await?;
+        // Taken before the listing: what is decided meanwhile may be missed by it (HAZARDS 21).
+        let mut through = self.shown_time(Planted::SweptThroughByAnyDate);
+        let Unpublished { listed, found, dead, mut damaged } = self.find_unpublished().await?;
+        if planted(Planted::SweptThroughAfterList) {
+            through = self.store_time();
+        }
+        let published = told_late + found.len() as u64;
+        self.publish_found(&found, through.filter(|_| damaged.is_empty())).await?;
+        if let Some((_, error)) = damaged.pop() {
+            return Err(error.wrapped(format!(
+                "the sweep published {} commits, but could not read one decision; it will be looked at again",
+                found.len()
+            )));
+        }
+        let swept_through = through.map(|through| UNIX_EPOCH + Duration::from_secs(through.0));
+        add(&self.counters.sweeps, 1);
+        Ok(SweepReport { listed, published, dead, swept_through })
+    }
+
+    /// Every commit that was decided before this call and that no feed object carried, as far as this node knows.
+    pub(crate) async fn find_unpublished(&self) -> Result<Unpublished, Error> {
+        let swept = self.feed_state.lock().swept_through;
+        let from = swept.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+        let candidates = self.list_decisions(from).await?;
+        let mut report = Unpublished { listed: candidates.len() as u64, ..Unpublished::default() };
+        let unpublished: Vec<_> = {
+            let known = self.feed_state.lock();
+            // A sweep that ended meanwhile has seen to what is older, and this node has forgotten it.
+            let oldest = known.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+            let oldest = TxnId::window_start(oldest);
+            let settled =
+                |id: &TxnId| *id < oldest || known.published.contains_key(id) || known.dead.contains(id);
+            candidates.into_iter().filter(|id| !settled(id)).collect()
+        };
+        let looked = self.look_at(&unpublished).await;
+        for (id, looked) in looked {
+            match looked {
+                Ok(RegisterState::Committed { commits, .. }) => {
+                    tracing::info!(txn = %id, "found a commit that its node did not publish");
+                    report.found.extend(commits.iter().map(publication));
+                }
+                Ok(RegisterState::Dead { .. }) => {
+                    report.dead += 1;
+                    self.feed_state.lock().dead.insert(id);
+                }
+                // Collected between the listing and the look: it was folded, so it had been published.
+                Ok(RegisterState::Empty | RegisterState::Forgotten) => {}
+                Err(error) => report.damaged.push((id, error)),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Every decision whose id starts then or later, in every shard, oldest first. A listing that lacks any which this node knows to be
+    /// there is refused.
+    pub(crate) async fn list_decisions(&self, from_ms: u64) -> Result<Vec<TxnId>, Error> {
+        let from = TxnId::window_start(from_ms);
+        let expected = self.decisions_to_show(from);
+        let lists = self
+            .shards
+            .commit_folders()
+            .map(|folder| async move { self.list_decisions_in(&folder, from).await }.boxed());
+        let listed: Vec<_> = futures::stream::iter(lists.collect::<Vec<_>>())
+            .buffer_unordered(self.config.parallel_requests)
+            .try_collect()
+            .await?;
+        let ids: BTreeSet<_> = listed.into_iter().flatten().collect();
+        self.expect_listed(expected, &ids).await?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// The decisions of a shard from an id on.
+    pub(crate) async fn list_decisions_in(&self, folder: &str, from: TxnId) -> Result<Vec<TxnId>, Error> {
+        let start_after = format!("{folder}{from}");
+        let listed = retry_read(&self.rng, || self.store.list(folder, Some(&start_after)))
+            .await
+            .map_err(|error| Error::storage("listing decisions", error))?;
+        let mut ids = Vec::with_capacity(listed.len());
+        for object in listed {
+            self.note_date(StoreTime::of(object.last_modified), &object.path);
+            match ObjectName::parse(&object.path, self.shards) {
+                Some(ObjectName::Decision(id)) => ids.push(id),
+                _ => tracing::warn!(
+                    path = object.path,
+                    "an object that is none of aft's lies among the decisions; it is left alone"
+                ),
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn publish_found(&self, found: &[Publication], through: Option<StoreTime>) -> Result<(), Error> {
+        self.learn(found.iter().map(|publication| Arc::clone(&publication.commit)));
+        let objects = objects_of(found);
+        // The claim to have swept comes last: it is true only once everything found is out.
+        let (last, first) = objects.split_last().map_or((&[][..], &[][..]), |(last, first)| (*last, first));
+        for object in first {
+            self.publish_object(object, &Told::default()).await?;
+        }
+        if last.is_empty() && through.is_none() {
+            return Ok(());
+        }
+        let told = Told { swept_through: through, ..Told::default() };
+        self.publish_object(last, &told).await?;
+        if let Some(through) = through {
+            let mut known = self.feed_state.lock();
+            known.swept_through = known.swept_through.max(Some(through));
+            known.last_sweep = known.last_sweep.max(Some(StoreTime(self.now().wall_ms / 1000)));
+        }
+        Ok(())
+    }
+
+    /// Sweeps beside the node's work where the last sweep, anyone's, is too long ago: an acked commit of a dead node must not
+    /// depend on somebody having configured maintenance. Nodes share the work out by creating the epoch's object.
+    pub(crate) fn sweep_beside(node: &Arc<Self>) {
+        if node.read_only || node.check_open().is_err() {
+            return;
+        }
+        let interval = u64::try_from(node.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
+        let now = node.now().wall_ms;
+        let epoch = now / interval;
+        {
+            let mut known = node.feed_state.lock();
+            // One that lies further ahead than clocks may differ was noted by a clock that was wrong, and says nothing.
+            let ahead = interval.max(node.limits.skew_ms);
+            let recent = known.last_sweep.is_some_and(|last| {
+                let wrong = last.ms().saturating_sub(now) > ahead && !planted(Planted::TrustSweepsAhead);
+                now.saturating_sub(last.ms()) <= interval && !wrong
+            });
+            if recent || known.offered.insert(Job::Sweep, epoch) == Some(epoch) {
+                return;
+            }
+        }
+        let span = tracing::debug_span!("sweep", epoch);
+        let task = Arc::clone(node).sweep_for(epoch).instrument(span);
+        node.tasks.lock().sweep(tokio::spawn(task));
+    }
+
+    /// Creates again what this node just created: a store that takes it does not honour create-if-absent any more, since versioning was
+    /// switched on, say (HAZARDS 29), and this node writes nothing to it from now on.
+    async fn prove_again(&self, path: &str) {
+        if planted(Planted::NoRegularProof) {
+            return;
+        }
+        if let Ok(()) = self.store.create(path, Bytes::new()).await {
+            let error = ignores_create("this node commits nothing more");
+            tracing::error!(error = &error as &dyn std::error::Error, path, "the store is not safe any more");
+            self.honours_create.store(false, Ordering::Release);
+        }
+    }
+
+    async fn sweep_for(self: Arc<Self>, epoch: u64) {
+        let path = self.path(ObjectName::Epoch(Job::Sweep, epoch));
+        match self.store.create(&path, Bytes::new()).await {
+            Ok(()) => self.prove_again(&path).await,
+            Err(StorageError::AlreadyExists { .. }) => {
+                tracing::debug!("another node sweeps in this epoch");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no sweep in this epoch");
+                return;
+            }
+        }
+        match self.sweep().await {
+            Ok(report) => tracing::debug!(?report, "swept"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the sweep did not complete")
+            }
+        }
+    }
+}

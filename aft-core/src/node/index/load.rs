@@ -1,0 +1,161 @@
+//! Finding the manifest to build on: the newest that counts and can be read.
+//!
+//! A damaged manifest, recent file or index file is reported with its path, and the manifest before it is used in its place where that
+//! is safe: whoever collects garbage deletes an old manifest before anything that only older manifests need, so one that is
+//! still there *after* the feed was listed was whole when it was.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::envelope::checksum;
+use crate::format::manifest::Manifest;
+use crate::format::name::{CHECKPOINTS, ObjectName};
+use crate::format::recent::{Recent, RecentCommit, RecentHome};
+use crate::node::store::retry_read;
+use crate::node::{Node, format_error};
+use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::timeliness::StoreTime;
+use crate::protocol::view::{Commit, Home};
+use crate::storage::StorageError;
+
+/// A manifest as it was found.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundManifest {
+    pub(crate) base: Arc<Base>,
+    /// The damage that made older ones count; `None` for the newest.
+    pub(crate) instead_of: Option<Error>,
+}
+
+impl Node {
+    /// The numbers of the manifests above one, newest first, and the newest number whatever it is.
+    pub(crate) async fn list_manifests(&self, above: u64) -> Result<Vec<u64>, Error> {
+        let after = (above > 0).then(|| self.path(ObjectName::Checkpoint(above)));
+        let listed = retry_read(&self.rng, || self.store.list(CHECKPOINTS, after.as_deref()))
+            .await
+            .map_err(|error| Error::storage("listing the checkpoints", error))?;
+        let mut numbers = Vec::with_capacity(listed.len());
+        for object in listed {
+            self.note_date(StoreTime::of(object.last_modified), &object.path);
+            match ObjectName::parse(&object.path, self.shards) {
+                Some(ObjectName::Checkpoint(number)) => numbers.push(number),
+                Some(ObjectName::Seal(number)) => {
+                    self.feed_state.lock().sealed.insert(number);
+                }
+                _ => tracing::warn!(
+                    path = object.path,
+                    "an object that is none of aft's lies among the checkpoints; it is left alone"
+                ),
+            }
+        }
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(numbers)
+    }
+
+    /// The newest of these manifests that counts and can be read, and what it says is recent where that is asked for.
+    ///
+    /// # Errors
+    /// The first damage, where there is any and nothing older can be read.
+    pub(crate) async fn newest_manifest(&self, numbers: &[u64]) -> Result<Option<FoundManifest>, Error> {
+        let mut instead_of = None;
+        for number in numbers {
+            match self.manifest(*number).await {
+                Ok(None) => {}
+                Ok(Some((manifest, _))) => {
+                    let base = Arc::new(Base::new(manifest));
+                    return Ok(Some(FoundManifest { base, instead_of }));
+                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a checkpoint cannot be used");
+                    instead_of.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        instead_of.map_or(Ok(None), Err)
+    }
+
+    /// Whether a manifest counts for nobody: it is dated too late, and no seal says that it landed in time.
+    pub(crate) fn is_void(&self, manifest: &Manifest, dated: StoreTime) -> bool {
+        let sealed =
+            self.feed_state.lock().sealed.contains(&manifest.number) && !planted(Planted::IgnoreSeals);
+        !sealed && self.limits.manifest_void(StoreTime(manifest.begun), dated)
+    }
+
+    /// Seals the manifest that this node builds on, where nobody did: it landed in time, and counts from now on whatever becomes of
+    /// its date (HAZARDS 24). Its maker does so first of all; where that died, whoever builds on it. What fails here is done by the next.
+    pub(crate) async fn seal(&self, number: u64) {
+        if number == 0 || self.read_only || self.feed_state.lock().sealed.contains(&number) {
+            return;
+        }
+        let path = self.path(ObjectName::Seal(number));
+        match self.store.create(&path, bytes::Bytes::new()).await {
+            Ok(()) | Err(StorageError::AlreadyExists { .. }) => {
+                self.feed_state.lock().sealed.insert(number);
+            }
+            Err(error) => tracing::warn!(%error, path, "a checkpoint is not sealed yet"),
+        }
+    }
+
+    /// A manifest and its date; `None` where it is gone or void.
+    pub(crate) async fn manifest(&self, number: u64) -> Result<Option<(Manifest, StoreTime)>, Error> {
+        let path = self.path(ObjectName::Checkpoint(number));
+        let object = match retry_read(&self.rng, || self.store.get(&path)).await {
+            Ok(object) => object,
+            Err(StorageError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(Error::storage(format_args!("reading the checkpoint {path:?}"), error)),
+        };
+        let made = StoreTime::of(object.last_modified);
+        self.note_date(made, &path);
+        let manifest = Manifest::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
+        if manifest.number != number || manifest.store_id != self.marker.store_id {
+            let message =
+                format!("the object {path:?} is the manifest of another checkpoint; it was left as it is");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let broken = {
+            let known = self.feed_state.lock();
+            manifest.objects().map(|name| self.path(name)).find(|path| known.distrusted.contains(path))
+        };
+        if let Some(broken) = broken {
+            let message = format!("the checkpoint {path:?} needs {broken:?}, which is damaged or missing");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        if self.is_void(&manifest, made) {
+            tracing::debug!(path, "a checkpoint took too long and does not count");
+            return Ok(None);
+        }
+        Ok(Some((manifest, made)))
+    }
+
+    /// The commits that a manifest's folds left out.
+    pub(crate) async fn recent(&self, manifest: &Manifest) -> Result<Recent, Error> {
+        let path = self.path(ObjectName::Recent(manifest.recent.id));
+        let read = retry_read(&self.rng, || self.store.get_sized(&path, manifest.recent.bytes)).await;
+        let object = read.map_err(|error| match error {
+            error @ StorageError::NotFound { .. } => {
+                let message = format!("the object {path:?}, which a checkpoint names, is gone");
+                Error::new(ErrorKind::Corrupt, message).with_source(error)
+            }
+            error => Error::storage(format_args!("reading {path:?}"), error),
+        })?;
+        let recent = Recent::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
+        if checksum(&object.bytes) != manifest.recent.checksum {
+            let message =
+                format!("the object {path:?} is not the file that checkpoint {} names", manifest.number);
+            return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
+        }
+        Ok(recent)
+    }
+}
+
+/// A commit of a recent file, as the view holds it, and when it was published.
+pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
+    let home = match recent.home {
+        RecentHome::Decision { base } => Home::Decision { base },
+        RecentHome::Feed { name, base } => Home::Feed { name, base },
+    };
+    let mut commit = Commit::new(&recent.record, recent.decided_by, home);
+    (commit.keyed, commit.restored) = (recent.keyed, recent.restored);
+    (Arc::new(commit), StoreTime(recent.published))
+}

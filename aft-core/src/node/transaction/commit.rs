@@ -1,0 +1,394 @@
+//! Committing: one create of the decision, which every doubt is settled against (I1, I3, I5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tracing::Instrument;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::decision::{Decision, Verdict};
+use crate::format::record::CommitRecord;
+use crate::node::exchange::feed_queue::Publication;
+use crate::node::exchange::register::{Committed, Decided, Proposal, RegisterState, commit_of};
+use crate::node::stats::{Cost, add};
+use crate::node::transaction::Transaction;
+use crate::node::transaction::begin::Told;
+use crate::node::transaction::begin::expired;
+use crate::planted::{Planted, planted};
+use crate::protocol::timeliness::Void;
+use crate::protocol::view::{self, Home};
+use crate::receipt::{NAMED_AT_MOST, Receipt};
+use crate::version::Timestamp;
+
+/// A commit that happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Commit {
+    /// Proof of the commit, for whoever must see it. That of a transaction that wrote nothing names what it read, as far as others may
+    /// not know it yet: whoever begins after it, on any node, sees at least as much. (Of commits that this node knows from receipts and tokens
+    /// alone and that nobody has published yet it names at most 63.) Where it read nothing, the receipt names nothing, and whoever begins after it
+    /// need see nothing.
+    pub receipt: Receipt,
+    /// Whether this attempt made the commit.
+    pub outcome: CommitOutcome,
+    /// The stored result: of the attempt that won.
+    pub result: Option<Bytes>,
+    /// The requests that the transaction sent itself, from its begin to now; [`Cost`] says what is counted and what is shared.
+    pub cost: Cost,
+}
+
+/// Whether a commit was made by this attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommitOutcome {
+    /// This attempt made it.
+    Fresh,
+    /// Another attempt of the same transaction had made it; this one's writes were dropped.
+    Replayed,
+}
+
+/// The receipt of a read-only transaction names so many commits before it asks for a refresh instead: one list in place of as many gets.
+const NAMED_BEFORE_REFRESH: usize = 16;
+
+/// What is about to be committed.
+struct Draft {
+    record: CommitRecord,
+    payload: Vec<Bytes>,
+}
+
+impl Transaction {
+    /// Commits: makes every write visible at once, or none. One create request for any number of keys, and one get where the node's
+    /// clock is not verified. When it returns `Ok`, the commit survives the death of every process.
+    ///
+    /// # Errors
+    /// None of the writes happened with [`Aborted`](ErrorKind::Aborted), [`Expired`](ErrorKind::Expired),
+    /// [`ClockSkew`](ErrorKind::ClockSkew), [`Unavailable`](ErrorKind::Unavailable), [`Denied`](ErrorKind::Denied),
+    /// [`Unsupported`](ErrorKind::Unsupported) and [`Closed`](ErrorKind::Closed). All happened with
+    /// [`Unpublished`](ErrorKind::Unpublished). With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody knows yet:
+    /// [`Aft::outcome`](crate::Aft::outcome) settles it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("alice", "90")?;
+    /// tx.put("bob", "10")?;
+    /// let commit = tx.commit().await?;
+    /// assert_eq!(commit.outcome, aft_core::CommitOutcome::Fresh);
+    /// println!("{} for {} requests", commit.receipt, commit.cost.requests());
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn commit(self) -> BoxFuture<'static, Result<Commit, Error>> {
+        let span = tracing::debug_span!("commit", txn = %self.id);
+        self.commit_inner().instrument(span).boxed()
+    }
+
+    async fn commit_inner(mut self) -> Result<Commit, Error> {
+        self.node.check_open()?;
+        if let Some(own) = self.settle_claim().await? {
+            return self.replayed(own).await;
+        }
+        if self.buffer.is_empty() && self.result.is_none() && !self.shared {
+            self.check_alive()?;
+            return self.read_only_commit().await;
+        }
+        self.node.check_writable()?;
+        if !planted(Planted::NoExpiryCheck)
+            && let Err(error) = self.check_alive()
+        {
+            return self.too_old(error).await;
+        }
+        if let Some(own) = self.told_before().await? {
+            return self.replayed(own).await;
+        }
+        self.wait_for_room().await?;
+        self.settle_uploads(u64::MAX).await?;
+        let (draft, proposal) = match self.draft() {
+            Ok(drafted) => drafted,
+            Err(error) if error.kind() == ErrorKind::Expired => return self.too_old(error).await,
+            Err(error) => return Err(error),
+        };
+        self.plant_before_decision(&draft).await;
+        match self.node.decide(&self.store, &proposal).await? {
+            Decided::Ours => {
+                let base = (proposal.bytes.len() as u64).saturating_sub(draft.record.inline_len());
+                let home = Home::Decision { base };
+                let commit = Arc::new(view::Commit::new(&draft.record, self.id, home));
+                self.acknowledge(&commit, draft).await
+            }
+            Decided::Read(looked) => self.read_decision(looked, draft).await,
+        }
+    }
+
+    /// For planted bugs: what must only happen once the decision is made.
+    async fn plant_before_decision(&self, draft: &Draft) {
+        if planted(Planted::PublishBeforeDecision) {
+            let commit = Arc::new(view::Commit::new(&draft.record, self.id, Home::Decision { base: 0 }));
+            self.node.enqueue(Publication::new(commit, None, &draft.payload));
+        }
+        if planted(Planted::CacheBeforeDecision) {
+            for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
+                if let Some(value) = value {
+                    self.node.cache.put((self.id, ordinal), value).await;
+                }
+            }
+        }
+    }
+
+    async fn read_only_commit(&self) -> Result<Commit, Error> {
+        let receipt = self.receipt_of_reads().await.map_err(|error| self.named(error))?;
+        Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: None, cost: self.cost() })
+    }
+
+    /// The receipt of what was read: whoever begins after it sees at least as much. It names the newest commit, and each that a node
+    /// may not know though its last refresh is as old as one may be. Where there are too many of those, whoever begins after it
+    /// refreshes first, and it names those that no feed object carries.
+    async fn receipt_of_reads(&self) -> Result<Receipt, Error> {
+        let node = &self.node;
+        let reads = self.reads.lock().set.clone();
+        let read: BTreeMap<_, _> = reads.commits().map(|commit| (commit.version, commit)).collect();
+        let Some((_, newest)) = read.last_key_value() else { return Ok(Receipt::NOTHING) };
+        let mut receipt = node.receipt(newest);
+        if planted(Planted::ReceiptNamesNewest) {
+            return Ok(receipt);
+        }
+        let older = |told: Told| {
+            let untold = node.not_told(read.values().copied(), told);
+            untold.into_iter().rev().filter(|(version, _)| *version != newest.version).collect::<Vec<_>>()
+        };
+        receipt.older = older(Told::Everywhere);
+        if receipt.older.len() >= NAMED_BEFORE_REFRESH {
+            receipt.latest = true;
+            receipt.older = older(Told::Published);
+            if receipt.older.len() >= NAMED_BEFORE_REFRESH {
+                // This node's own, that is; there are few others.
+                node.publish().await?;
+                receipt.older = older(Told::Published);
+            }
+        }
+        receipt.older.truncate(NAMED_AT_MOST - 1);
+        Ok(receipt)
+    }
+
+    /// An expired transaction cannot commit; but under a shared id it may have committed before.
+    async fn too_old(self, error: Error) -> Result<Commit, Error> {
+        if !self.shared || error.kind() != ErrorKind::Expired {
+            return Err(error);
+        }
+        let looked = self.node.read_register(&self.store, self.id).await?;
+        self.node.check_told(self.id, &looked).await?;
+        let RegisterState::Committed { commits, .. } = looked else { return Err(error) };
+        self.replayed(commit_of(self.id, commits)?).await
+    }
+
+    /// Its own commit, where this node knows that another attempt made one: a decision would be made where that one was lost.
+    async fn told_before(&self) -> Result<Option<Committed>, Error> {
+        if !self.shared || self.node.told(self.id).is_none() {
+            return Ok(None);
+        }
+        match self.node.read_register(&self.store, self.id).await? {
+            RegisterState::Committed { commits, .. } => commit_of(self.id, commits).map(Some),
+            looked => {
+                self.node.check_told(self.id, &looked).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Commits that cannot be published must not gather without bound.
+    async fn wait_for_room(&self) -> Result<(), Error> {
+        if !self.node.feed.lock().is_full() {
+            return Ok(());
+        }
+        self.node.publish().await.map_err(|error| {
+            error.wrapped("nothing was committed: earlier commits wait for publication and fill the memory for that").with_txn(self.id)
+        })
+    }
+
+    /// Waits until every value that does not travel in the record is durable (I3).
+    pub(crate) async fn settle_uploads(&mut self, max_inline_bytes: u64) -> Result<(), Error> {
+        let mut next = self.next_object();
+        let mut name = || {
+            next += 1;
+            next
+        };
+        let mut moved = self.buffer.spill(self.node.config.max_record_bytes, &mut name);
+        moved.extend(self.buffer.spill_to(max_inline_bytes, name));
+        for (n, value) in moved {
+            self.upload(n, value);
+        }
+        if planted(Planted::AckBeforeUpload) {
+            self.uploads.detach();
+            return Ok(());
+        }
+        let needed: Vec<_> = self.buffer.objects().collect();
+        self.uploads.finish(needed.into_iter()).await
+    }
+
+    /// Takes the version and encodes the decision. The version is taken last, after every wait, so that the in-time rule
+    /// judges the moment that counts (HAZARDS 4).
+    fn draft(&self) -> Result<(Draft, Proposal), Error> {
+        if !planted(Planted::DecideAfterClose) {
+            self.node.check_open().map_err(|error| self.named(error))?;
+        }
+        self.node.check_clock().map_err(|error| self.named(error))?;
+        let since = self.node.now();
+        let read = self.reads.lock().set.greatest().clock;
+        let clock = {
+            let mut time = self.node.time.lock();
+            if planted(Planted::WallClockVersion) {
+                let forgetful = crate::version::HybridClock::default();
+                forgetful.reading(since.wall_ms, self.id.start_ms(), Timestamp::default())
+            } else {
+                let clock = time.hybrid.reading(since.wall_ms, self.id.start_ms(), read);
+                if planted(Planted::KeepEveryReading) {
+                    time.hybrid.observe(clock);
+                }
+                clock
+            }
+        };
+        let lifetime_ms = self.node.limits.lifetime_ms;
+        if planted(Planted::NoExpiryCheck) {
+            return self.draft_at(clock, since);
+        }
+        if self.age_ms() > lifetime_ms || clock.ms().saturating_sub(self.id.start_ms()) > lifetime_ms {
+            return Err(expired(self.id, lifetime_ms));
+        }
+        self.draft_at(clock, since)
+    }
+
+    fn draft_at(
+        &self,
+        clock: Timestamp,
+        since: crate::protocol::clock_check::LocalTime,
+    ) -> Result<(Draft, Proposal), Error> {
+        let (writes, payload) = self.buffer.write_set();
+        let record = CommitRecord {
+            txn: self.id,
+            clock,
+            request_key: self.begin.request.clone(),
+            result: self.result.as_ref().map(|(_, result)| result.clone()),
+            guards: Vec::new(),
+            writes,
+        };
+        let verdict = Verdict::Commit(vec![record.clone()]);
+        let decision = Decision { id: self.id, attempt: self.attempt, verdict };
+        let bytes = decision.encode(&payload).map_err(|cause| {
+            Error::invalid("the transaction cannot be encoded").with_source(cause).with_txn(self.id)
+        })?;
+        let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms: clock.ms(), bytes, since };
+        Ok((Draft { record, payload }, proposal))
+    }
+
+    /// The decision was read back: it is ours, another attempt's, or dead.
+    async fn read_decision(self, looked: RegisterState, draft: Draft) -> Result<Commit, Error> {
+        self.node.check_told(self.id, &looked).await?;
+        match looked {
+            RegisterState::Committed { attempt, commits } => {
+                let own = commit_of(self.id, commits)?;
+                if planted(Planted::AcceptForeignDecision) && attempt != self.attempt {
+                    let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
+                    return self.acknowledge(&commit, draft).await;
+                }
+                if attempt == self.attempt && !planted(Planted::DisownDecision) {
+                    return self.acknowledge(&own.commit, draft).await;
+                }
+                tracing::debug!(txn = %self.id, "another attempt committed first");
+                self.replayed(own).await
+            }
+            RegisterState::Dead { attempt, void } => Err(self.dead(attempt, void)),
+            RegisterState::Empty | RegisterState::Forgotten => {
+                let message = "what was decided is not recorded any more; ask Aft::outcome with this id";
+                Err(Error::new(ErrorKind::OutcomeUnknown, message).with_txn(self.id))
+            }
+        }
+    }
+
+    /// Another attempt's commit is acknowledged here, so this node answers for it: whoever made it may have died before it was
+    /// published.
+    pub(crate) async fn replayed(&self, own: Committed) -> Result<Commit, Error> {
+        let node = &self.node;
+        add(&node.counters.replays, 1);
+        node.learn([Arc::clone(&own.commit)]);
+        let receipt = node.receipt(&own.commit);
+        if !node.feed_state.lock().published.contains_key(&own.commit.decided_by) {
+            node.enqueue(Publication::new(own.commit, own.request_key, &own.payload));
+            self.publish_acknowledged(&receipt).await?;
+        }
+        Ok(Commit { receipt, outcome: CommitOutcome::Replayed, result: own.result, cost: self.cost() })
+    }
+
+    /// Publishes before the ack where that was asked for; else when it is due.
+    async fn publish_acknowledged(&self, receipt: &Receipt) -> Result<(), Error> {
+        let node = &self.node;
+        if self.begin.publish_before_ack {
+            return node.publish().await.map_err(|error| {
+                let message = format!("committed as {receipt}, but not published yet; do not run it again");
+                let error = Error::new(ErrorKind::Unpublished, message).with_source(error);
+                error.with_txn(self.id).with_receipt(receipt.clone())
+            });
+        }
+        // The commit is queued: either whoever closes the node finds it there, or this finds the node closed.
+        let closed = node.check_open().is_err() && !planted(Planted::CloseLeavesCommits);
+        let published = if closed { node.publish().await } else { node.keep_publishing().await };
+        if let Err(error) = published {
+            tracing::warn!(error = &error as &dyn std::error::Error, "publishing failed; the commits wait");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn dead(&self, attempt: u64, void: Option<Void>) -> Error {
+        let ours = attempt == self.attempt;
+        let message = match void {
+            Some(Void::ClockAhead) if ours => return self.version_ahead(),
+            Some(Void::Late) if ours => {
+                "its decision landed later than the commit deadline and does not count; nothing was committed; run it again as a new transaction"
+            }
+            Some(_) => {
+                "its decision was out of time and does not count; nothing was committed; run it again as a new transaction"
+            }
+            None => "it was aborted; nothing was committed; run it again as a new transaction",
+        };
+        Error::new(ErrorKind::Aborted, message).with_txn(self.id)
+    }
+
+    /// Its version was further ahead of the store's clock than any clock may be: by now the decision's date tells whether it was this
+    /// machine's.
+    fn version_ahead(&self) -> Error {
+        if let Err(error) = self.node.check_clock() {
+            return error.with_txn(self.id);
+        }
+        let message = format!(
+            "its version was more than {} ms ahead of the store's clock, and does not count: its id starts in the future ({} ms ahead of this \
+             machine's clock), or this machine's clock was ahead; nothing was committed; run it again as a new transaction",
+            self.node.limits.skew_ms,
+            self.id.start_ms().saturating_sub(self.node.now().wall_ms),
+        );
+        Error::new(ErrorKind::ClockSkew, message).with_txn(self.id)
+    }
+
+    /// The commit is decided and in time: index it, fill the cache, queue it for the feed.
+    async fn acknowledge(self, commit: &Arc<view::Commit>, draft: Draft) -> Result<Commit, Error> {
+        let node = &self.node;
+        let publication = Publication::new(Arc::clone(commit), draft.record.request_key, &draft.payload);
+        node.learn([Arc::clone(commit)]);
+        node.enqueue(publication);
+        add(&node.counters.commits, 1);
+        for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
+            if let Some(value) = value {
+                node.cache.put((self.id, ordinal), value).await;
+            }
+        }
+        let receipt = node.receipt(commit);
+        tracing::debug!(txn = %self.id, version = %commit.version, "committed");
+        self.publish_acknowledged(&receipt).await?;
+        Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: draft.record.result, cost: self.cost() })
+    }
+}

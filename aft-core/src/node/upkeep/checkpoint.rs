@@ -1,0 +1,429 @@
+//! Checkpoints: everything that every node surely knows is folded into the index, so that a node starts in a handful of requests
+//! however large the store is, and everything older can be deleted.
+//!
+//! Any node may make one; there is no leader. Two makers race for the number, and the loser deletes its files. A maker can die
+//! anywhere: before the manifest nothing of it counts, and what it left is collected.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::format::envelope::{FormatError, checksum};
+use crate::format::garbage::Garbage;
+use crate::format::manifest::{FileRef, Manifest};
+use crate::format::name::{FeedName, FileId, ObjectName};
+use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
+use crate::format::record::CommitRecord;
+use crate::node::Node;
+use crate::node::stats::add;
+use crate::node::store::backoff;
+use crate::node::upkeep::fold::Fold;
+use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::fold::{purge_bound, settled_ms};
+use crate::protocol::timeliness::StoreTime;
+use crate::protocol::view::{Commit, Home};
+use crate::storage::StorageError;
+use crate::txn_id::TxnId;
+use crate::version::Version;
+
+/// What a checkpoint did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckpointReport {
+    /// Its number. Where another maker was faster, that one's, and nothing of this one counts.
+    pub number: u64,
+    /// Whether this call made it.
+    pub made: bool,
+    /// Commits published before this moment (by the store's clock) are in the index.
+    pub horizon: Option<SystemTime>,
+    /// Commits that it folded into the index.
+    pub folded: u64,
+    /// Commits too young for that, which it tells of beside the index.
+    pub recent: u64,
+    /// Rows that it wrote, those of merged runs included.
+    pub rows_written: u64,
+    /// Bytes that it wrote.
+    pub bytes_written: u64,
+    /// Older runs that it merged.
+    pub runs_merged: u64,
+    /// Sorted runs that the index has now.
+    pub runs: u64,
+    /// Rows that the index has now; of a key that several runs hold, all of them.
+    pub rows: u64,
+    /// Deletions that left the index, since nothing older can come back.
+    pub tombstones_purged: u64,
+    /// Objects that it found to be garbage, for the next collection.
+    pub garbage: u64,
+}
+
+/// What a checkpoint wrote so far.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) files: Vec<String>,
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+    pub(crate) folded: u64,
+    pub(crate) merged: u64,
+    pub(crate) purged: u64,
+}
+
+/// Everything that a checkpoint is made of, from one moment.
+struct Draft {
+    base: Arc<Base>,
+    begun: StoreTime,
+    horizon: StoreTime,
+    basis: StoreTime,
+    swept_through: StoreTime,
+    settled_ms: u64,
+    /// Tombstones strictly below may leave the index.
+    purge_bound: Version,
+    fold: Vec<Arc<Commit>>,
+    /// Commits whose batch superseded them, and that are as old as the folded ones.
+    pruned: Vec<PrunedCommit>,
+    recent: Recent,
+}
+
+/// Tries before a manifest is given up as unknown: about 15 s of waiting.
+const MANIFEST_TRIES: u32 = 14;
+/// How often a maker begins anew because others were faster.
+const CHECKPOINT_TRIES: u32 = 3;
+
+/// How making a manifest ended.
+enum Landed {
+    Ours(StoreTime),
+    Theirs,
+}
+
+impl Node {
+    /// Makes a checkpoint.
+    pub(crate) async fn checkpoint(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
+        self.check_writable()?;
+        self.check_dates().await?;
+        self.feed_state.lock().look = true;
+        self.sweep().await?;
+        // Dates this node's own feed objects: what was published when is what is folded.
+        self.refresh().await?;
+        let number = self.next_number().await?;
+        let draft = self.draft_checkpoint()?;
+        let mut fold = Fold {
+            node: self,
+            store: &self.store,
+            runs: draft.base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default(),
+            purge_bound: draft.purge_bound,
+            garbage: Garbage::default(),
+            written: Written::default(),
+            greatest: draft.base.greatest(),
+            purged: draft.base.purged(),
+        };
+        let made = match fold.add(&draft.fold).await {
+            Ok(()) => self.write_files(number, &draft, &mut fold).await,
+            Err(error) => Err(error),
+        };
+        let written = fold.written;
+        let manifest = match made {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.delete_files(&written).await;
+                return self.overtaken(number, error).await;
+            }
+        };
+        match self.land(&manifest, &written).await? {
+            Landed::Theirs => self.lost().await,
+            Landed::Ours(made) if self.limits.manifest_void(StoreTime(manifest.begun), made) => {
+                let message = "the checkpoint took longer than the transaction lifetime and does not count; nothing was lost; try again";
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+            Landed::Ours(_) => {
+                add(&self.counters.checkpoints, 1);
+                self.seal(manifest.number).await;
+                let report = report(&manifest, &written);
+                self.adopt(&Arc::new(Base::new(manifest)));
+                tracing::info!(?report, "made a checkpoint");
+                Ok(report)
+            }
+        }
+    }
+
+    /// Another node made the checkpoint.
+    async fn lost(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
+        self.feed_state.lock().look = true;
+        self.refresh().await?;
+        let number = self.view.read().base().number();
+        tracing::info!(number, "another node made the checkpoint");
+        Ok(CheckpointReport { number, ..CheckpointReport::default() })
+    }
+
+    /// What could not be read may have been folded and collected meanwhile: then another node made the checkpoint, and nothing is wrong.
+    async fn overtaken(self: &Arc<Self>, number: u64, error: Error) -> Result<CheckpointReport, Error> {
+        let gone = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable);
+        if gone && !planted(Planted::NeverOvertaken) && !self.list_manifests(number - 1).await?.is_empty() {
+            return self.lost().await;
+        }
+        Err(error)
+    }
+
+    /// The number after every manifest that is there. A newer one that counts is built on first.
+    async fn next_number(self: &Arc<Self>) -> Result<u64, Error> {
+        for _ in 0..CHECKPOINT_TRIES {
+            let number = self.view.read().base().number();
+            let above = self.list_manifests(number).await?;
+            let mut newer = false;
+            for number in &above {
+                let found = self.manifest(*number).await.map_err(|error| {
+                    error.wrapped(format!(
+                        "no checkpoint was made: the newest one, {number}, must be mended first"
+                    ))
+                })?;
+                if found.is_some() {
+                    newer = true;
+                    break;
+                }
+            }
+            if !newer {
+                return Ok(above.first().copied().unwrap_or(number).max(number) + 1);
+            }
+            self.feed_state.lock().look = true;
+            self.refresh().await?;
+        }
+        let message = "other nodes made checkpoints again and again meanwhile";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    fn draft_checkpoint(&self) -> Result<Draft, Error> {
+        let unknown = || Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again");
+        let begun = self.store_time().ok_or_else(unknown)?;
+        // First what was seen, then the view: everything that was seen is in it then.
+        let (mut recent, basis, swept_through, pruned) = {
+            let known = self.feed_state.lock();
+            // Whoever begins from this checkpoint would not look where they are told.
+            if !known.found.is_empty() && !planted(Planted::CheckpointForgetsFound) {
+                let message = "no checkpoint was made: feed objects whose dates were changed tell of commits that the next sweep publishes; try again";
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            let published = known.published.iter().map(|(id, dated)| (*id, dated.0)).collect();
+            let seen: Vec<FeedName> = known.seen.iter().copied().collect();
+            let recent =
+                Recent { seen, published, dead: known.dead.iter().copied().collect(), ..Recent::default() };
+            let basis = known.basis.ok_or_else(unknown)?;
+            let pruned: Vec<_> = known.pruned.values().cloned().collect();
+            (recent, basis, known.swept_through.ok_or_else(unknown)?, pruned)
+        };
+        let (base, commits) = {
+            let view = self.view.read();
+            let commits: Vec<_> = view
+                .recent()
+                .filter_map(|(commit, published)| Some((Arc::clone(commit), published?)))
+                .collect();
+            (Arc::clone(view.base()), commits)
+        };
+        let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
+        let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
+        // By what the feed showed: of what came later nobody here knows when it was published.
+        let known_until = self.shown_time(Planted::HorizonByAnyDate).ok_or_else(unknown)?;
+        let horizon = self.limits.horizon(begun.min(known_until)).max(base.horizon());
+        let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
+            let by_clock = planted(Planted::FoldByCommitTime);
+            if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
+        });
+        let (pruned, young_pruned): (Vec<_>, Vec<_>) =
+            pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
+        let open = young.iter().map(|(commit, _)| commit.version.txn);
+        let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
+        let before = base.manifest().map_or(0, |manifest| manifest.settled_ms);
+        let sweep_from_ms = self.limits.sweep_from_ms(swept_through);
+        let mut settled_ms = settled_ms(before, sweep_from_ms, open.map(TxnId::start_ms));
+        if planted(Planted::SettleTooMuch) {
+            settled_ms = begun.ms();
+        } else if planted(Planted::SettleWithoutUnfolded) {
+            settled_ms = before.max(sweep_from_ms);
+        }
+        recent.published.retain(|(id, dated)| {
+            let unsettled = id.start_ms() >= settled_ms.min(sweep_from_ms);
+            *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
+        });
+        recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
+        recent.pruned = young_pruned;
+        let fold = fold.into_iter().map(|(commit, _)| commit).collect();
+        // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
+        let purge_bound = restored.into_iter().fold(purge_bound(settled_ms), Version::min);
+        Ok(Draft {
+            base,
+            begun,
+            horizon,
+            basis,
+            swept_through,
+            settled_ms,
+            purge_bound,
+            fold,
+            pruned,
+            recent,
+        })
+    }
+
+    /// Writes what the manifest names beside the runs, and says what it will say.
+    async fn write_files(&self, number: u64, draft: &Draft, fold: &mut Fold<'_>) -> Result<Manifest, Error> {
+        let id = self.new_file_id();
+        let bytes = draft.recent.encode().map_err(unencodable)?;
+        let recent = file_ref(id, &bytes, draft.recent.commits.len() as u64);
+        self.create_file(&self.store, &self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
+        // Their ids are forgotten by now, unless a request key leads to them.
+        let folded =
+            draft.fold.iter().filter(|commit| !commit.keyed || planted(Planted::CollectKeyedDecisions));
+        let folded = folded.map(|commit| commit.decided_by);
+        fold.garbage.decisions.extend(folded);
+        fold.garbage.decisions.extend(draft.pruned.iter().map(|it| it.decided_by));
+        for pruned in &draft.pruned {
+            fold.garbage.values.extend(pruned.values.iter().map(|value| (pruned.txn, *value)));
+        }
+        // A node that still holds what its own batch superseded finds it twice.
+        fold.garbage.decisions.sort_unstable();
+        fold.garbage.decisions.dedup();
+        fold.garbage.values.sort_unstable();
+        fold.garbage.values.dedup();
+        let garbage = std::mem::take(&mut fold.garbage);
+        let garbage = self.create_list(&garbage, ObjectName::Garbage, &mut fold.written).await?;
+        let keyed = draft.fold.iter().filter(|commit| commit.keyed).map(|commit| commit.decided_by);
+        let keyed = Garbage { decisions: keyed.collect(), values: Vec::new() };
+        let named = |id| ObjectName::Outcomes(number, id);
+        let outcomes = self.create_list(&keyed, named, &mut fold.written).await?;
+        Ok(Manifest {
+            number,
+            store_id: self.marker.store_id.clone(),
+            attempt: self.rng.next(),
+            begun: draft.begun.0,
+            horizon: draft.horizon.0,
+            basis: draft.basis.0,
+            swept_through: draft.swept_through.0,
+            settled_ms: draft.settled_ms,
+            greatest: fold.greatest,
+            purged: fold.purged,
+            runs: fold.runs.clone(),
+            recent,
+            garbage,
+            outcomes,
+        })
+    }
+
+    /// Writes a list of objects, where there is anything to list.
+    async fn create_list(
+        &self,
+        list: &Garbage,
+        named: impl FnOnce(FileId) -> ObjectName + Send,
+        written: &mut Written,
+    ) -> Result<Option<FileRef>, Error> {
+        if list.entries() == 0 {
+            return Ok(None);
+        }
+        let id = self.new_file_id();
+        let bytes = list.encode().map_err(unencodable)?;
+        let file = file_ref(id, &bytes, list.entries());
+        self.create_file(&self.store, &self.path(named(id)), bytes, written).await?;
+        Ok(Some(file))
+    }
+
+    /// Makes the manifest, or learns that the number is another maker's. As with a decision, every doubt is settled by reading back
+    /// (HAZARDS 16): a maker that takes its own success for another's would delete the files that everybody reads.
+    async fn land(&self, manifest: &Manifest, written: &Written) -> Result<Landed, Error> {
+        let path = self.path(ObjectName::Checkpoint(manifest.number));
+        let bytes = manifest.encode().map_err(|cause| {
+            Error::new(ErrorKind::Corrupt, "the checkpoint's manifest cannot be encoded").with_source(cause)
+        })?;
+        let mut last = StorageError::unavailable(path.clone());
+        for wait in backoff(&self.rng, MANIFEST_TRIES) {
+            match self.store.create(&path, bytes.clone()).await {
+                Ok(()) => {}
+                Err(StorageError::AlreadyExists { .. }) if planted(Planted::TrustManifestConflict) => {
+                    self.delete_files(written).await;
+                    return Ok(Landed::Theirs);
+                }
+                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
+                    last = error
+                }
+                Err(error @ StorageError::Unavailable { .. }) => {
+                    last = error;
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Err(error) => return Err(Error::storage("writing the checkpoint's manifest", error)),
+            }
+            match self.store.get(&path).await {
+                Ok(object) => {
+                    let made = StoreTime::of(object.last_modified);
+                    self.note_date(made, &path);
+                    let there = Manifest::decode(&object.bytes);
+                    if there.is_ok_and(|there| there.attempt == manifest.attempt) {
+                        return Ok(Landed::Ours(made));
+                    }
+                    self.delete_files(written).await;
+                    return Ok(Landed::Theirs);
+                }
+                Err(StorageError::NotFound { .. }) => {}
+                Err(error) if error.is_transient() => last = error,
+                Err(error) if error.is_too_large().is_some() => {
+                    self.delete_files(written).await;
+                    return Ok(Landed::Theirs);
+                }
+                Err(error) => return Err(Error::storage("reading the checkpoint's manifest back", error)),
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(Error::storage(
+            "writing the checkpoint's manifest (it may have landed, which does no harm)",
+            last,
+        ))
+    }
+
+    /// Deletes the files of a checkpoint that lost; what fails here is collected later.
+    async fn delete_files(&self, written: &Written) {
+        if let Err(error) = self.store.delete(&written.files).await {
+            tracing::debug!(%error, "the files of a checkpoint that lost are left for the collection of garbage");
+        }
+    }
+}
+
+pub(crate) fn unencodable(cause: FormatError) -> Error {
+    Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded").with_source(cause)
+}
+
+pub(crate) fn file_ref(id: FileId, bytes: &Bytes, entries: u64) -> FileRef {
+    FileRef { id, bytes: bytes.len() as u64, entries, checksum: checksum(bytes) }
+}
+
+fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
+    let home = match commit.home {
+        Home::Decision { base } => RecentHome::Decision { base },
+        Home::Feed { name, base } => RecentHome::Feed { name, base },
+        // A view holds no rows of the index.
+        Home::Index { .. } => RecentHome::Decision { base: 0 },
+    };
+    let record = CommitRecord {
+        txn: commit.version.txn,
+        clock: commit.version.clock,
+        request_key: None,
+        result: None,
+        guards: Vec::new(),
+        writes: commit.writes.to_vec(),
+    };
+    let Commit { decided_by, keyed, restored, .. } = *commit;
+    RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
+}
+
+fn report(manifest: &Manifest, written: &Written) -> CheckpointReport {
+    CheckpointReport {
+        number: manifest.number,
+        made: true,
+        horizon: Some(UNIX_EPOCH + Duration::from_secs(manifest.horizon)),
+        folded: written.folded,
+        recent: manifest.recent.entries,
+        rows_written: written.rows,
+        bytes_written: written.bytes,
+        runs_merged: written.merged,
+        runs: manifest.runs.len() as u64,
+        rows: manifest.files().map(|file| file.rows).sum(),
+        tombstones_purged: written.purged,
+        garbage: manifest.garbage.as_ref().map_or(0, |garbage| garbage.entries),
+    }
+}

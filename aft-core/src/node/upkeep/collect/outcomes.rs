@@ -1,0 +1,247 @@
+//! Decisions that stay for their outcome, and when they go.
+//!
+//! Age alone proves nothing: where the feed object that carried a commit was lost, its decision is the last copy. So the decision of a
+//! commit goes only where a checkpoint said that it folded it: in its list of garbage or, where a request key led to it, in its file
+//! of outcomes. What is in neither is read first: an abort goes, and so does a void commit.
+
+use std::collections::BTreeSet;
+
+use futures::{FutureExt, StreamExt};
+
+use super::needed::is_damage;
+use super::{Collection, GarbageKind, Manifests, Read};
+use crate::error::Error;
+use crate::format::name::{FileId, OUTCOMES, ObjectName};
+use crate::node::exchange::register::RegisterState;
+use crate::planted::{Planted, planted};
+use crate::storage::ObjectInfo;
+use crate::txn_id::TxnId;
+
+/// So many decisions are read, and their verdicts held, at a time.
+const READ_AT_ONCE: usize = 1_000;
+
+/// A file of outcomes that a manifest named, which may be gone by now.
+pub(super) struct OutcomeList {
+    id: FileId,
+    object: ObjectInfo,
+}
+
+impl Collection<'_> {
+    /// Before these manifests go: files of outcomes that bear their numbers and that they do not name, or that are void ones'. Once
+    /// the manifest is gone, its number in a name is all that says that it counted.
+    pub(super) async fn forget_outcome_lists(
+        &mut self,
+        manifests: &Manifests,
+        numbers: &BTreeSet<u64>,
+    ) -> Result<(), Error> {
+        let mut not_named = Vec::new();
+        self.outcome_files.retain(|(number, id, object)| {
+            let named = !numbers.contains(number) || is_named(manifests, *number, *id);
+            not_named.extend((!named).then(|| object.clone()));
+            named
+        });
+        self.delete(GarbageKind::OutcomeLists, not_named).await
+    }
+
+    pub(super) async fn list_outcomes(&mut self) -> Result<(), Error> {
+        for object in self.list(OUTCOMES, |_| true).await? {
+            if let Some(ObjectName::Outcomes(number, id)) = ObjectName::parse(&object.path, self.node.shards)
+            {
+                self.outcome_files.push((number, id, object));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes decisions that are old enough to be forgotten for good. Not before the claims that lead to them are gone.
+    pub(super) async fn outcomes(&mut self, manifests: &Manifests, claims_done: bool) -> Result<(), Error> {
+        let settled_ms = manifests.all.values().next_back().map_or(0, |manifest| manifest.settled_ms);
+        let retention = self.node.marker.settings.outcome_retention_ms;
+        let (limits, now) = (self.node.limits, self.now);
+        let may_go = |id: TxnId, settled_ms| {
+            claims_done && limits.outcome_may_go(id.start_ms(), now, retention, settled_ms)
+        };
+        // What a list names is in the runs, whatever is not.
+        let listed_may_go = |id| may_go(id, u64::MAX);
+        let lists = self.outcome_lists(manifests).await?;
+        let mut old: BTreeSet<TxnId> =
+            self.decided.keys().copied().filter(|id| may_go(*id, settled_ms)).collect();
+        let (due, young): (Vec<_>, Vec<_>) = lists.into_iter().partition(|list| listed_may_go(list.id.0));
+        if (!old.is_empty() || !due.is_empty()) && !self.prove(manifests, &[], true).await? {
+            self.report.class(GarbageKind::OutcomeLists).kept += (due.len() + young.len()) as u64;
+            self.report.class(GarbageKind::Outcomes).kept += self.decided.len() as u64;
+            return Ok(());
+        }
+        self.report.class(GarbageKind::OutcomeLists).kept += young.len() as u64;
+        for list in due {
+            self.work_off_outcomes(manifests, list, &mut old, listed_may_go).await?;
+        }
+        if planted(Planted::OutcomesByAge) {
+            let old: Vec<_> = old.into_iter().collect();
+            self.delete_outcomes(&old).await?;
+        } else if !old.is_empty() {
+            self.judge_outcomes(old, &young).await?;
+        }
+        self.report.class(GarbageKind::Outcomes).kept += self.decided.len() as u64;
+        Ok(())
+    }
+
+    /// The files of outcomes that count, oldest first. Others are deleted once they cannot be a checkpoint's that is under way.
+    async fn outcome_lists(&mut self, manifests: &Manifests) -> Result<Vec<OutcomeList>, Error> {
+        let newest = manifests.listed.last().map_or(0, |(number, _)| *number);
+        let mut lists = Vec::new();
+        let mut not_named = Vec::new();
+        for (number, id, object) in std::mem::take(&mut self.outcome_files) {
+            let is_there = manifests.listed.iter().any(|(listed, _)| *listed == number);
+            if is_named(manifests, number, id) || !is_there && number < newest {
+                lists.push(OutcomeList { id, object });
+            } else if self.is_unreferenced(manifests, &object)
+                && manifests.aside.get(&number).and_then(|it| it.outcomes).is_none_or(|file| file.id != id)
+            {
+                not_named.push(object);
+            } else {
+                self.report.class(GarbageKind::OutcomeLists).kept += 1;
+            }
+        }
+        self.delete(GarbageKind::OutcomeLists, not_named).await?;
+        lists.sort_unstable_by_key(|list| list.id);
+        Ok(lists)
+    }
+
+    /// Deletes the decisions in a list, and then the list.
+    async fn work_off_outcomes(
+        &mut self,
+        manifests: &Manifests,
+        list: OutcomeList,
+        old: &mut BTreeSet<TxnId>,
+        may_go: impl Fn(TxnId) -> bool,
+    ) -> Result<(), Error> {
+        let Read::Whole(garbage) = self.read_list(&list.object).await? else {
+            self.report.class(GarbageKind::OutcomeLists).kept += 1;
+            return Ok(());
+        };
+        let (mut go, mut all) = (Vec::new(), true);
+        for id in garbage.decisions {
+            old.remove(&id);
+            if self.needed.has_decision(id) {
+                self.refuse(GarbageKind::Outcomes, self.node.path(ObjectName::Decision(id)));
+                all = false;
+            } else if may_go(id) {
+                go.push(id);
+            } else {
+                all = false;
+            }
+        }
+        // What a manifest names stays until that is gone, and is read again until then.
+        let mut named = manifests.all.values().filter_map(|manifest| manifest.outcomes);
+        let is_named = named.any(|file| file.id == list.id);
+        go.retain(|id| !is_named || self.decided.contains_key(id));
+        self.delete_outcomes(&go).await?;
+        if all && !is_named {
+            return self.delete(GarbageKind::OutcomeLists, vec![list.object]).await;
+        }
+        self.report.class(GarbageKind::OutcomeLists).kept += 1;
+        Ok(())
+    }
+
+    /// Deletes those of the old decisions that are aborts or void, and says which commits nobody knows to be folded.
+    async fn judge_outcomes(&mut self, old: BTreeSet<TxnId>, young: &[OutcomeList]) -> Result<(), Error> {
+        let mut old = old;
+        // First what other lists have, which go in their own time; the oldest first, which are likeliest to.
+        for object in self.pending.clone() {
+            self.take_listed(&object, &mut old).await?;
+        }
+        let mut rest = young.iter();
+        for list in rest.by_ref() {
+            if old.is_empty() || !self.take_listed(&list.object, &mut old).await? {
+                break;
+            }
+        }
+        let old: Vec<_> = old.into_iter().collect();
+        let mut unknown = BTreeSet::new();
+        for ids in old.chunks(READ_AT_ONCE) {
+            let dead = self.read_outcomes(ids, &mut unknown).await?;
+            self.delete_outcomes(&dead).await?;
+        }
+        for list in rest {
+            if unknown.is_empty() {
+                break;
+            }
+            self.take_listed(&list.object, &mut unknown).await?;
+        }
+        let first = unknown.first().map(|id| self.node.path(ObjectName::Decision(*id)));
+        if let Some(first) = first {
+            tracing::error!(
+                first,
+                count = unknown.len(),
+                "commits that no checkpoint is known to have folded"
+            );
+            self.leave_out(format!(
+                "{} decisions of commits that no checkpoint says it folded, the first {first:?}: they were lost or never published, and stay; publish them with `aft sweep --all`",
+                unknown.len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Removes what a list names from these ids; whether that was any.
+    async fn take_listed(&mut self, object: &ObjectInfo, ids: &mut BTreeSet<TxnId>) -> Result<bool, Error> {
+        let Read::Whole(garbage) = self.read_list(object).await? else { return Ok(false) };
+        let before = ids.len();
+        garbage.decisions.iter().for_each(|id| {
+            ids.remove(id);
+        });
+        Ok(ids.len() < before)
+    }
+
+    /// Those of the decisions that are dead; commits go to `unknown`.
+    async fn read_outcomes(
+        &mut self,
+        ids: &[TxnId],
+        unknown: &mut BTreeSet<TxnId>,
+    ) -> Result<Vec<TxnId>, Error> {
+        let node = self.node;
+        let looks = ids.iter().map(|id| {
+            let id = *id;
+            async move {
+                let looked = node.read_register(&node.store, id).await;
+                (id, looked.map(|looked| matches!(looked, RegisterState::Committed { .. })))
+            }
+            .boxed()
+        });
+        let looks: Vec<_> = looks.collect();
+        let looked: Vec<_> =
+            futures::stream::iter(looks).buffer_unordered(node.config.parallel_requests).collect().await;
+        let mut dead = Vec::new();
+        for (id, committed) in looked {
+            match committed {
+                Ok(true) => {
+                    unknown.insert(id);
+                }
+                Ok(false) => dead.push(id),
+                Err(error) if is_damage(&error) => {
+                    self.leave_out(format!("an old decision: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(dead)
+    }
+
+    async fn delete_outcomes(&mut self, ids: &[TxnId]) -> Result<(), Error> {
+        let class = self.report.class(GarbageKind::Outcomes);
+        for id in ids {
+            if let Some(bytes) = self.decided.remove(id) {
+                class.objects += 1;
+                class.bytes += bytes;
+            }
+        }
+        let paths: Vec<_> = ids.iter().map(|id| self.node.path(ObjectName::Decision(*id))).collect();
+        self.delete_paths(&paths).await
+    }
+}
+
+/// Whether the manifest of this number counts and names this file of outcomes.
+fn is_named(manifests: &Manifests, number: u64, id: FileId) -> bool {
+    manifests.all.get(&number).and_then(|manifest| manifest.outcomes).is_some_and(|file| file.id == id)
+}

@@ -1,0 +1,85 @@
+//! Maintenance: checkpoints and collections from a background task, shared out between nodes without a leader.
+//!
+//! Each job has epochs, and whoever creates an epoch's object does its work. A node that dies in the middle costs the epoch: the
+//! next one sees to it. Two nodes whose clocks disagree about the epoch do the work twice, which is harmless.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::Maintenance;
+use crate::error::Error;
+use crate::format::name::{Job, ObjectName};
+use crate::node::Node;
+use crate::storage::StorageError;
+
+/// A checkpoint interval has so many epochs: that many checkpoints in it at most.
+const EPOCHS: u32 = 4;
+
+impl Node {
+    /// Starts the task that maintains the store, where that is configured. It sleeps at random between an eighth and a quarter of
+    /// the checkpoint interval, so that nodes that started together do not ask together.
+    pub(crate) fn start_maintenance(self: &Arc<Self>) {
+        let Some(maintenance) = self.config.maintenance.clone().filter(|_| !self.read_only) else { return };
+        let node = Arc::downgrade(self);
+        let rest = maintenance.checkpoint_interval.min(maintenance.collect_interval) / (2 * EPOCHS);
+        let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX).max(1);
+        let task = async move {
+            while let Some(jitter) = Weak::upgrade(&node).map(|node| node.rng.next() % rest_ms) {
+                tokio::time::sleep(rest + Duration::from_millis(jitter)).await;
+                let Some(node) = Weak::upgrade(&node) else { return };
+                if let Err(error) = node.maintain(&maintenance).await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "maintenance failed; it is tried again"
+                    );
+                }
+            }
+        };
+        self.tasks.lock().maintain(tokio::spawn(task));
+    }
+
+    async fn maintain(self: &Arc<Self>, maintenance: &Maintenance) -> Result<(), Error> {
+        self.check_open()?;
+        self.refresh_if_stale().await?;
+        if self.wants_checkpoint(maintenance)
+            && self.takes_epoch(Job::Checkpoint, maintenance.checkpoint_interval / EPOCHS).await?
+        {
+            self.checkpoint().await?;
+        }
+        if self.view.read().base().number() > 0
+            && self.takes_epoch(Job::Collect, maintenance.collect_interval).await?
+        {
+            self.collect_garbage(false).await?;
+        }
+        Ok(())
+    }
+
+    fn wants_checkpoint(&self, maintenance: &Maintenance) -> bool {
+        let (beyond, last) = {
+            let view = self.view.read();
+            (view.commit_count() as u64, view.base().manifest().map(|manifest| manifest.begun))
+        };
+        let interval_ms = u64::try_from(maintenance.checkpoint_interval.as_millis()).unwrap_or(u64::MAX);
+        let now = self.store_time().map_or(0, |now| now.ms());
+        let old = last.is_none_or(|last| now.saturating_sub(last.saturating_mul(1000)) >= interval_ms);
+        beyond >= maintenance.checkpoint_commits || (beyond > 0 && old)
+    }
+
+    /// Whether this node does the job in this epoch. A node asks once in an epoch.
+    async fn takes_epoch(&self, job: Job, length: Duration) -> Result<bool, Error> {
+        let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
+        let epoch = self.now().wall_ms / length_ms;
+        if self.feed_state.lock().offered.insert(job, epoch) == Some(epoch) {
+            return Ok(false);
+        }
+        let path = self.path(ObjectName::Epoch(job, epoch));
+        match self.store.create(&path, Bytes::new()).await {
+            Ok(()) => Ok(true),
+            // In doubt, the next epoch will do.
+            Err(StorageError::AlreadyExists { .. } | StorageError::Unknown { .. }) => Ok(false),
+            Err(error) => Err(Error::storage("sharing out maintenance", error)),
+        }
+    }
+}
