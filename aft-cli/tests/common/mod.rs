@@ -105,9 +105,12 @@ impl Ran {
         self
     }
 
-    /// Asserts that it failed with this exit code and with an error that says each of `words`.
-    pub fn fails(self, code: i32, words: &[&str]) -> Self {
+    /// Asserts that it failed with this exit code and, behind what was logged, with an error that says each of `words`.
+    pub fn fails(mut self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}", self.stderr);
+        let logged = |line: &&str| [" WARN aft", " ERROR aft"].iter().any(|level| line.contains(level));
+        let log: usize = self.stderr.split_inclusive('\n').take_while(logged).map(str::len).sum();
+        self.stderr.drain(..log);
         assert!(self.stderr.starts_with("error: "), "{}", self.stderr);
         for word in words {
             assert!(self.stderr.contains(word), "{word} in {}", self.stderr);
