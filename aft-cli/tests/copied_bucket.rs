@@ -130,10 +130,10 @@ async fn is_whole(url: &str, home: &Path, made: &Made) {
 
 fn copy(bucket: &str, from: &str, to: &str) {
     let python = std::env::var("AFT_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/servers/copy.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/servers/copy_prefix.py");
     let copied = Command::new(python).arg(script).args([bucket, from, to]).output().unwrap();
     assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-    println!("$ copy.py {bucket} {from} {to}\n{}", String::from_utf8_lossy(&copied.stdout));
+    println!("$ copy_prefix.py {bucket} {from} {to}\n{}", String::from_utf8_lossy(&copied.stdout));
 }
 
 #[tokio::test]

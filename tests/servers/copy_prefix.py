@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Copies every object below one prefix of a bucket to another one, as people do it with boto3: a copy_object for each.
 
-    copy.py BUCKET FROM TO
+    copy_prefix.py BUCKET FROM TO
 
 FROM and TO may be the same: then every object is copied onto itself, which dates it anew. The endpoint and the credentials are
 those of the environment (AWS_ENDPOINT_URL_S3 and so on). Needs boto3.
