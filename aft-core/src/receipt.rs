@@ -138,7 +138,7 @@ impl fmt::Display for Receipt {
         if self.latest {
             write!(f, ".{LATEST_TEXT}")?;
         }
-        self.store.map_or(Ok(()), |store| write!(f, ".{store:08x}"))
+        self.store.map_or(Ok(()), |store| write!(f, ".s{store:08x}"))
     }
 }
 
@@ -174,8 +174,11 @@ fn parse(text: &str) -> Option<Receipt> {
     let latest = parts.next_if_eq(&LATEST_TEXT).is_some();
     let store = match parts.next() {
         None => None,
-        Some(bits) if bits.len() == STORE_CHARS && is_hex(bits) => Some(u32::from_str_radix(bits, 16).ok()?),
-        Some(_) => return None,
+        Some(part) => {
+            // The mark tells it from an id that was cut off.
+            let bits = part.strip_prefix('s').filter(|bits| bits.len() == STORE_CHARS && is_hex(bits))?;
+            Some(u32::from_str_radix(bits, 16).ok()?)
+        }
     };
     if named.is_empty() || named.len() > NAMED_AT_MOST || parts.next().is_some() {
         return None;
@@ -239,7 +242,7 @@ mod tests {
                 let text = receipt.to_string();
                 assert_eq!(text.parse::<Receipt>().unwrap(), receipt, "{text}");
                 assert!(format!("{text}.").parse::<Receipt>().is_err());
-                assert!(format!("{text}.0000000g").parse::<Receipt>().is_err());
+                assert!(format!("{text}.s0000000g").parse::<Receipt>().is_err());
                 let shown = text.matches('.').count();
                 assert_eq!(text.split('.').count(), shown + 1);
             }
@@ -248,7 +251,7 @@ mod tests {
         assert!(twice.parse::<Receipt>().is_err(), "a commit that is named twice");
         let upwards = format!("aft1.{}.{}", version(9, b), version(10, b));
         assert!(upwards.parse::<Receipt>().is_err(), "the older one first");
-        for text in ["aft1.latest", "aft1.00000007", "aft1.latest.00000007", "aft1..00000007"] {
+        for text in ["aft1.latest", "aft1.s00000007", "aft1.latest.s00000007", "aft1..s00000007"] {
             assert!(text.parse::<Receipt>().is_err(), "{text}");
         }
         let many: Vec<_> =
