@@ -68,3 +68,8 @@ impl Clock for SystemClock {
         self.origin.elapsed()
     }
 }
+
+/// A duration in whole milliseconds; the most that can be said of a longer one.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

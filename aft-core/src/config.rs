@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::millis;
 use crate::error::Error;
 use crate::format::marker::SharedSettings;
 
@@ -184,7 +185,7 @@ impl Config {
     /// ```
     pub fn validate(&self) -> Result<(), Error> {
         self.shared().validate().map_err(Error::invalid)?;
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis;
         check("feed_interval", ms(self.feed_interval), 1, HOUR_MS, "ms")?;
         check("sweep_interval", ms(self.sweep_interval), 1_000, DAY_MS, "ms")?;
         if let Some(maintenance) = &self.maintenance {
@@ -204,7 +205,7 @@ impl Config {
     }
 
     pub(crate) fn shared(&self) -> SharedSettings {
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis;
         SharedSettings {
             max_staleness_ms: ms(self.max_staleness),
             transaction_lifetime_ms: ms(self.transaction_lifetime),

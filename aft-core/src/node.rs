@@ -39,6 +39,7 @@ pub use upkeep::checkpoint::CheckpointReport;
 pub use upkeep::collect::{GarbageClass, GarbageKind, GarbageReport};
 
 use crate::clock::Clock;
+use crate::clock::millis;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
@@ -141,7 +142,7 @@ impl NodeTime {
 impl Node {
     /// Both clocks, now.
     pub(crate) fn now(&self) -> LocalTime {
-        let monotonic_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let monotonic_ms = millis(self.clock.monotonic());
         LocalTime { wall_ms: unix_ms(self.clock.now()), monotonic_ms }
     }
 

@@ -8,6 +8,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::clock::millis;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::text::serde_as_text;
@@ -155,7 +156,7 @@ impl TxnId {
 
 /// Milliseconds since 1970; 0 for anything before.
 pub(crate) fn unix_ms(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    at.duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 impl fmt::Display for TxnId {

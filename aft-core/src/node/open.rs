@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
+use crate::clock::millis;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -199,10 +200,7 @@ impl Builder {
     }
 
     pub(crate) fn now(&self) -> LocalTime {
-        LocalTime {
-            wall_ms: unix_ms(self.clock.now()),
-            monotonic_ms: u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX),
-        }
+        LocalTime { wall_ms: unix_ms(self.clock.now()), monotonic_ms: millis(self.clock.monotonic()) }
     }
 
     /// Checks the store as [`Aft::check`] does, also one that is so damaged that it cannot be opened. Not a byte is written to it.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tracing::Instrument;
 
+use crate::clock::millis;
 use crate::error::{Error, ErrorKind};
 use crate::format::feed::Entry;
 use crate::format::name::FeedName;
@@ -48,7 +49,7 @@ impl Node {
 
     /// On a node without a background task, publishes what has waited long enough.
     pub(crate) async fn publish_if_due(self: &Arc<Self>) -> Result<(), Error> {
-        let due = u64::try_from(self.config.feed_interval.as_millis()).unwrap_or(u64::MAX);
+        let due = millis(self.config.feed_interval);
         let now = self.now();
         if self.feed.lock().waited_ms(now).is_some_and(|waited| waited >= due) {
             return self.publish().await;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tracing::Instrument;
 
+use crate::clock::millis;
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
@@ -91,7 +92,7 @@ impl Node {
         let now = self.now();
         let began = self.feed_state.lock().began;
         // The node's own, which may be less than what all nodes may have.
-        let most_ms = u64::try_from(self.config.max_staleness.as_millis()).unwrap_or(u64::MAX);
+        let most_ms = millis(self.config.max_staleness);
         began.is_none_or(|began| now.elapsed_since(began) > most_ms)
     }
 
@@ -150,7 +151,7 @@ impl Node {
     fn plan_refresh(&self, now: LocalTime) -> Plan {
         let slept = self.slept(now) && !planted(Planted::TrustOldFeed);
         let known = self.feed_state.lock();
-        let look_interval = u64::try_from(self.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
+        let look_interval = millis(self.config.sweep_interval);
         let look = known.look || known.looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval);
         let goes_on = known.began.is_some() && !known.reload;
         let whole = slept || !goes_on;

@@ -11,6 +11,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
+use crate::clock::millis;
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName};
 use crate::node::Node;
@@ -177,7 +178,7 @@ impl Node {
         if node.read_only || node.check_open().is_err() {
             return;
         }
-        let interval = u64::try_from(node.config.sweep_interval.as_millis()).unwrap_or(u64::MAX);
+        let interval = millis(node.config.sweep_interval);
         let now = node.now().wall_ms;
         let epoch = now / interval;
         {

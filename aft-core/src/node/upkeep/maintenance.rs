@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::clock::millis;
 use crate::config::Maintenance;
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName};
@@ -24,7 +25,7 @@ impl Node {
         let Some(maintenance) = self.config.maintenance.clone().filter(|_| !self.read_only) else { return };
         let node = Arc::downgrade(self);
         let rest = maintenance.checkpoint_interval.min(maintenance.collect_interval) / (2 * EPOCHS);
-        let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rest_ms = millis(rest).max(1);
         let task = async move {
             while let Some(jitter) = Weak::upgrade(&node).map(|node| node.rng.next() % rest_ms) {
                 tokio::time::sleep(rest + Duration::from_millis(jitter)).await;
@@ -61,7 +62,7 @@ impl Node {
             let view = self.view.read();
             (view.commit_count() as u64, view.base().manifest().map(|manifest| manifest.begun))
         };
-        let interval_ms = u64::try_from(maintenance.checkpoint_interval.as_millis()).unwrap_or(u64::MAX);
+        let interval_ms = millis(maintenance.checkpoint_interval);
         let now = self.store_time().map_or(0, |now| now.ms());
         let old = last.is_none_or(|last| now.saturating_sub(last.saturating_mul(1000)) >= interval_ms);
         beyond >= maintenance.checkpoint_commits || (beyond > 0 && old)
@@ -69,7 +70,7 @@ impl Node {
 
     /// Whether this node does the job in this epoch. A node asks once in an epoch.
     async fn takes_epoch(&self, job: Job, length: Duration) -> Result<bool, Error> {
-        let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
+        let length_ms = millis(length).max(1);
         let epoch = self.now().wall_ms / length_ms;
         if self.feed_state.lock().offered.insert(job, epoch) == Some(epoch) {
             return Ok(false);
