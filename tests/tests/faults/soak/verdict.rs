@@ -92,15 +92,22 @@ async fn truth(state: &State, aft: &Aft, problems: &mut Vec<String>) -> Truth {
         let txn = state.ids[id].0;
         let open = unknown.contains(id);
         let outcome = if open { aft.cancel(txn).await } else { aft.outcome(txn).await };
-        (*id, open, outcome.unwrap())
+        (*id, open, outcome)
     };
     let asked: Vec<_> = stream::iter(state.ids.keys()).map(ask).buffer_unordered(16).collect().await;
-    for (id, open, outcome) in &asked {
-        if *open && !matches!(outcome, Outcome::Committed { .. } | Outcome::Aborted) {
-            problems.push(format!("{} is left undecided: {outcome:?}", state.ids[id].0));
+    let mut truth = Truth::new();
+    for (id, open, outcome) in asked {
+        // A register that denies what the feed tells is an error, and no outcome: the sentence of whoever was told otherwise follows.
+        let outcome = outcome.unwrap_or_else(|error| {
+            problems.push(format!("what became of {} is not to be had: {error}", state.ids[&id].0));
+            Outcome::Undecided
+        });
+        if open && !matches!(outcome, Outcome::Committed { .. } | Outcome::Aborted) {
+            problems.push(format!("{} is left undecided: {outcome:?}", state.ids[&id].0));
         }
+        truth.insert(id, outcome);
     }
-    asked.into_iter().map(|(id, _, outcome)| (id, outcome)).collect()
+    truth
 }
 
 /// Whether this attempt is the one that its register names.
