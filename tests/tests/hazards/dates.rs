@@ -136,6 +136,9 @@ pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
         sleep(secs(60)).await;
         reader.refresh().await.unwrap();
     }
+    // Nor is the id of a transaction forgotten that is still open.
+    let open = reader.outcome(node.new_txn_id()).await.unwrap();
+    assert_eq!(open, Outcome::Undecided, "what is young is not forgotten");
     write(&node, &[("m", Some("1"))]).await;
     node.publish().await.unwrap();
     let latest = reader.begin_with(Begin::new().latest()).await.unwrap();

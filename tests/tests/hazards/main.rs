@@ -200,7 +200,7 @@ cases! {
     }
     dates::h27_one_object_from_the_future_makes_nothing_else_old {
         BelieveFutureDates: "a young transaction is young",
-        BelieveUndated: "what is newer is seen",
+        BelieveUndated: "what is young is not forgotten",
     }
     dates::no_object_is_read_further_than_its_kind_can_be_long {
         ReadAnyLength: "what is too long is not read",
