@@ -100,8 +100,6 @@ pub enum Planted {
     BelieveLostRegister,
     /// A node believes itself that a decision is lost, without looking whether it was folded meanwhile.
     TellWithoutRefresh,
-    /// A register that was read before something told of its commit is taken for one that denies it.
-    DenyByOldRead,
     /// A check does not miss what a list of outcomes names.
     CheckIgnoresOutcomes,
     /// A check does not miss the claims of finished requests.

@@ -179,7 +179,7 @@ impl Transaction {
                 return Ok(None);
             }
             let looked = self.node.read_register(&self.store, self.id).await?;
-            let looked = self.node.check_told(&self.store, self.id, looked).await?;
+            self.node.check_told(self.id, &looked).await?;
             match looked {
                 RegisterState::Empty | RegisterState::Forgotten => Ok(None),
                 RegisterState::Dead { attempt, void } => Err(self.dead(attempt, void)),

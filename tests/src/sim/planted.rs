@@ -4,7 +4,7 @@ use aft_core::planted::Planted;
 
 /// Each planted bug that random seeds find, the seed from which it is looked for, and how many seeds it may take. Those that
 /// few seeds reach are found by cases of their own (`tests/hazards`).
-pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 23] = [
+pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 22] = [
     (Planted::TrustNotFound, 0, 40),
     (Planted::SkipReadBack, 0, 40),
     (Planted::AcceptForeignDecision, 0, 40),
@@ -27,7 +27,6 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 23] = [
     (Planted::TrustClaimConflict, 0, 40),
     (Planted::UploadBeforeClaim, 0, 40),
     (Planted::ResumeSameAttempt, 0, 40),
-    (Planted::DenyByOldRead, 100, 60),
 ];
 
 /// As [`FOUND_BY_SEEDS`], where nodes make checkpoints and collect garbage in every seed

@@ -52,34 +52,19 @@ impl Node {
         told.or_else(pruned)
     }
 
-    /// What a register says, read once more where it denies a commit that this node knows of: the commit may have been made, and told,
-    /// since it was read.
+    /// Refuses what a register says where it denies a commit that this node knows of.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] where it denies it then, too, with the decision's path and what tells of it; else as a refresh, and as reading it.
-    pub(crate) async fn check_told(
-        self: &Arc<Self>,
-        store: &Store,
-        id: TxnId,
-        mut read: RegisterState,
-    ) -> Result<RegisterState, Error> {
-        if matches!(read, RegisterState::Committed { .. }) || self.told(id).is_none() {
-            return Ok(read);
+    /// [`ErrorKind::Corrupt`], with the decision's path and what tells of it; else as a refresh.
+    pub(crate) async fn check_told(self: &Arc<Self>, id: TxnId, looked: &RegisterState) -> Result<(), Error> {
+        if matches!(looked, RegisterState::Committed { .. }) || self.told(id).is_none() {
+            return Ok(());
         }
         if !planted(Planted::TellWithoutRefresh) {
             self.feed_state.lock().look = true;
             self.refresh().await?;
         }
-        if self.told(id).is_some() && !planted(Planted::DenyByOldRead) {
-            read = self.read_register(store, id).await?;
-        }
-        if matches!(read, RegisterState::Committed { .. }) {
-            return Ok(read);
-        }
-        match self.told(id) {
-            None => Ok(read),
-            Some(told) => Err(self.denied(id, &read, &told)),
-        }
+        self.told(id).map_or(Ok(()), |told| Err(self.denied(id, looked, &told)))
     }
 
     /// Refuses to take a request for one that never committed where a checkpoint's list of outcomes says that it did. The transaction's register

@@ -183,7 +183,7 @@ impl Transaction {
             return Err(error);
         }
         let looked = self.node.read_register(&self.store, self.id).await?;
-        let looked = self.node.check_told(&self.store, self.id, looked).await?;
+        self.node.check_told(self.id, &looked).await?;
         let RegisterState::Committed { commits, .. } = looked else { return Err(error) };
         self.replayed(commit_of(self.id, commits)?).await
     }
@@ -193,10 +193,12 @@ impl Transaction {
         if !self.shared || self.node.told(self.id).is_none() {
             return Ok(None);
         }
-        let looked = self.node.read_register(&self.store, self.id).await?;
-        match self.node.check_told(&self.store, self.id, looked).await? {
+        match self.node.read_register(&self.store, self.id).await? {
             RegisterState::Committed { commits, .. } => commit_of(self.id, commits).map(Some),
-            _ => Ok(None),
+            looked => {
+                self.node.check_told(self.id, &looked).await?;
+                Ok(None)
+            }
         }
     }
 
@@ -287,7 +289,7 @@ impl Transaction {
 
     /// The decision was read back: it is ours, another attempt's, or dead.
     async fn read_decision(self, looked: RegisterState, draft: Draft) -> Result<Commit, Error> {
-        let looked = self.node.check_told(&self.store, self.id, looked).await?;
+        self.node.check_told(self.id, &looked).await?;
         match looked {
             RegisterState::Committed { attempt, commits } => {
                 let own = commit_of(self.id, commits)?;

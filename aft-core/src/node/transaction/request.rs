@@ -182,13 +182,15 @@ impl Node {
         }
         // The refresh that `begin` makes beside this: the node may have been idle until now.
         self.refresh_if_stale().await?;
-        match self.check_told(store, holder, looked).await? {
-            RegisterState::Committed { commits, .. } => finished(holder, commits),
+        self.check_told(holder, &looked).await?;
+        match looked {
             RegisterState::Dead { .. } if planted(Planted::AdoptDeadClaim) => {
                 Ok(Judged::Claimed(Claimed::Open(holder)))
             }
-            looked @ (RegisterState::Dead { .. } | RegisterState::Forgotten) => Ok(Judged::Never(looked)),
-            looked @ RegisterState::Empty => {
+            looked @ (RegisterState::Dead { .. }
+            | RegisterState::Forgotten
+            | RegisterState::Committed { .. }) => Ok(Judged::Never(looked)),
+            RegisterState::Empty => {
                 let now = self.now().wall_ms;
                 let young = now.saturating_sub(holder.start_ms()) <= self.limits.lifetime_ms;
                 let from_the_future = holder.start_ms() > now.saturating_add(self.limits.skew_ms);
