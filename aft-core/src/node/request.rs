@@ -182,15 +182,14 @@ impl Node {
         }
         // The refresh that `begin` makes beside this: the node may have been idle until now.
         self.refresh_if_stale().await?;
-        self.check_told(holder, &looked).await?;
-        match looked {
+        match self.check_told(store, holder, looked).await? {
             Looked::Dead { .. } if planted(Planted::AdoptDeadClaim) => {
                 Ok(Judged::Claimed(Claimed::Open(holder)))
             }
-            looked @ (Looked::Dead { .. } | Looked::Forgotten | Looked::Committed { .. }) => {
-                Ok(Judged::Never(looked))
-            }
-            Looked::Empty => {
+            // Meanwhile.
+            Looked::Committed { commits, .. } => finished(holder, commits),
+            looked @ (Looked::Dead { .. } | Looked::Forgotten) => Ok(Judged::Never(looked)),
+            looked @ Looked::Empty => {
                 let now = self.now().wall_ms;
                 let young = now.saturating_sub(holder.start_ms()) <= self.limits.lifetime_ms;
                 let from_the_future = holder.start_ms() > now.saturating_add(self.limits.skew_ms);

@@ -168,8 +168,7 @@ impl Transaction {
                 return Ok(None);
             }
             let looked = self.node.look(&self.store, self.id).await?;
-            self.node.check_told(self.id, &looked).await?;
-            match looked {
+            match self.node.check_told(&self.store, self.id, looked).await? {
                 Looked::Empty | Looked::Forgotten => Ok(None),
                 Looked::Dead { attempt, void } => Err(self.dead(attempt, void)),
                 Looked::Committed { commits, .. } => {
@@ -212,7 +211,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let Some(balance) = tx.get("balance/ada").await? else { return Ok(()) };
     /// println!("{} bytes", balance.len());
     /// # Ok(())
@@ -235,7 +234,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let [stock, price] = &tx.get_many(["stock/apples", "price/apples"]).await?[..] else { return Ok(()) };
     /// println!("{stock:?} apples at {price:?}");
     /// # Ok(())
@@ -358,7 +357,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// tx.get("stock/apples").await?;
     /// for (key, version) in tx.reads() {
     ///     println!("{} at {version:?}", key.escape_ascii());
@@ -376,7 +375,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// tx.scan_prefix("order/").await?;
     /// println!("{} requests so far", tx.cost().requests());
     /// # Ok(())
