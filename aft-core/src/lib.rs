@@ -28,7 +28,7 @@
 //!     assert_eq!(commit.result.as_deref(), Some(&b"receipt no. 1"[..]));
 //! }
 //!
-//! let mut tx = aft.begin().await?;
+//! let tx = aft.begin().await?;
 //! assert_eq!(tx.scan_prefix("order/").await?.len(), 1);
 //! assert_eq!(tx.get("stock/apples").await?.as_deref(), Some(&b"99"[..]));
 //! aft.close().await?;

@@ -20,6 +20,8 @@ pub enum Planted {
     SeenByWallClock,
     /// The receipt of what was read names the newest commit alone.
     ReceiptNamesNewest,
+    /// The receipt of what was read leaves out what it has no room for.
+    ReceiptLeavesOut,
     /// The receipt of another store is taken.
     ForeignReceipts,
     /// The upload of a part is polled by its caller, who holds its permit.
@@ -98,6 +100,8 @@ pub enum Planted {
     PruneTooMuch,
     /// An empty or void register is believed, although the feed tells of its commit.
     BelieveLostRegister,
+    /// What a node has learned since it asked a register is held against the answer.
+    TellOfOldAnswers,
     /// A node believes itself that a decision is lost, without looking whether it was folded meanwhile.
     TellWithoutRefresh,
     /// A check does not miss what a list of outcomes names.

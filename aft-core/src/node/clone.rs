@@ -167,7 +167,7 @@ impl Aft {
     /// assert_eq!(report.rows, 1);
     ///
     /// let clone = Aft::open(place, Config::default()).await?;
-    /// let mut tx = clone.begin().await?;
+    /// let tx = clone.begin().await?;
     /// assert_eq!(tx.get("greeting").await?.as_deref(), Some(&b"hello"[..]));
     /// # Ok::<(), aft_core::Error>(())
     /// # }).unwrap();

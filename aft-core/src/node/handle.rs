@@ -44,7 +44,7 @@ use crate::version::Version;
 /// tx.put("language", "en")?;
 /// tx.commit().await?; // both or neither, by one request to the store
 ///
-/// let mut tx = aft.begin().await?;
+/// let tx = aft.begin().await?;
 /// assert_eq!(tx.get("greeting").await?.as_deref(), Some(&b"hello"[..]));
 /// aft.close().await?;
 /// # Ok::<(), aft_core::Error>(())
@@ -179,7 +179,7 @@ impl Aft {
     /// tx.put("k", "v")?;
     /// let receipt = tx.commit().await?.receipt;
     /// // On any node: sees that commit.
-    /// let mut tx = aft.begin_with(Begin::new().after(&receipt)).await?;
+    /// let tx = aft.begin_with(Begin::new().after(&receipt)).await?;
     /// assert!(tx.get("k").await?.is_some());
     /// # Ok(())
     /// # }

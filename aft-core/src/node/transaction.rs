@@ -179,8 +179,7 @@ impl Transaction {
                 return Ok(None);
             }
             let looked = self.node.read_register(&self.store, self.id).await?;
-            self.node.check_told(self.id, &looked).await?;
-            match looked {
+            match self.node.check_told(&self.store, self.id, looked).await? {
                 RegisterState::Empty | RegisterState::Forgotten => Ok(None),
                 RegisterState::Dead { attempt, void } => Err(self.dead(attempt, void)),
                 RegisterState::Committed { commits, .. } => {
@@ -223,7 +222,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let Some(balance) = tx.get("balance/ada").await? else { return Ok(()) };
     /// println!("{} bytes", balance.len());
     /// # Ok(())
@@ -246,7 +245,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let [stock, price] = &tx.get_many(["stock/apples", "price/apples"]).await?[..] else { return Ok(()) };
     /// println!("{stock:?} apples at {price:?}");
     /// # Ok(())
@@ -369,7 +368,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// tx.get("stock/apples").await?;
     /// for (key, version) in tx.reads() {
     ///     println!("{} at {version:?}", key.escape_ascii());
@@ -387,7 +386,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// tx.scan_prefix("order/").await?;
     /// println!("{} requests so far", tx.cost().requests());
     /// # Ok(())

@@ -130,6 +130,13 @@ impl ReadSet {
         &self.ranges
     }
 
+    /// How many keys [`iter`](Self::iter) tells.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.reads.len()
+    }
+
     /// Every key that was read by name or returned by a scan, with its version; `None`: absent.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<Version>)> {
         self.reads.iter().map(|(key, read)| (key, read.as_ref().map(Found::version)))

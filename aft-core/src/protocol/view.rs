@@ -336,6 +336,12 @@ impl View {
         self.commits.contains_key(&version) || self.base.has_folded(version, None, false)
     }
 
+    /// Whether this commit is in the view: known, and not folded as far as is known.
+    #[must_use]
+    pub fn holds(&self, version: Version) -> bool {
+        self.commits.contains_key(&version)
+    }
+
     /// The known versions of a key that are not folded, oldest first.
     #[must_use]
     pub fn versions(&self, key: &[u8]) -> &[Found] {

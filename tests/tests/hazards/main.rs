@@ -146,6 +146,10 @@ cases! {
         ReceiptNamesNewest: "whoever begins after it sees at least as much",
         IgnoreReceipts: "called `Option::unwrap()` on a `None` value",
     }
+    reads::h03_the_receipt_of_a_reader_leaves_out_nothing_that_it_has_no_room_for {
+        ReceiptLeavesOut: "for whoever begins after it",
+        ReceiptNamesNewest: "for whoever begins after it",
+    }
     reads::a_receipt_of_another_store_is_refused_whatever_its_age {
         ForeignReceipts: "a foreign receipt is refused",
     }
@@ -413,6 +417,12 @@ cases! {
         TellWithoutRefresh: "what was collected is forgotten",
     }
     told::what_nothing_tells_of_is_undecided_as_ever {}
+    told::a_commit_made_while_its_register_was_asked_is_not_lost {
+        TellOfOldAnswers: "a commit made meanwhile is not lost",
+    }
+    told::a_request_finished_while_another_delivery_refreshed_is_not_lost {
+        TellOfOldAnswers: "a request finished meanwhile is not lost",
+    }
     told::a_check_misses_what_leads_to_an_outcome {
         CheckIgnoresOutcomes: "a lost decision is named",
         CheckIgnoresClaims: "a lost claim is named",

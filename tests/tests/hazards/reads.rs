@@ -141,6 +141,43 @@ pub(crate) async fn h03_the_receipt_of_a_reader_names_all_that_others_may_not_kn
     );
 }
 
+/// Commits that nobody has published, by many: more than a receipt can name. Whoever hands on the receipt of having read them all publishes
+/// them; who may not write says so.
+pub(crate) async fn h03_the_receipt_of_a_reader_leaves_out_nothing_that_it_has_no_room_for() {
+    for read_only in [false, true] {
+        let world = World::new();
+        let (writer, other) = (world.node().await, world.node().await);
+        let reader = if read_only { world.builder().read_only() } else { world.builder() };
+        let reader = reader.open().await.unwrap();
+        let keys: Vec<_> = (0..100).map(|n| format!("k{n:03}")).collect();
+        let mut begin = Begin::new();
+        for key in &keys {
+            begin = begin.after(&put(&writer, key, "1").await);
+        }
+        let read = async |begin: Begin| {
+            let tx = reader.begin_with(begin).await.unwrap();
+            let values = tx.get_many(&keys).await.unwrap();
+            assert!(values.iter().all(Option::is_some));
+            tx.commit().await
+        };
+        let first = read(begin.clone()).await;
+        let receipt = if read_only {
+            let error = first.map(|commit| commit.receipt).expect_err("who cannot name all says so");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            writer.publish().await.unwrap();
+            read(begin).await.unwrap().receipt
+        } else {
+            let receipt = first.unwrap().receipt;
+            assert_eq!(reader.stats().published, 1, "for whoever begins after it");
+            receipt
+        };
+        let receipt = receipt.to_string().parse().unwrap();
+        let tx = other.begin_with(Begin::new().after(&receipt)).await.unwrap();
+        let seen = tx.get_many(&keys).await.unwrap().iter().filter(|value| value.is_some()).count();
+        assert_eq!(seen, keys.len(), "whoever begins after a long receipt sees at least as much");
+    }
+}
+
 /// A receipt of another store, young or so old that its commit would be forgotten here.
 pub(crate) async fn a_receipt_of_another_store_is_refused_whatever_its_age() {
     let (world, elsewhere) = (World::new(), World::new());

@@ -6,6 +6,7 @@ use aft_core::{
     Aft, Begin, CheckReport, Clock, CommitOutcome, Error, ErrorKind, Outcome, Storage, Transaction, TxnId,
     Unpublished,
 };
+use aft_memory::{Fault, Operation};
 use aft_tests::{World, put};
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -181,6 +182,62 @@ pub(crate) async fn what_was_collected_while_a_node_slept_is_not_lost() {
     node.collect_garbage(false).await.unwrap();
     let outcome = asleep.outcome(id).await.expect("what was collected is forgotten");
     assert_eq!(outcome, Outcome::Forgotten);
+}
+
+/// A register is asked, and while the answer is on its way another attempt commits: what is told of that is no contradiction.
+pub(crate) async fn a_commit_made_while_its_register_was_asked_is_not_lost() {
+    let world = World::new();
+    let node = world.node().await;
+    for asks in ["outcome", "cancel", "replay"] {
+        let id = node.new_txn_id();
+        let begin = || node.begin_with(Begin::new().id(id));
+        let (mut one, mut other) = (begin().await.unwrap(), begin().await.unwrap());
+        one.put("k", "1").unwrap();
+        let on_its_way = world.storage.fail(Operation::Get, "commits/", 1, Fault::Late);
+        let asking = async {
+            let outcome = match asks {
+                "outcome" => node.outcome(id).await,
+                "cancel" => node.cancel(id).await,
+                _ => other.replay().await.map(|commit| committed(commit.expect("it is told"))),
+            };
+            outcome.expect("a commit made meanwhile is not lost")
+        };
+        let committing = async {
+            on_its_way.reached().await;
+            let receipt = one.commit().await.unwrap().receipt;
+            on_its_way.release().await.unwrap();
+            receipt
+        };
+        let (outcome, receipt) = tokio::join!(asking, committing);
+        assert_eq!(outcome, Outcome::Committed { receipt, result: None }, "{asks}");
+    }
+}
+
+fn committed(commit: aft_core::Commit) -> Outcome {
+    Outcome::Committed { receipt: commit.receipt, result: commit.result }
+}
+
+/// A request is delivered twice at once. The second delivery looks at the first one's register, which is empty yet, and refreshes; by then
+/// the first is finished and published.
+pub(crate) async fn a_request_finished_while_another_delivery_refreshed_is_not_lost() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let mut first = node.begin_with(Begin::new().request("order")).await.unwrap();
+    first.put("order", "done").unwrap();
+    first.set_result("order").unwrap();
+    assert!(first.replay().await.unwrap().is_none());
+    sleep(secs(6)).await;
+    let on_its_way = world.storage.fail(Operation::Get, "commits/", 1, Fault::Late);
+    let finishing = async {
+        on_its_way.reached().await;
+        first.commit().await.unwrap();
+        node.publish().await.unwrap();
+        other.refresh().await.unwrap();
+        on_its_way.release().await.unwrap();
+    };
+    let ((ran, result), ()) = tokio::join!(again(&other, "order"), finishing);
+    let result = result.expect("a request finished meanwhile is not lost");
+    assert_eq!((ran, &result[..]), (false, &b"order"[..]));
 }
 
 /// The work of an attempt that died while its decision was on its way is not taken for lost: nothing tells of it.

@@ -52,8 +52,7 @@ impl Node {
         id: TxnId,
     ) -> Result<(RegisterState, Option<StoreTime>), Error> {
         let (looked, known) = self.look_late(store, id).await?;
-        self.check_told(id, &looked).await?;
-        Ok((looked, known))
+        Ok((self.check_told(store, id, looked).await?, known))
     }
 
     async fn look_late(&self, store: &Store, id: TxnId) -> Result<(RegisterState, Option<StoreTime>), Error> {

@@ -2,8 +2,9 @@
 //!
 //! The register decides, and everything that a node knows of a commit began with it. So where the feed, a checkpoint or the node itself
 //! tells of a commit, and its register is empty, an abort, or dated too late, the register was lost or changed, and believing it would
-//! deny a commit that was acknowledged, or run a finished request a second time. What a node knows costs no request to ask. It is asked twice, with a
-//! refresh in between: a decision may be gone because its commit was folded, by a checkpoint that this node does not know yet.
+//! deny a commit that was acknowledged, or run a finished request a second time. What a node knows costs no request to ask. Where the two differ,
+//! the register is asked again (it may have been empty a moment ago, when nobody had committed yet), and what is known after a refresh: a decision may be
+//! gone because its commit was folded, by a checkpoint that this node does not know yet.
 
 use std::sync::Arc;
 
@@ -52,19 +53,34 @@ impl Node {
         told.or_else(pruned)
     }
 
-    /// Refuses what a register says where it denies a commit that this node knows of.
+    /// What a register says, where it denies no commit that this node knows of. It is asked once more where it seems to: what is known by
+    /// now may have been decided, and told, since it was asked.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`], with the decision's path and what tells of it; else as a refresh.
-    pub(crate) async fn check_told(self: &Arc<Self>, id: TxnId, looked: &RegisterState) -> Result<(), Error> {
+    pub(crate) async fn check_told(
+        self: &Arc<Self>,
+        store: &Store,
+        id: TxnId,
+        mut looked: RegisterState,
+    ) -> Result<RegisterState, Error> {
         if matches!(looked, RegisterState::Committed { .. }) || self.told(id).is_none() {
-            return Ok(());
+            return Ok(looked);
+        }
+        if !planted(Planted::TellOfOldAnswers) {
+            looked = self.read_register(store, id).await?;
+            if matches!(looked, RegisterState::Committed { .. }) {
+                return Ok(looked);
+            }
         }
         if !planted(Planted::TellWithoutRefresh) {
             self.feed_state.lock().look = true;
             self.refresh().await?;
         }
-        self.told(id).map_or(Ok(()), |told| Err(self.denied(id, looked, &told)))
+        match self.told(id) {
+            None => Ok(looked),
+            Some(told) => Err(self.denied(id, &looked, &told)),
+        }
     }
 
     /// Refuses to take a request for one that never committed where a checkpoint's list of outcomes says that it did. The transaction's register

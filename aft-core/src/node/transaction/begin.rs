@@ -184,13 +184,13 @@ impl Begin {
     }
 }
 
-/// To whom a commit is known.
+/// Who knows of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// To whoever refreshes from now on.
-    Published,
-    /// To every node that begins a transaction from now on.
-    Everywhere,
+pub(crate) enum KnownBy {
+    /// Whoever refreshes from now on.
+    WhoRefreshes,
+    /// Every node that begins a transaction from now on.
+    Everyone,
 }
 
 impl Node {
@@ -338,24 +338,32 @@ impl Node {
         Err(Error::invalid(message))
     }
 
-    /// Those commits that others may not know, oldest first, each with the id under which its decision lies.
-    pub(crate) fn not_told<'a>(
+    /// Those commits that others may not know, in this order, each with the id under which its decision lies.
+    pub(crate) fn not_known<'a>(
         &self,
         commits: impl Iterator<Item = &'a Arc<Commit>>,
-        told: Told,
+        by: KnownBy,
     ) -> Vec<(Version, TxnId)> {
         let now = self.now();
         let least = self.time.lock().least.at(now);
-        let known = self.feed_state.lock();
         // What was visible when any refresh began that is not older than a refresh may be.
         let seen = least.map_or(StoreTime(0), |now| {
             self.limits.seen_until(StoreTime((now.ms().saturating_sub(self.limits.staleness_ms)) / 1000))
         });
-        let is_told = |commit: &Commit| match known.published.get(&commit.decided_by) {
-            Some(dated) => told == Told::Published || *dated < seen,
-            None => matches!(commit.home, Home::Index { .. }),
+        let mut unknown: Vec<_> = {
+            let known = self.feed_state.lock();
+            let is_known = |commit: &Commit| match known.published.get(&commit.decided_by) {
+                Some(dated) => by == KnownBy::WhoRefreshes || *dated < seen,
+                None => matches!(commit.home, Home::Index { .. }),
+            };
+            commits.filter(|commit| !is_known(commit)).collect()
         };
-        commits.filter(|commit| !is_told(commit)).map(|commit| (commit.version, commit.decided_by)).collect()
+        if !unknown.is_empty() {
+            // What was read and has left the view is folded.
+            let view = self.view.read();
+            unknown.retain(|commit| view.holds(commit.version));
+        }
+        unknown.into_iter().map(|commit| (commit.version, commit.decided_by)).collect()
     }
 
     /// Whether a manifest may have folded commits that were published after this.

@@ -214,10 +214,12 @@ impl Transaction {
         }
         while let (Some(key), Some((versions, asked))) = (keys.get(*next), snapshot.keys.get_mut(*next)) {
             // What was chosen for other keys may have ruled out the version that made the index unnecessary.
-            let chosen = choose::choose(key, &reads.set, versions, base);
-            let settled = reads.set.read(key).is_some()
-                || matches!(&chosen, Ok(Some(found)) if found.version() > base.greatest());
-            if !std::mem::replace(asked, true) && !settled {
+            let settled = || {
+                let chosen = choose::choose(key, &reads.set, versions, base);
+                reads.set.read(key).is_some()
+                    || matches!(chosen, Ok(Some(found)) if found.version() > base.greatest())
+            };
+            if !std::mem::replace(asked, true) && !settled() {
                 if !moved {
                     snapshot.notes = reads.notes;
                 }
@@ -288,8 +290,10 @@ impl Transaction {
         if let Err(refused) = reads.through(base, !self.ancestors.is_empty()) {
             return (Err(refused), moved);
         }
+        let before = reads.set.len();
         let page = choose::scan(range, limit, &mut reads.set, keys, base).map_err(Refused::Lost);
-        reads.notes += u64::from(page.is_ok());
+        // What was noted before it failed counts for reads beside it, and lets none of them look again for ever.
+        reads.notes += u64::from(page.is_ok() || reads.set.len() > before);
         (page, moved)
     }
 }

@@ -182,15 +182,14 @@ impl Node {
         }
         // The refresh that `begin` makes beside this: the node may have been idle until now.
         self.refresh_if_stale().await?;
-        self.check_told(holder, &looked).await?;
-        match looked {
+        match self.check_told(store, holder, looked).await? {
             RegisterState::Dead { .. } if planted(Planted::AdoptDeadClaim) => {
                 Ok(Judged::Claimed(Claimed::Open(holder)))
             }
-            looked @ (RegisterState::Dead { .. }
-            | RegisterState::Forgotten
-            | RegisterState::Committed { .. }) => Ok(Judged::Never(looked)),
-            RegisterState::Empty => {
+            // Meanwhile.
+            RegisterState::Committed { commits, .. } => finished(holder, commits),
+            looked @ (RegisterState::Dead { .. } | RegisterState::Forgotten) => Ok(Judged::Never(looked)),
+            looked @ RegisterState::Empty => {
                 let now = self.now().wall_ms;
                 let young = now.saturating_sub(holder.start_ms()) <= self.limits.lifetime_ms;
                 let from_the_future = holder.start_ms() > now.saturating_add(self.limits.skew_ms);

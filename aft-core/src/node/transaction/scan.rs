@@ -94,7 +94,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// for (key, value) in tx.scan("order/2026-01".."order/2026-02").await? {
     ///     println!("{} = {} bytes", key.escape_ascii(), value.len());
     /// }
@@ -119,7 +119,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let orders = tx.scan_prefix("order/").await?;
     /// println!("{} orders", orders.len());
     /// # Ok(())
@@ -138,7 +138,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let customers = tx.scan_keys(aft_core::KeyRange::prefix("customer/")).await?;
     /// println!("{} customers", customers.len());
     /// # Ok(())
@@ -201,7 +201,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let mut pages = tx.scan_pages(.., 1_000);
     /// while let Some(page) = pages.next_page().await? {
     ///     println!("{} keys more", page.len());
@@ -218,7 +218,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// use futures::TryStreamExt;
     ///
     /// let mut rows = std::pin::pin!(tx.scan_stream("log/"..));

@@ -200,7 +200,7 @@ impl Transaction {
     /// # async fn download(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
     /// use futures::TryStreamExt;
     ///
-    /// let mut tx = aft.begin().await?;
+    /// let tx = aft.begin().await?;
     /// if let Some(mut video) = tx.get_stream("video").await? {
     ///     while let Some(part) = video.try_next().await? {
     ///         println!("{} of {} bytes", part.len(), video.len());
@@ -223,7 +223,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// for value in tx.get_streams(["video/1", "video/2"]).await?.into_iter().flatten() {
     ///     println!("{} bytes, of which none need be read", value.len());
     /// }
@@ -265,7 +265,7 @@ impl Transaction {
     /// # Examples
     ///
     /// ```
-    /// # async fn example(tx: &mut aft_core::Transaction) -> Result<(), aft_core::Error> {
+    /// # async fn example(tx: &aft_core::Transaction) -> Result<(), aft_core::Error> {
     /// let header = tx.get_range("video", 0..64).await?;
     /// println!("{header:?}");
     /// # Ok(())

@@ -32,7 +32,7 @@ impl ToldReads {
             known.extend(link.reads.iter().map(|(key, _)| &key[..]));
             end = &link.next;
         }
-        if known.len() == set.iter().count() {
+        if known.len() == set.len() {
             return;
         }
         known.sort_unstable();
