@@ -118,6 +118,8 @@ async fn a_sweep_by_a_clock_that_was_ahead_keeps_nobody_from_sweeping() {
         let reader = world.builder().config(background()).clock(clock.clone()).open().await.unwrap();
         clock.set_skew_ms(3_600_000);
         reader.sweep().await.unwrap();
+        // The one that its refresh started ends.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         clock.set_skew_ms(0);
         let dead = world.builder().config(background()).open().await.unwrap();
         put(&dead, "k", "v").await;
