@@ -266,6 +266,18 @@ pub enum Planted {
     TrustListedCheckpoints,
     /// A listing of decisions that lacks those of the view's commits is believed.
     TrustListedDecisions,
+    /// A listing of checkpoints that lacks a seal is believed.
+    TrustListedSeals,
+    /// A listing of lists of garbage that lacks those of checkpoints which are about to go is believed.
+    TrustListedGarbage,
+    /// A collection wants to be shown what its node built on since it listed.
+    ExpectLaterCheckpoint,
+    /// A manifest that lands again when its number has gone makes what bears its number a void one's.
+    GhostIsVoid,
+    /// What is folded and in no list stays.
+    UnlistedStays,
+    /// What is in no list is folded.
+    UnlistedIsFolded,
     /// An object is read whatever its length.
     ReadAnyLength,
     /// A node that cannot check its clock takes the newest date for the store's time, however far ahead it is.

@@ -2,7 +2,8 @@
 //!
 //! Age alone proves nothing: where the feed object that carried a commit was lost, its decision is the last copy. So the decision of a
 //! commit goes only where a checkpoint said that it folded it: in its list of garbage or, where a request key led to it, in its file
-//! of outcomes. What is in neither is read first: an abort goes, and so does a void commit.
+//! of outcomes. What is in neither is read first: an abort goes, and so does a void commit. And so does a commit whose list was lost, where the
+//! index of the settled checkpoint proves that it was folded, or that each key which it wrote was written anew since.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +15,15 @@ use crate::error::Error;
 use crate::format::name::{FileId, OUTCOMES, ObjectName};
 use crate::node::register::Looked;
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::restore::Standing;
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
 
 /// So many decisions are read, and their verdicts held, at a time.
 const READ_AT_ONCE: usize = 1_000;
+/// So many are looked up in the index at a time.
+const JUDGED_AT_ONCE: usize = 64;
 
 /// A file of outcomes that a manifest named, which may be gone by now.
 pub(super) struct OutcomeList {
@@ -34,13 +39,35 @@ impl Collection<'_> {
         manifests: &Manifests,
         numbers: &BTreeSet<u64>,
     ) -> Result<(), Error> {
+        let ghosts = self.ghosts(manifests, numbers).await?;
         let mut not_named = Vec::new();
         self.outcome_files.retain(|(number, id, object)| {
-            let named = !numbers.contains(number) || is_named(manifests, *number, *id);
+            let named =
+                !numbers.contains(number) || ghosts.contains(number) || is_named(manifests, *number, *id);
             not_named.extend((!named).then(|| object.clone()));
             named
         });
         self.delete(GarbageKind::OutcomeLists, not_named).await
+    }
+
+    /// Of void manifests that are about to go those that landed once more when their number had gone: a number above theirs is missing, and
+    /// numbers go in their order. What bears their number is that of the one which counted. (Of the number just below the settled one
+    /// nothing tells.)
+    async fn ghosts(&self, manifests: &Manifests, numbers: &BTreeSet<u64>) -> Result<BTreeSet<u64>, Error> {
+        let there = |number: u64| {
+            numbers.contains(&number) || manifests.listed.iter().any(|(listed, _)| *listed == number)
+        };
+        let settled = manifests.settled.unwrap_or(0);
+        let mut ghosts = BTreeSet::new();
+        for number in numbers.iter().filter(|number| manifests.aside.contains_key(number)) {
+            let gap = (number + 1..settled).find(|above| !there(*above));
+            if let Some(gap) = gap.filter(|_| !planted(Planted::GhostIsVoid)) {
+                let gap = self.node.path(ObjectName::Checkpoint(gap));
+                self.expect("checkpoints/", &BTreeSet::from([gap])).await?;
+                ghosts.insert(*number);
+            }
+        }
+        Ok(ghosts)
     }
 
     pub(super) async fn list_outcomes(&mut self) -> Result<(), Error> {
@@ -80,7 +107,7 @@ impl Collection<'_> {
             let old: Vec<_> = old.into_iter().collect();
             self.delete_outcomes(&old).await?;
         } else if !old.is_empty() {
-            self.judge_outcomes(old, &young).await?;
+            self.judge_outcomes(manifests, old, &young).await?;
         }
         self.report.class(GarbageKind::Outcomes).kept += self.decided.len() as u64;
         Ok(())
@@ -145,7 +172,12 @@ impl Collection<'_> {
     }
 
     /// Deletes those of the old decisions that are aborts or void, and says which commits nobody knows to be folded.
-    async fn judge_outcomes(&mut self, old: BTreeSet<TxnId>, young: &[OutcomeList]) -> Result<(), Error> {
+    async fn judge_outcomes(
+        &mut self,
+        manifests: &Manifests,
+        old: BTreeSet<TxnId>,
+        young: &[OutcomeList],
+    ) -> Result<(), Error> {
         let mut old = old;
         // First what other lists have, which go in their own time; the oldest first, which are likeliest to.
         for object in self.pending.clone() {
@@ -169,6 +201,10 @@ impl Collection<'_> {
             }
             self.take_listed(&list.object, &mut unknown).await?;
         }
+        let folded = self.folded_unlisted(manifests, &unknown).await?;
+        let ids: Vec<_> = folded.iter().copied().collect();
+        self.delete_outcomes(&ids).await?;
+        unknown.retain(|id| !folded.contains(id));
         let first = unknown.first().map(|id| self.node.path(ObjectName::Decision(*id)));
         if let Some(first) = first {
             tracing::error!(
@@ -182,6 +218,52 @@ impl Collection<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Those of these decisions whose commits are carried by the index of the settled checkpoint ([`Standing::Carried`]), though the list
+    /// that named them is lost. Whoever runs began with that checkpoint or a newer one, and what those say is recent is in `needed`; but
+    /// an older one that is still there may name a decision as the place of values.
+    async fn folded_unlisted(
+        &self,
+        manifests: &Manifests,
+        ids: &BTreeSet<TxnId>,
+    ) -> Result<BTreeSet<TxnId>, Error> {
+        let mut folded = BTreeSet::new();
+        let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
+        let Some(settled) = settled.filter(|_| !planted(Planted::UnlistedStays)) else { return Ok(folded) };
+        if manifests.listed.iter().any(|(number, _)| *number < settled.number) {
+            return Ok(folded);
+        }
+        let base = Base::new(settled.clone());
+        let ids: Vec<_> = ids.iter().copied().filter(|id| !self.needed.has_decision(*id)).collect();
+        for some in ids.chunks(JUDGED_AT_ONCE) {
+            let mut commits = Vec::new();
+            for (id, looked) in self.node.look_at(some).await {
+                match looked {
+                    Ok(Looked::Committed { commits: of, .. }) => {
+                        commits.extend(of.into_iter().map(|it| (id, it.commit)));
+                    }
+                    // Collected meanwhile, or told of already.
+                    Ok(_) => {}
+                    Err(error) if is_damage(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let judged = match self.node.standings(&base, commits, |(_, commit)| commit).boxed().await {
+                Ok(judged) => judged,
+                // Then nobody knows; another collector may be at work.
+                Err(error) if is_damage(&error) => return Ok(folded),
+                Err(error) => return Err(error),
+            };
+            let (carried, open): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, (standing, _))| {
+                *standing == Standing::Carried || planted(Planted::UnlistedIsFolded)
+            });
+            folded.extend(carried.into_iter().map(|((id, _), _)| id));
+            for ((id, _), _) in open {
+                folded.remove(&id);
+            }
+        }
+        Ok(folded)
     }
 
     /// Removes what a list names from these ids; whether that was any.
