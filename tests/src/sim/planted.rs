@@ -26,7 +26,7 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 22] = [
     (Planted::PruneTooMuch, 0, 40),
     (Planted::TrustClaimConflict, 0, 40),
     (Planted::UploadBeforeClaim, 0, 40),
-    (Planted::ResumeSameAttempt, 0, 40),
+    (Planted::ResumeSameAttempt, 40, 40),
 ];
 
 /// As [`FOUND_BY_SEEDS`], where nodes make checkpoints and collect garbage in every seed
