@@ -1,8 +1,8 @@
 //! What goes to stdout: values byte for byte, lines and tables for people, one JSON document for programs.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal, Write};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -141,9 +141,14 @@ pub(crate) fn wrapped(text: &str, width: usize) -> String {
     lines
 }
 
-/// A moment, as in RFC 3339, in UTC, to the millisecond.
+/// A moment, as in RFC 3339, in UTC, to the millisecond; as milliseconds since 1970 where a damaged or forged object says a year past 9999.
 pub(crate) fn time(moment: SystemTime) -> String {
-    humantime::format_rfc3339_millis(moment).to_string()
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut text = String::new();
+    match write!(text, "{}", humantime::format_rfc3339_millis(UNIX_EPOCH + since)) {
+        Ok(()) => text,
+        Err(_) => format!("{} ms since 1970", since.as_millis()),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +159,15 @@ mod tests {
     fn text_is_wrapped_between_words() {
         assert_eq!(wrapped("one two  three four-five-six x", 9), "one two\nthree\nfour-five-six\nx");
         assert_eq!(wrapped("", 9), "");
+    }
+
+    #[test]
+    fn every_moment_can_be_shown() {
+        let shown = |ms| time(UNIX_EPOCH + std::time::Duration::from_millis(ms));
+        assert_eq!(shown(1_800_000_000_437), "2027-01-15T08:00:00.437Z");
+        // The greatest clock that a version can have.
+        assert_eq!(shown((1 << 48) - 1), "281474976710655 ms since 1970");
+        assert_eq!(time(UNIX_EPOCH - std::time::Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]
