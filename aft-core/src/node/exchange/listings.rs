@@ -4,7 +4,7 @@
 //! asked for, and where it is there, the listing is refused. And what a listing does *not* show proves nothing by itself: how far
 //! the feed was read is told by dates that its listings did show, and never by dates learned otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::name::{CHECKPOINTS, ObjectName};
@@ -51,27 +51,27 @@ impl Node {
         Ok(Some(Error::new(ErrorKind::Corrupt, message).with_object(&path)))
     }
 
-    /// The decisions from an id on that every listing must show which begins now, with their paths: those of the commits that are not
+    /// The decisions from an id on that every listing must show which begins now: those of the commits that are not
     /// folded. None of them is ever collected.
-    pub(crate) fn decisions_to_show(&self, from: TxnId) -> BTreeMap<TxnId, String> {
+    pub(crate) fn decisions_to_show(&self, from: TxnId) -> BTreeSet<TxnId> {
         let view = self.view.read();
-        let ids = view.recent().map(|(commit, _)| commit.decided_by).filter(|id| *id >= from);
-        ids.map(|id| (id, self.path(ObjectName::Decision(id)))).collect()
+        view.recent().map(|(commit, _)| commit.decided_by).filter(|id| *id >= from).collect()
     }
 
     /// Refuses a listing of decisions that lacks what it must show. The first and the last of what is missing are asked for: a listing that
     /// was cut short lacks its end. What is gone indeed is for `check` to report.
     pub(crate) async fn expect_listed(
         &self,
-        mut expected: BTreeMap<TxnId, String>,
+        expected: &BTreeSet<TxnId>,
         listed: &BTreeSet<TxnId>,
     ) -> Result<(), Error> {
-        expected.retain(|id, _| !listed.contains(id));
         if planted(Planted::TrustListedDecisions) {
             return Ok(());
         }
-        let (first, last) = (expected.pop_first(), expected.pop_last());
-        for (_, path) in first.into_iter().chain(last) {
+        let mut missing = expected.difference(listed);
+        let (first, last) = (missing.next(), missing.last());
+        for id in first.into_iter().chain(last) {
+            let path = self.path(ObjectName::Decision(*id));
             if self.is_there(&path).await? {
                 return Err(listing_lies("commits/", &path));
             }

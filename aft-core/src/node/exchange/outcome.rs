@@ -51,11 +51,15 @@ impl Node {
         store: &Store,
         id: TxnId,
     ) -> Result<(RegisterState, Option<StoreTime>), Error> {
-        let (looked, known) = self.look_late(store, id).await?;
+        let (looked, known) = self.read_register_late(store, id).await?;
         Ok((self.check_told(store, id, looked).await?, known))
     }
 
-    async fn look_late(&self, store: &Store, id: TxnId) -> Result<(RegisterState, Option<StoreTime>), Error> {
+    async fn read_register_late(
+        &self,
+        store: &Store,
+        id: TxnId,
+    ) -> Result<(RegisterState, Option<StoreTime>), Error> {
         let known = self.store_time();
         let looked = self.read_register(store, id).await?;
         let latest = StoreTime((self.now().wall_ms + self.limits.skew_ms) / 1000 + 1);

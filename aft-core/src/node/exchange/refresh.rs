@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use crate::clock::millis;
 use crate::error::{Error, ErrorKind};
+use crate::format::bounds;
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::name::{FEED, FeedName};
@@ -29,9 +30,6 @@ use crate::txn_id::TxnId;
 
 /// A refresh begins anew where it took longer than what it reads is kept.
 const REFRESH_TRIES: u32 = 3;
-
-/// A larger feed object is none of ours.
-const LARGEST_FEED_OBJECT: u64 = 256 << 20;
 
 /// What a refresh is to do.
 #[derive(Debug, Clone, Copy)]
@@ -368,7 +366,7 @@ impl Node {
     async fn feed_object(&self, unread: &Unread) -> Result<Option<FeedObject>, Error> {
         let Unread { name, last_modified, size, late } = *unread;
         let path = name.to_string();
-        if size > LARGEST_FEED_OBJECT {
+        if size > bounds::FEED_OBJECT {
             let message = format!("the feed object {path:?} has {size} bytes, more than any node writes");
             return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
         }

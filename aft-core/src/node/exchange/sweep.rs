@@ -127,7 +127,7 @@ impl Node {
             .try_collect()
             .await?;
         let ids: BTreeSet<_> = listed.into_iter().flatten().collect();
-        self.expect_listed(expected, &ids).await?;
+        self.expect_listed(&expected, &ids).await?;
         Ok(ids.into_iter().collect())
     }
 
