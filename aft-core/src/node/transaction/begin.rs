@@ -1,6 +1,6 @@
 //! Beginning a transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -338,12 +338,12 @@ impl Node {
         Err(Error::invalid(message))
     }
 
-    /// Those commits that others may not know, in this order, each with the id under which its decision lies.
+    /// Those commits that others may not know, oldest first, each with the id under which its decision lies.
     pub(crate) fn not_known<'a>(
         &self,
         commits: impl Iterator<Item = &'a Arc<Commit>>,
         by: KnownBy,
-    ) -> Vec<(Version, TxnId)> {
+    ) -> BTreeMap<Version, TxnId> {
         let now = self.now();
         let least = self.time.lock().least.at(now);
         // What was visible when any refresh began that is not older than a refresh may be.

@@ -1,6 +1,6 @@
 //! Committing: one create of the decision, which every doubt is settled against (I1, I3, I5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -163,14 +163,15 @@ impl Transaction {
         // Taken, not copied: a scan may have read millions of keys, and nothing is read any more.
         let reads = std::mem::take(&mut self.reads.get_mut().set);
         let node = &self.node;
-        let read: BTreeMap<_, _> = reads.commits().map(|commit| (commit.version, commit)).collect();
-        let Some((_, newest)) = read.last_key_value() else { return Ok(Receipt::NOTHING) };
+        let Some(newest) = reads.commits().max_by_key(|commit| commit.version) else {
+            return Ok(Receipt::NOTHING);
+        };
         let mut receipt = node.receipt(newest);
         if planted(Planted::ReceiptNamesNewest) {
             return Ok(receipt);
         }
         let older = |by: KnownBy| {
-            let unknown = node.not_known(read.values().copied(), by);
+            let unknown = node.not_known(reads.commits(), by);
             unknown.into_iter().rev().filter(|(version, _)| *version != newest.version).collect::<Vec<_>>()
         };
         receipt.older = older(KnownBy::Everyone);
