@@ -188,7 +188,7 @@ pub(crate) fn backoff(rng: &NodeRng, tries: u32) -> impl Iterator<Item = Duratio
 /// How often a read is tried before its error is believed: about 5 s of waiting.
 const READ_TRIES: u32 = 9;
 
-/// Does a request that changes nothing, again where that may help.
+/// Sends a request that may be sent twice (a read, or a delete of what must go), again where that may help.
 pub(crate) async fn retry_read<T, F>(
     rng: &NodeRng,
     mut request: impl FnMut() -> F + Send,
