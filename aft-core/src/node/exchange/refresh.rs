@@ -136,7 +136,7 @@ impl Node {
         let base = Arc::clone(self.view.read().base());
         let mut known = self.feed_state.lock();
         known.basis = known.basis.max(newest);
-        known.shown = known.shown.max(known.showing.take());
+        known.note_shown(&self.limits, began);
         known.began = Some(began);
         known.reload = false;
         if plan.look || plan.whole {

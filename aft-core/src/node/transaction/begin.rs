@@ -221,7 +221,8 @@ impl Node {
             tx.start_claim(key);
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
-        tx.reads.get_mut().seen_until = self.seen_until();
+        let reads = tx.reads.get_mut();
+        (reads.shown_until, reads.seen_until) = (self.shown_until(), self.seen_until());
         tx.undated = self.undated();
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
@@ -298,6 +299,14 @@ impl Node {
         }
     }
 
+    /// What was published before this is in the view, or in what the view builds on, as far as listings showed the feed: of what was not visible
+    /// yet when they did, the transaction's age tells.
+    fn shown_until(&self) -> StoreTime {
+        let folded = self.view.read().base().horizon();
+        let shown = self.feed_state.lock().shown_until;
+        shown.map_or(folded, |shown| shown.max(folded))
+    }
+
     /// What was published before this is in the view, or in what the view builds on: what was visible when the last refresh began. The
     /// store's time then is bounded by every date that was known before, and the time that has passed since.
     fn seen_until(&self) -> StoreTime {
@@ -366,12 +375,6 @@ impl Node {
         unknown.into_iter().map(|commit| (commit.version, commit.decided_by)).collect()
     }
 
-    /// Whether a manifest may have folded commits that were published after this.
-    pub(crate) fn folded_beyond(&self, base: &Base, seen_until: StoreTime) -> bool {
-        let trusted = planted(Planted::TrustTokenClocks) || planted(Planted::AgeByOwnClock);
-        base.horizon() > seen_until && !trusted
-    }
-
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
     async fn learn_receipts(self: &Arc<Self>, receipts: &[Receipt]) -> Result<(), Error> {
         if receipts.is_empty() || planted(Planted::IgnoreReceipts) {
@@ -431,6 +434,15 @@ impl Node {
 pub(crate) fn travelled_too_long(id: TxnId) -> Error {
     let message = "since its token was made a checkpoint may have folded what it did not know when it began; run it again as a new transaction";
     Error::new(ErrorKind::Expired, message).with_txn(id)
+}
+
+/// For a transaction that meets a manifest of this number, with commits that this node had not been shown when it began.
+pub(crate) fn began_before_shown(id: TxnId, number: u64) -> Error {
+    let message = format!(
+        "checkpoint {number} holds commits that listings had not shown to this node when the transaction began, though they were old enough; the store, or a \
+         proxy before it, answered listings wrongly for a while; run it again as a new transaction"
+    );
+    Error::new(ErrorKind::VersionUnavailable, message).with_txn(id)
 }
 
 /// For a transaction that has read through a newer manifest, with this number, than the node can build on.

@@ -75,6 +75,8 @@ struct Draft {
     base: Arc<Base>,
     begun: StoreTime,
     horizon: StoreTime,
+    /// The newest publication among what it folds, and what was folded before.
+    folded_until: StoreTime,
     basis: StoreTime,
     swept_through: StoreTime,
     settled_ms: u64,
@@ -228,6 +230,10 @@ impl Node {
             let by_clock = planted(Planted::FoldByCommitTime);
             if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
         });
+        // Below the horizon, also where what is planted folds more.
+        let newest =
+            fold.iter().map(|(_, published)| StoreTime(published.0.min(horizon.0.saturating_sub(1))));
+        let folded_until = newest.max().max(Some(base.folded_until())).unwrap_or(StoreTime(0));
         let (pruned, young_pruned): (Vec<_>, Vec<_>) =
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
@@ -253,6 +259,7 @@ impl Node {
             base,
             begun,
             horizon,
+            folded_until,
             basis,
             swept_through,
             settled_ms,
@@ -295,6 +302,7 @@ impl Node {
             attempt: self.rng.next(),
             begun: draft.begun.0,
             horizon: draft.horizon.0,
+            folded_until: draft.folded_until.0,
             basis: draft.basis.0,
             swept_through: draft.swept_through.0,
             settled_ms: draft.settled_ms,
