@@ -4,6 +4,7 @@ mod background;
 mod check;
 mod clone;
 mod dates;
+mod epochs;
 mod exchange;
 mod handle;
 mod index;
@@ -13,6 +14,7 @@ mod stats;
 mod store;
 mod transaction;
 mod upkeep;
+mod write_once;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

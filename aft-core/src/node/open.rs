@@ -15,7 +15,7 @@ use crate::format::name::{CLONE, Job, MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::exchange::restore::SweepAllReport;
 use crate::node::store::{Store, backoff, retry_read};
-use crate::node::transaction::upload::create_own;
+use crate::node::write_once::{Tried, create_own};
 use crate::node::{Aft, Node, NodeTime, background, format_error, stats};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
@@ -292,18 +292,15 @@ impl Builder {
             let sent = self.now();
             let made_ms = dated.ms() + sent.elapsed_since(probed);
             let marker = Marker::new(store_id.clone(), made_ms, None, self.config.shared()).encode();
-            let created = store.create(MARKER, marker.clone()).await;
+            let tried = store.try_create(MARKER, marker.clone()).await;
+            let tried = tried.map_err(|error| Error::storage("making the store's marker", error))?;
             let answered = self.now();
-            match created {
-                Ok(()) | Err(StorageError::AlreadyExists { .. } | StorageError::Unknown { .. }) => {
-                    if let Some(object) = get_marker(store, rng, MARKER).await? {
-                        // Dates this node's clock, if the marker is this node's.
-                        let ours = created.is_ok() && object.bytes == marker;
-                        return Opened::new(object, ours.then_some((sent, answered)));
-                    }
-                }
-                Err(StorageError::Unavailable { .. }) => {}
-                Err(error) => return Err(Error::storage("making the store's marker", error)),
+            if tried.may_be_there()
+                && let Some(object) = get_marker(store, rng, MARKER).await?
+            {
+                // Dates this node's clock, if the marker is this node's.
+                let ours = matches!(tried, Tried::Made) && object.bytes == marker;
+                return Opened::new(object, ours.then_some((sent, answered)));
             }
             tokio::time::sleep(wait).await;
         }

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Decoded, Verdict};
 use crate::format::name::ObjectName;
 use crate::node::store::{Store, backoff, retry_read};
+use crate::node::write_once::Tried;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
@@ -88,17 +89,15 @@ impl Node {
         let mut last = StorageError::unavailable(path.clone());
         for wait in backoff(&self.rng, DECIDE_TRIES) {
             let sent = self.now();
-            match store.create(&path, proposal.bytes.clone()).await {
-                Ok(()) if self.is_sure(proposal, sent) => return Ok(Decided::Ours),
-                Err(StorageError::AlreadyExists { .. }) if planted(Planted::SkipReadBack) => {
-                    return Ok(Decided::Ours);
+            match store.try_create(&path, proposal.bytes.clone()).await {
+                Ok(Tried::Made) if self.is_sure(proposal, sent) => return Ok(Decided::Ours),
+                Ok(Tried::InDoubt(_)) if planted(Planted::SkipReadBack) => return Ok(Decided::Ours),
+                Ok(tried) => {
+                    in_doubt |= tried.may_be_there();
+                    if let Tried::InDoubt(error) | Tried::NotNow(error) = tried {
+                        last = error;
+                    }
                 }
-                Ok(()) | Err(StorageError::AlreadyExists { .. }) => in_doubt = true,
-                Err(error @ StorageError::Unknown { .. }) => {
-                    in_doubt = true;
-                    last = error;
-                }
-                Err(error @ StorageError::Unavailable { .. }) => last = error,
                 Err(error) => return Err(undecided(proposal.id, in_doubt, error)),
             }
             if in_doubt {

@@ -23,7 +23,6 @@ use crate::node::stats::add;
 use crate::node::store::retry_read;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
-use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
 /// What a sweep did.
@@ -212,15 +211,14 @@ impl Node {
     }
 
     async fn sweep_for(self: Arc<Self>, epoch: u64) {
-        let path = self.path(ObjectName::Epoch(Job::Sweep, epoch));
-        match self.store.create(&path, Bytes::new()).await {
-            Ok(()) => self.prove_again(&path).await,
-            Err(StorageError::AlreadyExists { .. }) => {
+        match self.takes_epoch(Job::Sweep, epoch).await {
+            Ok(true) => self.prove_again(&self.path(ObjectName::Epoch(Job::Sweep, epoch))).await,
+            Ok(false) => {
                 tracing::debug!("another node sweeps in this epoch");
                 return;
             }
             Err(error) => {
-                tracing::warn!(%error, "no sweep in this epoch");
+                tracing::warn!(error = &error as &dyn std::error::Error, "no sweep in this epoch");
                 return;
             }
         }

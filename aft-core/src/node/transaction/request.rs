@@ -17,7 +17,8 @@ use crate::format::name::{ObjectName, RequestHash};
 use crate::format::request::{Claim, input_hash, request_hash};
 use crate::node::background::Task;
 use crate::node::exchange::register::{Committed, RegisterState, commit_of};
-use crate::node::store::{Store, backoff, retry_read};
+use crate::node::store::{Store, retry_read};
+use crate::node::write_once::write_once;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::storage::StorageError;
@@ -221,33 +222,24 @@ impl Node {
         let bytes = claim
             .encode()
             .map_err(|cause| Error::invalid("the claim cannot be encoded").with_source(cause))?;
-        let mut last = StorageError::unavailable(path.clone());
+        let failed = |error| Error::storage("claiming the request key", error);
         let began = self.now();
-        for wait in backoff(&self.rng, CLAIM_TRIES) {
+        let create = async || {
             // Whoever was frozen for so long may find the number free, because the key's claims were collected (HAZARDS 7).
             let now = self.now();
             let age = now.wall_ms.saturating_sub(fresh.start_ms()).max(now.elapsed_since(began));
             if age > self.limits.lifetime_ms {
                 return Err(self.expired(fresh));
             }
-            match store.create(&path, bytes.clone()).await {
-                Ok(()) => return Ok(claim),
-                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
-                    if planted(Planted::TrustClaimConflict) {
-                        return Ok(claim);
-                    }
-                    // As with decisions: what is there is read, and not found settles nothing.
-                    if let Some(found) = self.read_claim(store, request, number).await? {
-                        return Ok(found);
-                    }
-                    last = error;
-                }
-                Err(error @ StorageError::Unavailable { .. }) => last = error,
-                Err(error) => return Err(Error::storage("claiming the request key", error)),
+            store.try_create(&path, bytes.clone()).await.map_err(failed)
+        };
+        let settle = async |made: bool| {
+            if made || planted(Planted::TrustClaimConflict) {
+                return Ok(Some(claim.clone()));
             }
-            tokio::time::sleep(wait).await;
-        }
-        Err(Error::storage("claiming the request key", last))
+            self.read_claim(store, request, number).await
+        };
+        write_once(&self.rng, &path, CLAIM_TRIES, create, settle).await?.map_err(failed)
     }
 
     async fn read_claim(

@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::{ObjectName, ValueName};
 use crate::node::Node;
 use crate::node::background::Task;
-use crate::node::store::{Store, backoff};
+use crate::node::store::Store;
 use crate::node::transaction::request::Claiming;
+use crate::node::write_once;
 use crate::planted::{Planted, planted};
-use crate::rng::NodeRng;
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
@@ -23,9 +23,6 @@ use crate::txn_id::TxnId;
 pub(crate) struct Uploads {
     running: BTreeMap<u32, Task<Result<(), Error>>>,
 }
-
-/// Tries before an upload is given up: about 15 s of waiting.
-const UPLOAD_TRIES: u32 = 14;
 
 impl Uploads {
     /// Starts the upload of a value object of the transaction, which a claim may name.
@@ -106,34 +103,6 @@ impl Node {
         path: &str,
         bytes: Bytes,
     ) -> Result<(), StorageError> {
-        create_own(store, &self.rng, path, bytes).await
+        write_once::create_own(store, &self.rng, path, bytes).await
     }
-}
-
-/// Makes an object durable whose name is this writer's alone, so that whatever is there is ours and whole.
-pub(crate) async fn create_own(
-    store: &Store,
-    rng: &NodeRng,
-    path: &str,
-    bytes: Bytes,
-) -> Result<(), StorageError> {
-    let mut last = StorageError::unavailable(path);
-    for wait in backoff(rng, UPLOAD_TRIES) {
-        match store.create(path, bytes.clone()).await {
-            Ok(()) => return Ok(()),
-            Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
-                // "Already exists" may be a conflict without effect: only what can be read is durable.
-                match store.get_range(path, 0..1).await {
-                    Ok(_) => return Ok(()),
-                    Err(StorageError::NotFound { .. }) => last = error,
-                    Err(error) if error.is_transient() => last = error,
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error @ StorageError::Unavailable { .. }) => last = error,
-            Err(error) => return Err(error),
-        }
-        tokio::time::sleep(wait).await;
-    }
-    Err(last)
 }

@@ -19,8 +19,8 @@ use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
 use crate::format::record::CommitRecord;
 use crate::node::Node;
 use crate::node::stats::add;
-use crate::node::store::backoff;
 use crate::node::upkeep::fold::Fold;
+use crate::node::write_once::write_once;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::fold::{purge_bound, settled_ms};
@@ -339,49 +339,37 @@ impl Node {
         let bytes = manifest.encode().map_err(|cause| {
             Error::new(ErrorKind::Corrupt, "the checkpoint's manifest cannot be encoded").with_source(cause)
         })?;
-        let mut last = StorageError::unavailable(path.clone());
-        for wait in backoff(&self.rng, MANIFEST_TRIES) {
-            match self.store.create(&path, bytes.clone()).await {
-                Ok(()) => {}
-                Err(StorageError::AlreadyExists { .. }) if planted(Planted::TrustManifestConflict) => {
-                    self.delete_files(written).await;
-                    return Ok(Landed::Theirs);
-                }
-                Err(error @ (StorageError::AlreadyExists { .. } | StorageError::Unknown { .. })) => {
-                    last = error
-                }
-                Err(error @ StorageError::Unavailable { .. }) => {
-                    last = error;
-                    tokio::time::sleep(wait).await;
-                    continue;
-                }
-                Err(error) => return Err(Error::storage("writing the checkpoint's manifest", error)),
+        let create = async || {
+            let tried = self.store.try_create(&path, bytes.clone()).await;
+            tried.map_err(|error| Error::storage("writing the checkpoint's manifest", error))
+        };
+        let settle = async |made: bool| {
+            if !made && planted(Planted::TrustManifestConflict) {
+                return Ok(Some(Landed::Theirs));
             }
             match self.store.get(&path).await {
                 Ok(object) => {
                     let made = StoreTime::of(object.last_modified);
                     self.note_date(made, &path);
                     let there = Manifest::decode(&object.bytes);
-                    if there.is_ok_and(|there| there.attempt == manifest.attempt) {
-                        return Ok(Landed::Ours(made));
-                    }
-                    self.delete_files(written).await;
-                    return Ok(Landed::Theirs);
+                    let ours = there.is_ok_and(|there| there.attempt == manifest.attempt);
+                    Ok(Some(if ours { Landed::Ours(made) } else { Landed::Theirs }))
                 }
-                Err(StorageError::NotFound { .. }) => {}
-                Err(error) if error.is_transient() => last = error,
-                Err(error) if error.is_too_large().is_some() => {
-                    self.delete_files(written).await;
-                    return Ok(Landed::Theirs);
-                }
-                Err(error) => return Err(Error::storage("reading the checkpoint's manifest back", error)),
+                Err(error) if error.is_too_large().is_some() => Ok(Some(Landed::Theirs)),
+                Err(StorageError::NotFound { .. }) => Ok(None),
+                Err(error) if error.is_transient() => Ok(None),
+                Err(error) => Err(Error::storage("reading the checkpoint's manifest back", error)),
             }
-            tokio::time::sleep(wait).await;
+        };
+        let landed = write_once(&self.rng, &path, MANIFEST_TRIES, create, settle).await?;
+        let landed = landed.map_err(|error| {
+            let doing = "writing the checkpoint's manifest (it may have landed, which does no harm)";
+            Error::storage(doing, error)
+        })?;
+        if matches!(landed, Landed::Theirs) {
+            self.delete_files(written).await;
         }
-        Err(Error::storage(
-            "writing the checkpoint's manifest (it may have landed, which does no harm)",
-            last,
-        ))
+        Ok(landed)
     }
 
     /// Deletes the files of a checkpoint that lost; what fails here is collected later.

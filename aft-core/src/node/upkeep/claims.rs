@@ -10,8 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName, RequestHash};
 use crate::format::request::Claim;
@@ -64,7 +62,7 @@ impl Collection<'_> {
             return Ok(true);
         }
         if !self.dry_run && has_epoch.is_none() {
-            *has_epoch = Some(self.take_epoch().await?);
+            *has_epoch = Some(self.node.takes_epoch(Job::Claims, self.now.0 / EPOCH_S).await?);
         }
         if *has_epoch == Some(false) {
             self.keep(candidates.iter().map(BTreeMap::len).sum());
@@ -115,19 +113,6 @@ impl Collection<'_> {
 
     fn keep(&mut self, claims: usize) {
         self.report.classes.entry(GarbageKind::Claims).or_default().kept += claims as u64;
-    }
-
-    /// Whether this node has the epoch to itself.
-    async fn take_epoch(&self) -> Result<bool, Error> {
-        let path = self.node.path(ObjectName::Epoch(Job::Claims, self.now.0 / EPOCH_S));
-        match self.node.store.create(&path, Bytes::new()).await {
-            Ok(()) => Ok(true),
-            Err(error @ (StorageError::Denied { .. } | StorageError::Invalid { .. })) => {
-                Err(Error::storage("sharing out the collection of claims", error))
-            }
-            // In doubt, the next epoch will do.
-            Err(_) => Ok(false),
-        }
     }
 
     /// Whether the transaction of the newest claim committed.

@@ -1,19 +1,13 @@
 //! Maintenance: checkpoints and collections from a background task, shared out between nodes without a leader.
-//!
-//! Each job has epochs, and whoever creates an epoch's object does its work. A node that dies in the middle costs the epoch: the
-//! next one sees to it. Two nodes whose clocks disagree about the epoch do the work twice, which is harmless.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::clock::millis;
 use crate::config::Maintenance;
 use crate::error::Error;
-use crate::format::name::{Job, ObjectName};
+use crate::format::name::Job;
 use crate::node::Node;
-use crate::storage::StorageError;
 
 /// A checkpoint interval has so many epochs: that many checkpoints in it at most.
 const EPOCHS: u32 = 4;
@@ -45,12 +39,12 @@ impl Node {
         self.check_open()?;
         self.refresh_if_stale().await?;
         if self.wants_checkpoint(maintenance)
-            && self.takes_epoch(Job::Checkpoint, maintenance.checkpoint_interval / EPOCHS).await?
+            && self.takes_turn(Job::Checkpoint, maintenance.checkpoint_interval / EPOCHS).await?
         {
             self.checkpoint().await?;
         }
         if self.view.read().base().number() > 0
-            && self.takes_epoch(Job::Collect, maintenance.collect_interval).await?
+            && self.takes_turn(Job::Collect, maintenance.collect_interval).await?
         {
             self.collect_garbage(false).await?;
         }
@@ -69,18 +63,12 @@ impl Node {
     }
 
     /// Whether this node does the job in this epoch. A node asks once in an epoch.
-    async fn takes_epoch(&self, job: Job, length: Duration) -> Result<bool, Error> {
+    async fn takes_turn(&self, job: Job, length: Duration) -> Result<bool, Error> {
         let length_ms = millis(length).max(1);
         let epoch = self.now().wall_ms / length_ms;
         if self.feed_state.lock().offered.insert(job, epoch) == Some(epoch) {
             return Ok(false);
         }
-        let path = self.path(ObjectName::Epoch(job, epoch));
-        match self.store.create(&path, Bytes::new()).await {
-            Ok(()) => Ok(true),
-            // In doubt, the next epoch will do.
-            Err(StorageError::AlreadyExists { .. } | StorageError::Unknown { .. }) => Ok(false),
-            Err(error) => Err(Error::storage("sharing out maintenance", error)),
-        }
+        self.takes_epoch(job, epoch).await
     }
 }
