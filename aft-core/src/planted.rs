@@ -14,6 +14,8 @@ pub enum Planted {
     TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
+    /// A commit leaves the view by the date of its first publication, whatever came after.
+    FoldedByFirstCopy,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.
     ReadsUnshown,
     /// What a transaction's view had is known by the newest date of the store alone.

@@ -14,6 +14,7 @@ use crate::format::name::{FeedName, ObjectName, ValueName};
 use crate::format::record::{CommitRecord, StoredValue, Value, Write};
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
+use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
@@ -252,7 +253,26 @@ impl Found {
 #[derive(Debug)]
 struct Recent {
     commit: Arc<Commit>,
+    /// The first date: by which it is folded.
     published: Option<StoreTime>,
+    /// The last date: whoever published it again did not know of the first, and makes checkpoints that lack it until they pass this one.
+    /// (What is settled is folded all the same, so that no deletion over it can have left the index meanwhile.)
+    again: Option<StoreTime>,
+}
+
+impl Recent {
+    fn note(&mut self, published: Option<StoreTime>) {
+        self.published = self.published.into_iter().chain(published).min();
+        self.again = self.again.max(published);
+    }
+
+    /// Whether the base holds it, whoever made it.
+    fn is_folded(&self, base: &Base) -> bool {
+        // A restored one is not settled: only the first date keeps what was deleted from coming back.
+        let by_first = self.commit.restored || planted(Planted::FoldedByFirstCopy);
+        let published = if by_first { self.published } else { self.again };
+        base.has_folded(self.commit.version, published, self.commit.restored)
+    }
 }
 
 /// What a node knows: the base, and the commits beyond it.
@@ -271,17 +291,18 @@ impl View {
         self.insert_published(commit, None)
     }
 
-    /// Takes a commit in. Two records of one version are one: the first stays, and so does the earlier date. One that the base
+    /// Takes a commit in. Two records of one version are one: the first stays, and so do both dates. One that the base
     /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
     pub fn insert_published(&mut self, commit: Arc<Commit>, published: Option<StoreTime>) -> bool {
         let version = commit.version;
-        let restored = commit.restored || self.commits.get(&version).is_some_and(|it| it.commit.restored);
-        if self.base.has_folded(version, published, restored) {
-            self.remove(version);
+        if let Some(known) = self.commits.get_mut(&version) {
+            known.note(published);
+            if known.is_folded(&self.base) {
+                self.remove(version);
+            }
             return false;
         }
-        if let Some(known) = self.commits.get_mut(&version) {
-            known.published = known.published.into_iter().chain(published).min();
+        if self.base.has_folded(version, published, commit.restored) {
             return false;
         }
         for (ordinal, write) in commit.writes.iter().enumerate() {
@@ -289,7 +310,7 @@ impl View {
             let at = versions.partition_point(|found| found.version() < version);
             versions.insert(at, Found { commit: Arc::clone(&commit), ordinal });
         }
-        self.commits.insert(version, Recent { commit, published });
+        self.commits.insert(version, Recent { commit, published, again: published });
         true
     }
 
@@ -304,11 +325,8 @@ impl View {
     /// Builds on another base from now on: what it folded leaves the view.
     pub fn rebase(&mut self, base: Arc<Base>) {
         self.base = base;
-        let folded = |(version, recent): (&Version, &Recent)| {
-            let restored = recent.commit.restored;
-            self.base.has_folded(*version, recent.published, restored).then_some(*version)
-        };
-        let folded: Vec<_> = self.commits.iter().filter_map(folded).collect();
+        let folded = self.commits.iter().filter(|(_, recent)| recent.is_folded(&self.base));
+        let folded: Vec<_> = folded.map(|(version, _)| *version).collect();
         folded.into_iter().for_each(|version| self.remove(version));
     }
 

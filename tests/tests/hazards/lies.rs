@@ -1,6 +1,8 @@
 //! Listings that lie for a while: nothing is lost, nothing is torn, and when they tell the truth again all is read.
 
-use aft_core::{Aft, ErrorKind, Transaction};
+use std::time::UNIX_EPOCH;
+
+use aft_core::{Aft, Clock, ErrorKind, Transaction};
 use aft_tests::{World, get, put};
 use tokio::time::sleep;
 
@@ -176,5 +178,35 @@ pub(crate) async fn what_was_hidden_at_the_begin_is_not_read_as_rows_elsewhere()
             assert_eq!(value, "1", "having read k at 1, it cannot read l at 2");
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::Expired, "{error}"),
+    }
+}
+
+/// The feed object of a commit was read in time by one node, and is dated anew before another one sees it: for that one it is late, so it publishes the
+/// commit again. Its next checkpoint has a horizon between the two dates, and folds the commit by the later one: not yet. The first node goes by the
+/// earlier one, and must not take the commit for folded.
+pub(crate) async fn what_was_published_again_is_read_until_everybody_has_folded_it() {
+    let world = World::new();
+    let writer = world.node().await;
+    write(&writer, &["k", "l"], "1").await;
+    let (storage, builder) = hiding(&world);
+    let maker = builder.open().await.unwrap();
+    let reader = world.node().await;
+    sleep(secs(60)).await;
+    storage.hide(&["feed/"]);
+    write(&writer, &["k", "l"], "2").await;
+    reader.refresh().await.unwrap();
+    sleep(secs(300)).await;
+    let newest = under(&world, "feed/").pop().unwrap();
+    let now = world.clock().now();
+    assert!(now > UNIX_EPOCH && world.memory.redate(&newest, now));
+    storage.hide(&[]);
+    maker.refresh().await.unwrap();
+    maker.sweep().await.unwrap();
+    // Folds what was published a minute before the first date, and a minute after it; not what was published five minutes later.
+    sleep(secs(800)).await;
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    reader.checkpoint().await.unwrap();
+    for key in ["k", "l"] {
+        assert_eq!(get(&reader, key).await.as_deref(), Some("2"), "what was committed is seen");
     }
 }

@@ -400,6 +400,9 @@ cases! {
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
     }
+    lies::what_was_published_again_is_read_until_everybody_has_folded_it {
+        FoldedByFirstCopy: "what was committed is seen",
+    }
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",
     }
