@@ -57,15 +57,14 @@ impl Collection<'_> {
         self.delete(GarbageKind::OutcomeLists, not_named).await
     }
 
-    /// Whether the index of the settled checkpoint carries each commit that this list names and that has a decision.
+    /// Whether the index of the settled checkpoint carries each commit that this list names, or its decision is gone.
     async fn is_folded_list(&mut self, manifests: &Manifests, object: &ObjectInfo) -> Result<bool, Error> {
         if planted(Planted::GhostIsVoid) {
             return Ok(false);
         }
         let Read::Whole(list) = self.read_list(object).await? else { return Ok(false) };
-        let there: BTreeSet<_> =
-            list.decisions.into_iter().filter(|id| self.decided.contains_key(id)).collect();
-        Ok(self.carried(manifests, &there).await? == there)
+        let named: BTreeSet<_> = list.decisions.into_iter().collect();
+        Ok(self.carried(manifests, &named).await? == named)
     }
 
     pub(super) async fn list_outcomes(&mut self) -> Result<(), Error> {
@@ -235,7 +234,7 @@ impl Collection<'_> {
     }
 
     /// Those of these decisions whose commits the index of the settled checkpoint carries ([`Standing::Carried`]), and that nothing needs
-    /// beside it.
+    /// beside it; and those that are gone.
     async fn carried(&self, manifests: &Manifests, ids: &BTreeSet<TxnId>) -> Result<BTreeSet<TxnId>, Error> {
         let mut folded = BTreeSet::new();
         let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
@@ -251,7 +250,10 @@ impl Collection<'_> {
                     Ok(RegisterState::Committed { commits: of, .. }) => {
                         commits.extend(of.into_iter().map(|it| (id, it.commit)));
                     }
-                    // Collected meanwhile, or told of already.
+                    Ok(RegisterState::Empty) => {
+                        folded.insert(id);
+                    }
+                    // Dead, or told of already.
                     Ok(_) => {}
                     Err(error) if is_damage(&error) => {}
                     Err(error) => return Err(error),
