@@ -1,9 +1,9 @@
 //! Collecting orphan values: those of transactions that never committed.
 //!
 //! The decisions are listed first, then the newest manifest is read, then its files (HAZARDS 1): a decision that was collected before it
-//! was missed had been folded into that manifest or an older one. A listing may hide the newest: so the one that is read is asked for by its
-//! name, after the decisions, and what is folded in a newer one alone was not collected as long as it is there. When the values
-//! themselves are listed does not matter; they come last, folder by folder, so that no more than one folder's are held at a time.
+//! was missed had been folded into that manifest or an older one. A listing may hide the newest: so that one is asked for by its name at
+//! last, and as long as it is there no decision was collected that only a newer one has folded. When the values themselves are listed
+//! does not matter; they come last, folder by folder, so that no more than one folder's are held at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -73,13 +73,7 @@ impl Collection<'_> {
             // Only now that the decisions are listed.
             let index = match &index {
                 Some(index) => index,
-                None => match self.index(manifests).await? {
-                    Some(read) => &*index.insert(read),
-                    None => {
-                        self.overtaken_by_hidden(&candidates);
-                        break;
-                    }
-                },
+                None => &*index.insert(self.index(manifests).await?),
             };
             if !self.orphans_among(candidates, index).await? {
                 break;
@@ -94,33 +88,17 @@ impl Collection<'_> {
         Ok(any.is_some())
     }
 
-    /// The files of the newest manifest, and of those that stay. `None` where it is gone by now: a newer one has settled that no listing
-    /// shows, and the decisions that were folded into that one may be gone too.
-    async fn index(&self, manifests: &Manifests) -> Result<Option<Index>, Error> {
+    /// The files of the newest manifest, and of those that stay.
+    async fn index(&self, manifests: &Manifests) -> Result<Index, Error> {
         let read = self.node.now();
         if !planted(Planted::OrphansByOldIndex) {
             self.node.feed_state.lock().look = true;
             self.node.refresh().await?;
         }
         let base = Arc::clone(self.node.view.read().base());
-        let trusted = planted(Planted::OrphansByOldIndex) || planted(Planted::OrphansByHiddenIndex);
-        if base.number() > 0 && !trusted {
-            let path = self.node.path(ObjectName::Checkpoint(base.number()));
-            if !self.is_there(&path).await? {
-                return Ok(None);
-            }
-        }
         let files = manifests.all.values().chain(base.manifest()).flat_map(Manifest::files);
         let files = files.map(|file| (file.id, file.clone())).collect();
-        Ok(Some(Index { base, files, read }))
-    }
-
-    fn overtaken_by_hidden(&mut self, candidates: &[Candidate]) {
-        self.report.class(GarbageKind::OrphanValues).kept += candidates.len() as u64;
-        self.leave_for_later(
-            "orphan values: the checkpoint that this node builds on is gone, and no listing shows a newer one"
-                .into(),
-        );
+        Ok(Index { base, files, read })
     }
 
     async fn candidates(&mut self, folder: &str) -> Result<Vec<Candidate>, Error> {
@@ -170,9 +148,26 @@ impl Collection<'_> {
         let (decided, orphans): (Vec<_>, Vec<_>) =
             orphans.into_iter().partition(|it| decided.contains(&it.txn));
         decided.into_iter().for_each(|it| self.refuse(GarbageKind::OrphanValues, it.object.path));
+        if !orphans.is_empty() && !self.is_still_there(&index.base).await? {
+            self.leave_for_later(
+                "orphan values: the checkpoint that this node builds on is gone, another collection is at work"
+                    .into(),
+            );
+            self.report.class(GarbageKind::OrphanValues).kept += orphans.len() as u64;
+            return Ok(false);
+        }
         let orphans = orphans.into_iter().map(|it| it.object).collect();
         self.delete(GarbageKind::OrphanValues, orphans).await?;
         Ok(true)
+    }
+
+    /// Whether the manifest of this base is there: if it is not, a newer one has settled, and decisions that only that one folded may be gone.
+    async fn is_still_there(&self, base: &Base) -> Result<bool, Error> {
+        let trusted = planted(Planted::OrphansByOldIndex) || planted(Planted::OrphansByHiddenIndex);
+        if base.number() == 0 || trusted {
+            return Ok(true);
+        }
+        self.is_there(&self.node.path(ObjectName::Checkpoint(base.number()))).await
     }
 
     /// The transactions of these values that have a decision, although no listing showed it: asked for by its name.
