@@ -14,6 +14,8 @@ pub enum Planted {
     TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
+    /// A token that can only be told its outcome reads all the same, without what it had read.
+    ReadsWhenOver,
     /// A commit leaves the view by the date of its first publication, whatever came after.
     FoldedByFirstCopy,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.
@@ -274,6 +276,20 @@ pub enum Planted {
     TrustListedCheckpoints,
     /// A listing of decisions that lacks those of the view's commits is believed.
     TrustListedDecisions,
+    /// A listing of checkpoints that lacks a seal is believed.
+    TrustListedSeals,
+    /// A listing of lists of garbage that lacks those of checkpoints which are about to go is believed.
+    TrustListedGarbage,
+    /// A collection wants to be shown what its node built on since it listed.
+    ExpectLaterCheckpoint,
+    /// What a void manifest names goes with it, also where it landed again when its number had gone.
+    GhostIsVoid,
+    /// What is folded and in no list stays.
+    UnlistedStays,
+    /// What is in no list is folded.
+    UnlistedIsFolded,
+    /// Values are orphans by a checkpoint that may be gone.
+    OrphansByHiddenIndex,
     /// An object is read whatever its length.
     ReadAnyLength,
     /// A node that cannot check its clock takes the newest date for the store's time, however far ahead it is.

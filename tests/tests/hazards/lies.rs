@@ -2,12 +2,13 @@
 
 use std::time::UNIX_EPOCH;
 
-use aft_core::{Aft, Clock, ErrorKind, Transaction};
+use aft_core::{Aft, Clock, CommitOutcome, ErrorKind, Storage, Transaction};
+use aft_memory::{Fault, Operation};
 use aft_tests::{World, get, put};
 use tokio::time::sleep;
 
-use crate::proof::{HOUR, an_hour_passes, hiding, under};
-use crate::secs;
+use crate::proof::{HOUR, an_hour_passes, hiding, read, under};
+use crate::{secs, tell_the_time};
 
 /// The listings of the feed come empty for five minutes, in which the node learns by its own decisions how late it is. Were its cursor to
 /// follow, it would never look again where the commit of another node lies.
@@ -209,4 +210,169 @@ pub(crate) async fn what_was_published_again_is_read_until_everybody_has_folded_
     for key in ["k", "l"] {
         assert_eq!(get(&reader, key).await.as_deref(), Some("2"), "what was committed is seen");
     }
+/// Two checkpoints, an hour apart, of which the second has settled; the decision that the first one folded.
+async fn two_checkpoints(world: &World, maker: &Aft) -> String {
+    let id = put(maker, "k", "1").await.txn_id().to_string();
+    maker.publish().await.unwrap();
+    sleep(secs(HOUR)).await;
+    assert!(maker.checkpoint().await.unwrap().made);
+    put(maker, "l", "2").await;
+    maker.publish().await.unwrap();
+    sleep(secs(HOUR)).await;
+    assert!(maker.checkpoint().await.unwrap().made);
+    an_hour_passes(maker).await;
+    decision(world, &id).expect("it is not collected yet")
+}
+
+fn decision(world: &World, id: &str) -> Option<String> {
+    under(world, "commits/").into_iter().find(|path| path.ends_with(id))
+}
+
+/// A checkpoint was dated anew, and the listing does not show its seal, to a collector: without it the checkpoint looks void, and its list of
+/// garbage like nobody's.
+pub(crate) async fn a_checkpoint_whose_seal_was_not_listed_is_not_void() {
+    let world = World::new();
+    let maker = world.node().await;
+    let folded = two_checkpoints(&world, &maker).await;
+    let now = world.store_clock.now();
+    assert!(world.memory.redate("checkpoints/000000000001.json", now));
+    let (storage, builder) = hiding(&world);
+    storage.hide(&["checkpoints/000000000001.sealed"]);
+    let collector = builder.open().await.unwrap();
+    let report = collector.collect_garbage(false).await.unwrap();
+    let left = under(&world, "commits/");
+    assert!(!left.contains(&folded), "what was folded is collected: {report:?}");
+    assert_eq!(get(&world.node().await, "k").await.as_deref(), Some("1"));
+}
+
+/// The lists of garbage are not shown while the checkpoints are that name them: were these to go, the lists would be nobody's.
+pub(crate) async fn a_checkpoint_stays_until_its_list_of_garbage_was_worked_off() {
+    let world = World::new();
+    let maker = world.node().await;
+    let folded = two_checkpoints(&world, &maker).await;
+    let (storage, builder) = hiding(&world);
+    let collector = builder.open().await.unwrap();
+    storage.hide(&["garbage/"]);
+    let collected = collector.collect_garbage(false).await;
+    storage.hide(&[]);
+    let report = collector.collect_garbage(false).await.unwrap();
+    let left = under(&world, "commits/");
+    assert!(!left.contains(&folded), "what was folded is collected: {report:?}");
+    let error = collected.unwrap_err().to_string();
+    assert!(error.contains("does not show"), "{error}");
+}
+
+/// The manifest of a checkpoint was sent twice. The second one lands when the first has gone, as checkpoints do, and it is void: the file of
+/// outcomes that bears its number is that of the first, which counted.
+pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it() {
+    let world = World::new();
+    let node = world.node().await;
+    node.run("request", async |tx: &mut Transaction| {
+        tx.put("r", "1")?;
+        Ok("done".into())
+    })
+    .await
+    .unwrap();
+    node.publish().await.unwrap();
+    sleep(secs(HOUR)).await;
+    tell_the_time(&node).await;
+    let ghost = world.storage.fail(Operation::Create, "checkpoints/", 1, Fault::Ghost);
+    for _ in 0..3 {
+        assert!(node.checkpoint().await.unwrap().made);
+        an_hour_passes(&node).await;
+    }
+    node.collect_garbage(false).await.unwrap();
+    let outcomes = under(&world, "outcomes/000000000001-");
+    assert_eq!(outcomes.len(), 1);
+    ghost.release().await.unwrap();
+    node.collect_garbage(false).await.unwrap();
+    let checkpoints = under(&world, "checkpoints/");
+    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
+    assert_eq!(under(&world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
+}
+
+/// A list of garbage is lost, with the checkpoint that named it. What it named is proven by the index to be folded.
+pub(crate) async fn what_is_folded_goes_although_no_list_names_it() {
+    let world = World::new();
+    let maker = world.node().await;
+    let folded = two_checkpoints(&world, &maker).await;
+    world.memory.delete(&under(&world, "garbage/")).await.unwrap();
+    sleep(secs(26 * HOUR)).await;
+    an_hour_passes(&maker).await;
+    let report = maker.collect_garbage(false).await.unwrap();
+    let left = under(&world, "commits/");
+    assert!(!left.contains(&folded), "what was folded is collected: {report:?}");
+    assert!(report.left_out.is_empty(), "{report:?}");
+    let again = maker.collect_garbage(true).await.unwrap();
+    assert_eq!(again.objects(), 0, "and nothing is left: {again:?}");
+    let cold = world.node().await;
+    assert_eq!(get(&cold, "k").await.as_deref(), Some("1"));
+    assert_eq!(get(&cold, "l").await.as_deref(), Some("2"));
+}
+
+/// The listing of the checkpoints is on its way to a collection when the same node makes one: that one cannot be in it.
+pub(crate) async fn a_listing_need_not_show_a_checkpoint_that_is_made_meanwhile() {
+    let world = World::new();
+    let node = world.node().await;
+    two_checkpoints(&world, &node).await;
+    // The first is the refresh's.
+    let held = world.storage.fail(Operation::List, "checkpoints/", 2, Fault::Late);
+    let collecting = tokio::spawn({
+        let node = node.clone();
+        async move { node.collect_garbage(false).await }
+    });
+    held.reached().await;
+    assert!(node.checkpoint().await.unwrap().made);
+    held.release().await.unwrap();
+    let collected = collecting.await.unwrap();
+    let report = collected.expect("a collection is not stopped by its own node's checkpoint");
+    assert_eq!(report.settled_checkpoint, Some(2), "it judges by what it was shown");
+}
+
+/// The feed and the newest checkpoint are hidden from a collector. While it works, another one collects what that checkpoint folded: the
+/// decision of a value that only its rows name.
+pub(crate) async fn a_value_is_no_orphan_by_a_checkpoint_that_is_gone() {
+    let world = World::new();
+    let maker = world.node().await;
+    let large = "x".repeat(20_000);
+    for n in 0..20 {
+        put(&maker, &format!("old{n:02}"), &large).await;
+    }
+    maker.publish().await.unwrap();
+    sleep(secs(HOUR)).await;
+    assert!(maker.checkpoint().await.unwrap().made);
+    let (storage, builder) = hiding(&world);
+    let collector = builder.open().await.unwrap();
+    storage.hide(&["feed/", "checkpoints/000000000002"]);
+    put(&maker, "k", &large).await;
+    maker.publish().await.unwrap();
+    sleep(secs(HOUR)).await;
+    assert_eq!(maker.checkpoint().await.unwrap().runs, 2, "the file of the first one stays");
+    an_hour_passes(&maker).await;
+    collector.cancel(collector.new_txn_id()).await.unwrap();
+    let held = world.storage.fail(Operation::Get, "checkpoints/000000000001.json", 1, Fault::Late);
+    let collecting = tokio::spawn(async move { collector.collect_garbage(false).await });
+    held.reached().await;
+    maker.collect_garbage(false).await.unwrap();
+    held.release().await.unwrap();
+    let report = collecting.await.unwrap().unwrap();
+    let alive = read(&world.node().await, "k").await;
+    assert_eq!(alive, Some(20_000), "a live value is no orphan: {report:?}");
+    assert!(report.left_out.iter().any(|why| why.contains("builds on is gone")), "{report:?}");
+}
+
+/// The same, where the transaction has committed meanwhile, by another attempt: all that is left for the token is to be told so. What it has read is
+/// not to be had here, and must not be read anew.
+pub(crate) async fn a_token_that_can_only_be_told_its_outcome_reads_nothing() {
+    let (_world, writer, reader, mut tx) = began_while_the_feed_was_hidden().await;
+    tx.put("m", "v").unwrap();
+    let token = tx.suspend().await.unwrap();
+    let receipt = reader.resume(&token).await.unwrap().commit().await.unwrap().receipt;
+    let tx = writer.resume(&token).await.unwrap();
+    match tx.get("k").await {
+        Ok(value) => assert_eq!(value.unwrap(), "1", "what was read once is read again"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Expired, "{error}"),
+    }
+    let told = tx.commit().await.unwrap();
+    assert_eq!((told.outcome, told.receipt.version()), (CommitOutcome::Replayed, receipt.version()));
 }

@@ -135,6 +135,7 @@ cases! {
     }
     proof::an_outcome_that_no_checkpoint_folded_stays {
         OutcomesByAge: "the last copy of a commit stays",
+        UnlistedIsFolded: "the last copy of a commit stays",
     }
     proof::what_a_void_manifest_names_stays_while_it_is_there {
         ForgetVoidManifests: "what a manifest names is there",
@@ -403,6 +404,9 @@ cases! {
     lies::what_was_published_again_is_read_until_everybody_has_folded_it {
         FoldedByFirstCopy: "what was committed is seen",
     }
+    lies::a_token_that_can_only_be_told_its_outcome_reads_nothing {
+        ReadsWhenOver: "what was read once is read again",
+    }
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",
     }
@@ -411,6 +415,24 @@ cases! {
     }
     lies::what_a_checkpoint_needs_that_was_not_listed_stays {
         TrustListedCheckpoints: "what a checkpoint needs is there",
+    }
+    lies::a_checkpoint_whose_seal_was_not_listed_is_not_void {
+        TrustListedSeals: "what was folded is collected",
+    }
+    lies::a_checkpoint_stays_until_its_list_of_garbage_was_worked_off {
+        TrustListedGarbage: "what was folded is collected",
+    }
+    lies::a_manifest_that_lands_again_takes_no_list_with_it {
+        GhostIsVoid: "a list that counts stays",
+    }
+    lies::what_is_folded_goes_although_no_list_names_it {
+        UnlistedStays: "what was folded is collected",
+    }
+    lies::a_value_is_no_orphan_by_a_checkpoint_that_is_gone {
+        OrphansByHiddenIndex: "a live value is no orphan",
+    }
+    lies::a_listing_need_not_show_a_checkpoint_that_is_made_meanwhile {
+        ExpectLaterCheckpoint: "a collection is not stopped by its own node's checkpoint",
     }
     feed::a_feed_object_that_cannot_be_read_is_not_passed_over {
         SkipUnreadableFeedObject: "a published commit is seen",

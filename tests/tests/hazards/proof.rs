@@ -23,7 +23,7 @@ async fn replace(world: &World, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// What a transaction reads that begins now; `None` also where it cannot.
-async fn read(node: &Aft, key: &str) -> Option<usize> {
+pub(crate) async fn read(node: &Aft, key: &str) -> Option<usize> {
     let tx = node.begin().await.unwrap();
     tx.get(key).await.ok().flatten().map(|value| value.len())
 }

@@ -67,7 +67,7 @@ impl Check<'_> {
                 match self.manifest(number, &read) {
                     Ok(manifest) => {
                         let made = StoreTime::of(read.last_modified);
-                        let void = self.node.is_void(&manifest, made);
+                        let void = self.node.is_surely_void(&manifest, made).await?;
                         good.lock().insert(number, (manifest, void));
                     }
                     Err((kind, wrong)) => {

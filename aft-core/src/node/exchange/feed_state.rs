@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::name::{FeedName, Job, ValueName};
+use crate::format::name::{FeedName, FileId, Job, ValueName};
 use crate::format::recent::PrunedCommit;
 use crate::node::upkeep::collect::proof::Proofs;
 use crate::planted::{Planted, planted};
@@ -63,6 +63,8 @@ pub(crate) struct FeedState {
     pub(crate) distrusted: BTreeSet<String>,
     /// Checkpoints that a collection of this node has read as a whole.
     pub(crate) proofs: Proofs,
+    /// Lists of garbage that a collection of this node worked off, as long as their checkpoints are there.
+    pub(crate) worked_off: BTreeSet<FileId>,
 }
 
 /// The date of a feed object whose date is not known yet: later than any.

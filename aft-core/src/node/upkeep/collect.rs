@@ -192,7 +192,8 @@ impl Collection<'_> {
         manifests.listed.sort_unstable_by_key(|(number, _)| *number);
         self.expect_manifest(&manifests, built_on).await?;
         for (number, object) in manifests.listed.clone() {
-            match self.node.manifest(number).await {
+            let sealed = manifests.seals.iter().any(|(listed, _)| *listed == number);
+            match self.node.manifest_listed(number, sealed).await {
                 Ok(Some((manifest, _))) => {
                     if self.node.limits.settles(StoreTime::of(object.last_modified), self.now) {
                         manifests.settled = manifests.settled.max(Some(number));
@@ -247,6 +248,7 @@ impl Collection<'_> {
                 lists.insert(id, object);
             }
         }
+        self.expect_lists(manifests, &lists).await?;
         let mut due = BTreeMap::new();
         let settled = manifests.settled.unwrap_or(0);
         for (number, manifest) in &manifests.all {
@@ -300,6 +302,7 @@ impl Collection<'_> {
         }
         let mut lists = numbers.into_iter().zip(lists);
         for ((number, object), garbage) in lists.by_ref() {
+            let list = manifests.all.get(&number).and_then(|it| it.garbage).map(|it| it.id);
             self.delete_manifests(manifests, number).await?;
             if !self.empty(garbage).await? {
                 // Its manifest stays, so that the rest is found again: a list without a manifest is nobody's.
@@ -308,6 +311,7 @@ impl Collection<'_> {
                 return Ok(());
             }
             self.delete(GarbageKind::GarbageLists, vec![object]).await?;
+            self.node.feed_state.lock().worked_off.extend(list.filter(|_| !self.dry_run));
         }
         self.delete_manifests(manifests, u64::MAX).await
     }

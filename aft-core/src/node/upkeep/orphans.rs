@@ -1,8 +1,9 @@
 //! Collecting orphan values: those of transactions that never committed.
 //!
 //! The decisions are listed first, then the newest manifest is read, then its files (HAZARDS 1): a decision that was collected before it
-//! was missed had been folded into that manifest or an older one. When the values themselves are listed does not matter; they
-//! come last, folder by folder, so that no more than one folder's are held at a time.
+//! was missed had been folded into that manifest or an older one. A listing may hide the newest: so that one is asked for by its name at
+//! last, and as long as it is there no decision was collected that only a newer one has folded. When the values themselves are listed
+//! does not matter; they come last, folder by folder, so that no more than one folder's are held at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,9 +148,26 @@ impl Collection<'_> {
         let (decided, orphans): (Vec<_>, Vec<_>) =
             orphans.into_iter().partition(|it| decided.contains(&it.txn));
         decided.into_iter().for_each(|it| self.refuse(GarbageKind::OrphanValues, it.object.path));
+        if !orphans.is_empty() && !self.is_still_there(&index.base).await? {
+            self.leave_for_later(
+                "orphan values: the checkpoint that this node builds on is gone, another collection is at work"
+                    .into(),
+            );
+            self.report.class(GarbageKind::OrphanValues).kept += orphans.len() as u64;
+            return Ok(false);
+        }
         let orphans = orphans.into_iter().map(|it| it.object).collect();
         self.delete(GarbageKind::OrphanValues, orphans).await?;
         Ok(true)
+    }
+
+    /// Whether the manifest of this base is there: if it is not, a newer one has settled, and decisions that only that one folded may be gone.
+    async fn is_still_there(&self, base: &Base) -> Result<bool, Error> {
+        let trusted = planted(Planted::OrphansByOldIndex) || planted(Planted::OrphansByHiddenIndex);
+        if base.number() == 0 || trusted {
+            return Ok(true);
+        }
+        self.is_there(&self.node.path(ObjectName::Checkpoint(base.number()))).await
     }
 
     /// The transactions of these values that have a decision, although no listing showed it: asked for by its name.

@@ -3,15 +3,17 @@
 //! By the rules nothing of this is ever garbage. But a rule is applied to dates and lists, and both can be wrong: a file server or a
 //! copy gives objects new dates, a proxy answers a listing with a page of its own.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Collection, GarbageKind, Manifests};
 use crate::error::{Error, ErrorKind};
 use crate::format::manifest::Manifest;
-use crate::format::name::{FeedName, ObjectName, ValueName};
+use crate::format::name::{FeedName, FileId, ObjectName, ValueName};
 use crate::node::index::load::recent_commit;
 use crate::planted::{Planted, planted};
+use crate::protocol::collect::manifest_may_go;
 use crate::protocol::view::{Commit, Home};
+use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
 
 /// What commits need that no index holds yet.
@@ -104,6 +106,8 @@ impl Collection<'_> {
 
     /// Whether the listing of the checkpoints shows the one that this node builds on, or a newer one.
     pub(super) async fn expect_manifest(&self, manifests: &Manifests, number: u64) -> Result<(), Error> {
+        let later = planted(Planted::ExpectLaterCheckpoint);
+        let number = if later { self.node.view.read().base().number() } else { number };
         let shown = manifests.listed.iter().any(|(listed, _)| *listed >= number);
         if number == 0 || shown || planted(Planted::TrustListings) {
             return Ok(());
@@ -133,6 +137,31 @@ impl Collection<'_> {
         self.expect("checkpoints/", &missing).await
     }
 
+    /// Whether the listing of the lists of garbage shows those of the checkpoints that are about to go, unless they were worked off: once
+    /// its checkpoint is gone, a list is nobody's.
+    pub(super) async fn expect_lists(
+        &self,
+        manifests: &Manifests,
+        listed: &BTreeMap<FileId, ObjectInfo>,
+    ) -> Result<(), Error> {
+        let settled = manifests.settled.unwrap_or(0);
+        let named: BTreeMap<_, _> =
+            manifests.all.values().filter_map(|it| Some((it.garbage?.id, it.number))).collect();
+        let missing: Vec<_> = {
+            let worked_off = &mut self.node.feed_state.lock().worked_off;
+            worked_off.retain(|id| named.contains_key(id));
+            let due = named.iter().filter(|(_, number)| manifest_may_go(**number, settled));
+            due.map(|(id, _)| *id).filter(|id| !listed.contains_key(id) && !worked_off.contains(id)).collect()
+        };
+        for id in missing {
+            let path = self.node.path(ObjectName::Garbage(id));
+            if !planted(Planted::TrustListedGarbage) && self.is_there(&path).await? {
+                return Err(listing_lies("garbage/", &path));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the listing of all decisions shows those of the commits in the view.
     pub(super) async fn expect_decisions(&self) -> Result<(), Error> {
         let missing = self.needed.decisions.iter().filter(|id| !self.decided.contains_key(id));
@@ -149,7 +178,7 @@ impl Collection<'_> {
 
     /// Objects that a listing did not show must not be there: the first and the last of them are looked at, since a listing that was cut
     /// short lacks its end.
-    async fn expect(&self, folder: &str, missing: &BTreeSet<String>) -> Result<(), Error> {
+    pub(super) async fn expect(&self, folder: &str, missing: &BTreeSet<String>) -> Result<(), Error> {
         if planted(Planted::TrustListings) {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 //!
 //! Age alone proves nothing: where the feed object that carried a commit was lost, its decision is the last copy. So the decision of a
 //! commit goes only where a checkpoint said that it folded it: in its list of garbage or, where a request key led to it, in its file
-//! of outcomes. What is in neither is read first: an abort goes, and so does a void commit.
+//! of outcomes. What is in neither is read first: an abort goes, and so does a void commit. And so does a commit whose list was lost, where the
+//! index of the settled checkpoint proves that it was folded, or that each key which it wrote was written anew since.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +15,15 @@ use crate::error::Error;
 use crate::format::name::{FileId, OUTCOMES, ObjectName};
 use crate::node::exchange::register::RegisterState;
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::restore::Standing;
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
 
 /// So many decisions are read, and their verdicts held, at a time.
 const READ_AT_ONCE: usize = 1_000;
+/// So many are looked up in the index at a time.
+const JUDGED_AT_ONCE: usize = 64;
 
 /// A file of outcomes that a manifest named, which may be gone by now.
 pub(super) struct OutcomeList {
@@ -29,18 +34,37 @@ pub(super) struct OutcomeList {
 impl Collection<'_> {
     /// Before these manifests go: files of outcomes that bear their numbers and that they do not name, or that are void ones'. Once
     /// the manifest is gone, its number in a name is all that says that it counted.
+    ///
+    /// A manifest that was sent twice may land again when its number has gone, and then it is void; the file that it names is that of the one
+    /// which counted. So what a void one names stays where the index has all of it.
     pub(super) async fn forget_outcome_lists(
         &mut self,
         manifests: &Manifests,
         numbers: &BTreeSet<u64>,
     ) -> Result<(), Error> {
         let mut not_named = Vec::new();
-        self.outcome_files.retain(|(number, id, object)| {
-            let named = !numbers.contains(number) || is_named(manifests, *number, *id);
-            not_named.extend((!named).then(|| object.clone()));
-            named
-        });
+        for (number, id, object) in std::mem::take(&mut self.outcome_files) {
+            let void = manifests.aside.get(&number).and_then(|it| it.outcomes);
+            let stays = !numbers.contains(&number)
+                || is_named(manifests, number, id)
+                || void.is_some_and(|file| file.id == id) && self.is_folded_list(manifests, &object).await?;
+            if stays {
+                self.outcome_files.push((number, id, object));
+            } else {
+                not_named.push(object);
+            }
+        }
         self.delete(GarbageKind::OutcomeLists, not_named).await
+    }
+
+    /// Whether the index of the settled checkpoint carries each commit that this list names, or its decision is gone.
+    async fn is_folded_list(&mut self, manifests: &Manifests, object: &ObjectInfo) -> Result<bool, Error> {
+        if planted(Planted::GhostIsVoid) {
+            return Ok(false);
+        }
+        let Read::Whole(list) = self.read_list(object).await? else { return Ok(false) };
+        let named: BTreeSet<_> = list.decisions.into_iter().collect();
+        Ok(self.carried(manifests, &named).await? == named)
     }
 
     pub(super) async fn list_outcomes(&mut self) -> Result<(), Error> {
@@ -80,7 +104,7 @@ impl Collection<'_> {
             let old: Vec<_> = old.into_iter().collect();
             self.delete_outcomes(&old).await?;
         } else if !old.is_empty() {
-            self.judge_outcomes(old, &young).await?;
+            self.judge_outcomes(manifests, old, &young).await?;
         }
         self.report.class(GarbageKind::Outcomes).kept += self.decided.len() as u64;
         Ok(())
@@ -145,7 +169,12 @@ impl Collection<'_> {
     }
 
     /// Deletes those of the old decisions that are aborts or void, and says which commits nobody knows to be folded.
-    async fn judge_outcomes(&mut self, old: BTreeSet<TxnId>, young: &[OutcomeList]) -> Result<(), Error> {
+    async fn judge_outcomes(
+        &mut self,
+        manifests: &Manifests,
+        old: BTreeSet<TxnId>,
+        young: &[OutcomeList],
+    ) -> Result<(), Error> {
         let mut old = old;
         // First what other lists have, which go in their own time; the oldest first, which are likeliest to.
         for object in self.pending.clone() {
@@ -169,6 +198,10 @@ impl Collection<'_> {
             }
             self.take_listed(&list.object, &mut unknown).await?;
         }
+        let folded = self.folded_unlisted(manifests, &unknown).await?;
+        let ids: Vec<_> = folded.iter().copied().collect();
+        self.delete_outcomes(&ids).await?;
+        unknown.retain(|id| !folded.contains(id));
         let first = unknown.first().map(|id| self.node.path(ObjectName::Decision(*id)));
         if let Some(first) = first {
             tracing::error!(
@@ -182,6 +215,65 @@ impl Collection<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Those of these decisions that may go although the list that named them is lost: where the index carries their commits. Not where
+    /// anything is damaged, since nobody knows what it would tell, nor where an older checkpoint is still there, which may name a decision
+    /// as the place of values. What newer ones say is recent is in `needed`.
+    async fn folded_unlisted(
+        &self,
+        manifests: &Manifests,
+        unlisted: &BTreeSet<TxnId>,
+    ) -> Result<BTreeSet<TxnId>, Error> {
+        let settled = manifests.settled.unwrap_or(0);
+        let older = manifests.listed.iter().any(|(number, _)| *number < settled);
+        if older || self.report.is_damaged || planted(Planted::UnlistedStays) {
+            return Ok(BTreeSet::new());
+        }
+        self.carried(manifests, unlisted).await
+    }
+
+    /// Those of these decisions whose commits the index of the settled checkpoint carries ([`Standing::Carried`]), and that nothing needs
+    /// beside it; and those that are gone.
+    async fn carried(&self, manifests: &Manifests, ids: &BTreeSet<TxnId>) -> Result<BTreeSet<TxnId>, Error> {
+        let mut folded = BTreeSet::new();
+        let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
+        let Some(settled) = settled else { return Ok(folded) };
+        // What started before that is folded for everybody who runs: they began with this checkpoint, or a newer one.
+        let may_go = |id: &TxnId| id.start_ms() < settled.settled_ms && !self.needed.has_decision(*id);
+        let base = Base::new(settled.clone());
+        let ids: Vec<_> = ids.iter().copied().filter(may_go).collect();
+        for some in ids.chunks(JUDGED_AT_ONCE) {
+            let mut commits = Vec::new();
+            for (id, looked) in self.node.look_at(some).await {
+                match looked {
+                    Ok(RegisterState::Committed { commits: of, .. }) => {
+                        commits.extend(of.into_iter().map(|it| (id, it.commit)));
+                    }
+                    Ok(RegisterState::Empty) => {
+                        folded.insert(id);
+                    }
+                    // Dead, or told of already.
+                    Ok(_) => {}
+                    Err(error) if is_damage(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let judged = match self.node.standings(&base, commits, |(_, commit)| commit).boxed().await {
+                Ok(judged) => judged,
+                // Then nobody knows; another collector may be at work.
+                Err(error) if is_damage(&error) => return Ok(folded),
+                Err(error) => return Err(error),
+            };
+            let (carried, open): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, (standing, _))| {
+                *standing == Standing::Carried || planted(Planted::UnlistedIsFolded)
+            });
+            folded.extend(carried.into_iter().map(|((id, _), _)| id));
+            for ((id, _), _) in open {
+                folded.remove(&id);
+            }
+        }
+        Ok(folded)
     }
 
     /// Removes what a list names from these ids; whether that was any.
