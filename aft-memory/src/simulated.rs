@@ -386,6 +386,10 @@ impl Storage for SimulatedStorage {
         let apply = async move { network.inner.delete(&paths).await };
         self.request(Operation::Delete, &first, 0, apply).await
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.network.inner.keeps_versions()
+    }
 }
 
 impl State {

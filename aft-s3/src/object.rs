@@ -50,6 +50,9 @@ pub struct ObjectStorage {
     deletes: Option<Arc<dyn ObjectStore>>,
     /// Whether the server said that it cannot.
     one_by_one: Arc<AtomicBool>,
+    /// What answers told of versions.
+    #[cfg(feature = "aws")]
+    versions: crate::versions::Versions,
     /// Empty, or with a `/` at the end.
     root: String,
 }
@@ -78,6 +81,8 @@ impl ObjectStorage {
             lister: None,
             deletes: None,
             one_by_one: Arc::default(),
+            #[cfg(feature = "aws")]
+            versions: crate::versions::Versions::default(),
             root,
         }
     }
@@ -98,6 +103,12 @@ impl ObjectStorage {
     #[cfg(feature = "aws")]
     pub(crate) fn with_deletes(self, deletes: Arc<dyn ObjectStore>) -> Self {
         Self { deletes: Some(deletes), ..self }
+    }
+
+    /// The same with what its clients note of versions.
+    #[cfg(feature = "aws")]
+    pub(crate) fn with_versions(self, versions: crate::versions::Versions) -> Self {
+        Self { versions, ..self }
     }
 
     /// Deletes them all, as far as can be.
@@ -310,5 +321,10 @@ impl Storage for ObjectStorage {
             }
         }
         self.delete_by(&**singly, locations).await.map_err(failed)
+    }
+
+    #[cfg(feature = "aws")]
+    fn keeps_versions(&self) -> bool {
+        self.versions.are_kept()
     }
 }

@@ -109,6 +109,10 @@ pub struct GarbageReport {
     /// Whether any of that is because something in the store is missing, damaged, or not as it should be. `Aft::check` says what.
     #[serde(default)]
     pub is_damaged: bool,
+    /// Whether the store's answers showed that it keeps what is deleted ([`Storage::keeps_versions`](crate::Storage::keeps_versions)): on
+    /// a bucket with versioning the bytes of all classes stay as noncurrent versions until a lifecycle rule of the bucket expires them.
+    #[serde(default)]
+    pub keeps_versions: bool,
 }
 
 impl GarbageReport {
