@@ -205,10 +205,11 @@ impl ObjectStorage {
 
 /// When an object was made. object_store takes an answer of S3 without a date for one of 1970.
 fn date(meta: &ObjectMeta, path: &str) -> Result<SystemTime, StorageError> {
-    match meta.last_modified.into() {
-        SystemTime::UNIX_EPOCH => Err(StorageError::invalid(path).with_source(UNDATED)),
-        date => Ok(date),
+    let date: SystemTime = meta.last_modified.into();
+    if date == SystemTime::UNIX_EPOCH {
+        return Err(StorageError::invalid(path).with_source(UNDATED));
     }
+    Ok(date)
 }
 
 const UNDATED: &str = "the answer has no date (Last-Modified), or one of 1970; aft cannot use a store without the \
