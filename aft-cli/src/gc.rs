@@ -12,6 +12,13 @@ use crate::failure::Failure;
 use crate::output::{Output, count, size, table, thousands, time};
 use crate::store::{self, Store};
 
+/// What becomes of objects that are deleted where versions are kept.
+const KEPT: &str = ", and kept by the bucket as noncurrent versions";
+/// What to do where versions are kept.
+pub(crate) const KEEPS_VERSIONS: &str = "the bucket keeps versions, so deleting frees nothing by itself: give it a lifecycle rule with \
+                                         NoncurrentVersionExpiration and ExpiredObjectDeleteMarker, and none that expires current \
+                                         versions (docs/operating.md)";
+
 pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), Failure> {
     let aft = if args.dry_run { store.open_to_read().await? } else { store.open_existing().await? };
     let report = aft.collect_garbage(args.dry_run).await?;
@@ -22,6 +29,7 @@ pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), 
             "dry_run": report.dry_run, "now": report.now.map(time), "checkpoint": checkpoint,
             "settled_checkpoint": report.settled_checkpoint, "objects": report.objects(),
             "classes": document(&report.classes), "left_out": report.left_out, "damaged": report.is_damaged,
+            "keeps_versions": report.keeps_versions,
         }))?;
         return verdict(&report);
     }
@@ -32,10 +40,14 @@ pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), 
     }
     let verb = if report.dry_run { "would be deleted" } else { "deleted" };
     let objects = usize::try_from(report.objects()).unwrap_or(usize::MAX);
-    output.lines([format!("{} {verb}", count(objects, "object"))])?;
+    let kept = if report.keeps_versions && objects > 0 { KEPT } else { "" };
+    output.lines([format!("{} {verb}{kept}", count(objects, "object"))])?;
     // What is damaged is told with the verdict, in the end.
     for left_out in report.left_out.iter().filter(|_| !report.is_damaged) {
         output.note(format!("left out: {left_out}"));
+    }
+    if report.keeps_versions {
+        output.note(format!("hint: {KEEPS_VERSIONS}"));
     }
     if checkpoint == 0 {
         output.note("hint: there is no checkpoint yet, and without one most things stay; make one with `aft checkpoint`");

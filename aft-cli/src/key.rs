@@ -67,6 +67,7 @@ impl Prefix {
     }
 
     /// The prefix as a folder: ended by `/` unless it is empty, so that `site` never takes in `site2/…`.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "for directories, which only a Unix has here"))]
     pub(crate) fn into_folder(self) -> Self {
         let mut bytes = self.0;
         if !bytes.is_empty() && !bytes.ends_with(b"/") {
@@ -76,6 +77,7 @@ impl Prefix {
     }
 
     /// The key under this prefix that ends with `rest`.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "for directories, which only a Unix has here"))]
     pub(crate) fn join(&self, rest: &[u8]) -> Key {
         Key([self.as_bytes(), rest].concat())
     }

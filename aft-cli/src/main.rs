@@ -11,16 +11,20 @@ mod del;
 mod demo;
 mod dump;
 mod exit;
+#[cfg(unix)]
 mod export;
 mod failure;
 mod gc;
 mod get;
+#[cfg(unix)]
 mod import;
 mod key;
 mod load;
 mod log;
 mod logging;
 mod ls;
+#[cfg(not(unix))]
+mod no_directories;
 mod output;
 mod place;
 mod probe;
@@ -31,9 +35,15 @@ mod signals;
 mod status;
 mod store;
 mod sweep;
+#[cfg(unix)]
 mod tree;
 mod txn;
 mod watch;
+
+#[cfg(not(unix))]
+use no_directories as export;
+#[cfg(not(unix))]
+use no_directories as import;
 
 use std::io::stderr;
 use std::process::ExitCode;

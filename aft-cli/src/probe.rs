@@ -105,6 +105,7 @@ impl Probe {
         };
         self.report.took = self.clock.monotonic().saturating_sub(began);
         self.report.requests = self.connections.requests();
+        self.report.keeps_versions = self.connections.keeps_versions();
         (end, cause)
     }
 

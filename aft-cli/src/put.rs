@@ -1,9 +1,8 @@
 //! `aft put`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
 
 use serde_json::json;
 
@@ -14,13 +13,28 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::store::{self, Committed, Store};
 
+/// The bytes of an argument.
+#[cfg(unix)]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere not every argument has bytes")]
+fn bytes(value: OsString) -> Result<Vec<u8>, Failure> {
+    Ok(std::os::unix::ffi::OsStringExt::into_vec(value))
+}
+
+/// The bytes of an argument, where it is text.
+#[cfg(not(unix))]
+fn bytes(value: OsString) -> Result<Vec<u8>, Failure> {
+    let text =
+        value.into_string().map_err(|_| Failure::usage("VALUE is no text; put it into a file (--file)"))?;
+    Ok(text.into_bytes())
+}
+
 pub(crate) async fn run(args: Put, store: &Store, output: &Output) -> Result<(), Failure> {
     let Put { key, value, file } = args;
     // Before the store is opened: a value that cannot be had makes no store.
     let (source, name, length): (Box<dyn Read + Send>, String, Option<u64>) = match (value, file) {
         (Some(value), _) if value != OsStr::new("-") => {
             let length = value.len() as u64;
-            (Box::new(io::Cursor::new(value.into_vec())), "VALUE".into(), Some(length))
+            (Box::new(io::Cursor::new(bytes(value)?)), "VALUE".into(), Some(length))
         }
         (_, Some(path)) => {
             let file = File::open(&path).map_err(|cause| Failure::input(path.display(), cause))?;

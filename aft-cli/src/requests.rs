@@ -118,4 +118,8 @@ impl Storage for Counted {
         self.counters.delete();
         self.store.delete(paths).await
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.store.keeps_versions()
+    }
 }

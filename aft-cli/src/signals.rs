@@ -5,12 +5,6 @@ use crate::failure::Failure;
 
 /// Ends when the user or the system wants the command to stop.
 pub(crate) async fn interrupted() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
     let pressed = async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
@@ -18,8 +12,24 @@ pub(crate) async fn interrupted() {
     };
     tokio::select! {
         () = pressed => {}
-        _ = terminated => {}
+        () = terminated() => {}
     }
+}
+
+/// Ends when the system wants the command to stop.
+#[cfg(unix)]
+async fn terminated() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
 }
 
 /// Runs a command that takes away what it has begun where it is dropped. `unchanged` says what is as it was then.

@@ -211,6 +211,10 @@ impl Storage for Watched {
         let request = self.watch.ask(format!("delete {} objects", paths.len()), true);
         request.answered(self.storage.delete(paths).await)
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.storage.keeps_versions()
+    }
 }
 
 #[cfg(test)]

@@ -112,6 +112,21 @@ pub struct Config {
 }
 
 /// When a node maintains its store by itself.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// use aft_core::{Config, Maintenance};
+///
+/// let config = Config { maintenance: Some(Maintenance::default()), ..Config::default() };
+/// # drop(aft);
+/// let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), config).await?;
+/// aft.close().await?;
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Maintenance {

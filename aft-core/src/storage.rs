@@ -13,7 +13,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A store of objects that are written once and never changed.
 ///
-/// aft builds on exactly these five operations (one of them, `get`, in two forms); there is no overwriting put at all. An adapter proves that it keeps
+/// aft builds on exactly these five operations (one of them, `get`, in two forms; `keeps_versions` asks the adapter, not the store); there is no overwriting put at all. An adapter proves that it keeps
 /// the contract by running [`conformance`](crate::conformance) (feature `conformance`) in one line.
 ///
 /// # Contract
@@ -83,6 +83,15 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`, `Unknown` or `Denied`; some of the paths may be gone then. Deleting again is always safe.
     async fn delete(&self, paths: &[String]) -> Result<(), StorageError>;
+
+    /// Whether answers of the store so far showed that it keeps what is deleted: as older versions, which still take their room. It
+    /// sends nothing and may be `false` where nothing showed it; a collection of garbage says so in its report, and nothing else depends on
+    /// it.
+    ///
+    /// An adapter over another passes on what that one says.
+    fn keeps_versions(&self) -> bool {
+        false
+    }
 }
 
 /// A whole object, as [`Storage::get`] returns it.

@@ -10,6 +10,25 @@ use tokio::sync::watch;
 /// A hold on the request that a scripted [`Fault`](crate::Fault) strikes; clones are the same gate.
 ///
 /// For faults other than `Delay`, `Late` and `Ghost` it only tells whether the fault has struck.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use aft_core::Storage;
+/// use aft_memory::{Fault, MemoryStorage, Operation, RecordingStorage};
+///
+/// let storage = RecordingStorage::new(Arc::new(MemoryStorage::new()));
+/// let gate = storage.fail(Operation::Create, "a", 1, Fault::Ghost);
+/// // Nobody knows what became of it; it happens when the test wants it.
+/// assert!(storage.create("a", "x".into()).await.is_err());
+/// assert!(gate.is_reached() && storage.get("a").await.is_err());
+/// gate.release().await.unwrap();
+/// assert!(storage.get("a").await.is_ok());
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Inner>);
 

@@ -323,4 +323,8 @@ impl Storage for RecordingStorage {
         self.end(entry, &result, |()| None);
         result
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.inner.keeps_versions()
+    }
 }

@@ -18,6 +18,23 @@ pub enum Operation {
 }
 
 /// One request, in the order in which requests began.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use aft_core::Storage;
+/// use aft_memory::{MemoryStorage, Operation, RecordingStorage};
+///
+/// let storage = RecordingStorage::new(Arc::new(MemoryStorage::new()));
+/// storage.create("a", "xyz".into()).await.unwrap();
+/// let request = &storage.requests()[0];
+/// assert_eq!((request.operation, &*request.path, request.bytes), (Operation::Create, "a", 3));
+/// assert_eq!((storage.counts().creates, storage.counts().requests()), (1, 1));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What was asked.

@@ -59,6 +59,8 @@ use trace::Trace;
 /// tx.put("k", "v")?;
 /// tx.commit().await?;
 /// process.crash(); // nothing that it sends from now on reaches the store
+/// assert!(process.is_crashed() && aft.begin_with(aft_core::Begin::new().latest()).await.is_err());
+/// assert!(network.counts().creates >= 2); // the marker, and the commit
 /// # Ok::<(), aft_core::Error>(())
 /// # }).unwrap();
 /// ```
@@ -385,6 +387,10 @@ impl Storage for SimulatedStorage {
         let first = paths.first().cloned().unwrap_or_default();
         let apply = async move { network.inner.delete(&paths).await };
         self.request(Operation::Delete, &first, 0, apply).await
+    }
+
+    fn keeps_versions(&self) -> bool {
+        self.network.inner.keeps_versions()
     }
 }
 

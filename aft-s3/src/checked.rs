@@ -1,7 +1,8 @@
 //! Looks at each answer to a list before object_store reads it.
 //!
 //! object_store 0.14 reads a list for the elements it needs, and all of them may be missing: any XML with a root is an empty
-//! listing to it. The page is read here by the same reader, for the root and for what else it says of itself.
+//! listing to it. The page is read here by the same reader, for the root and for what else it says of itself. By the way it is noted whether
+//! the bucket keeps versions.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,35 +20,48 @@ use url::form_urlencoded;
 
 use crate::connector::Connector;
 use crate::listing::{NoListing, shown};
+use crate::versions::{Versions, deletes_many};
 
 /// The longest page. One of 1,000 of the longest names, each mark of them escaped, has 6 MB.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Makes the clients of a store that speaks S3, whose listings are checked.
+/// Makes the clients of a store that speaks S3, whose listings are checked, and who tell of versions.
 #[derive(Debug, Default)]
-pub(crate) struct CheckedConnector(Connector);
+pub(crate) struct CheckedConnector {
+    connector: Connector,
+    versions: Versions,
+}
 
 #[cfg(feature = "aws")]
 impl CheckedConnector {
-    pub(crate) fn new(connector: Connector) -> Self {
-        Self(connector)
+    pub(crate) fn new(connector: Connector, versions: Versions) -> Self {
+        Self { connector, versions }
     }
 }
 
 impl HttpConnector for CheckedConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Checked(self.0.connect(options)?)))
+        let client = self.connector.connect(options)?;
+        Ok(HttpClient::new(Checked { client, versions: self.versions.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct Checked(HttpClient);
+struct Checked {
+    client: HttpClient,
+    versions: Versions,
+}
 
 #[async_trait]
 impl HttpService for Checked {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let list = List::of(&request);
-        let answer = self.0.execute(request).await?;
+        let deletes = deletes_many(&request) && !self.versions.are_kept();
+        let answer = self.client.execute(request).await?;
+        self.versions.note(answer.headers());
+        if deletes && answer.status().is_success() {
+            return self.note_deleted(answer).await;
+        }
         let Some(list) = list.filter(|_| answer.status().is_success()) else { return Ok(answer) };
         let (head, body) = answer.into_parts();
         // `Decode` is not tried again in here: whoever lists does, and it is no matter of milliseconds.
@@ -57,6 +71,20 @@ impl HttpService for Checked {
         })?;
         list.check(&page).map_err(refused)?;
         Ok(HttpResponse::from_parts(head, page.into()))
+    }
+}
+
+impl Checked {
+    /// The same answer to a delete of many objects, once it was looked at.
+    async fn note_deleted(&self, answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+        let (head, body) = answer.into_parts();
+        let long = || {
+            let why = format!("the answer to a delete is longer than {} MiB", MOST_BYTES >> 20);
+            HttpError::new(HttpErrorKind::Decode, std::io::Error::other(why))
+        };
+        let body = whole(body).await?.ok_or_else(long)?;
+        self.versions.note_deleted(&body);
+        Ok(HttpResponse::from_parts(head, body.into()))
     }
 }
 

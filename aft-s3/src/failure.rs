@@ -140,6 +140,9 @@ const ELSEWHERE: &str =
     "the bucket is in another region, or at another endpoint: set the region (AWS_REGION) or the endpoint";
 const NO_CONNECTION: &str = "no connection to the store: check the endpoint and the network";
 
+const UNSIZED: &str = "the answer does not say how long the object is (Content-Length), which every S3 server says: is there a proxy between that \
+                       changes answers on their way?";
+
 const NO_LISTING: &str = "what answered is not the store, or not all of its answer came: is there a proxy or a captive portal between?";
 
 /// What is meant by an answer to a list that is none.
@@ -251,6 +254,9 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
         | Error::UnknownConfigurationKey { .. } => (StorageError::invalid as Kind, None),
         Error::Generic { .. } if text.contains("Received redirect without LOCATION") => {
             (StorageError::invalid as Kind, Some(ELSEWHERE))
+        }
+        Error::Generic { .. } if text.contains("Content-Length Header missing") => {
+            (StorageError::invalid as Kind, Some(UNSIZED))
         }
         Error::Generic { .. } if never_sent(&error) => {
             (StorageError::unavailable as Kind, Some(NO_CONNECTION))

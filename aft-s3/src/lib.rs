@@ -27,6 +27,8 @@ mod ranges;
 mod s3;
 #[cfg(feature = "aws")]
 mod settings;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+mod versions;
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios"))]
 pub use file::FileStorage;

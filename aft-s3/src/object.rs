@@ -50,6 +50,9 @@ pub struct ObjectStorage {
     deletes: Option<Arc<dyn ObjectStore>>,
     /// Whether the server said that it cannot.
     one_by_one: Arc<AtomicBool>,
+    /// What answers told of versions.
+    #[cfg(feature = "aws")]
+    versions: crate::versions::Versions,
     /// Empty, or with a `/` at the end.
     root: String,
 }
@@ -78,6 +81,8 @@ impl ObjectStorage {
             lister: None,
             deletes: None,
             one_by_one: Arc::default(),
+            #[cfg(feature = "aws")]
+            versions: crate::versions::Versions::default(),
             root,
         }
     }
@@ -98,6 +103,12 @@ impl ObjectStorage {
     #[cfg(feature = "aws")]
     pub(crate) fn with_deletes(self, deletes: Arc<dyn ObjectStore>) -> Self {
         Self { deletes: Some(deletes), ..self }
+    }
+
+    /// The same with what its clients note of versions.
+    #[cfg(feature = "aws")]
+    pub(crate) fn with_versions(self, versions: crate::versions::Versions) -> Self {
+        Self { versions, ..self }
     }
 
     /// Deletes them all, as far as can be.
@@ -194,10 +205,11 @@ impl ObjectStorage {
 
 /// When an object was made. object_store takes an answer of S3 without a date for one of 1970.
 fn date(meta: &ObjectMeta, path: &str) -> Result<SystemTime, StorageError> {
-    match meta.last_modified.into() {
-        SystemTime::UNIX_EPOCH => Err(StorageError::invalid(path).with_source(UNDATED)),
-        date => Ok(date),
+    let date: SystemTime = meta.last_modified.into();
+    if date == SystemTime::UNIX_EPOCH {
+        return Err(StorageError::invalid(path).with_source(UNDATED));
     }
+    Ok(date)
 }
 
 const UNDATED: &str = "the answer has no date (Last-Modified), or one of 1970; aft cannot use a store without the \
@@ -310,5 +322,10 @@ impl Storage for ObjectStorage {
             }
         }
         self.delete_by(&**singly, locations).await.map_err(failed)
+    }
+
+    #[cfg(feature = "aws")]
+    fn keeps_versions(&self) -> bool {
+        self.versions.are_kept()
     }
 }

@@ -16,11 +16,13 @@ use crate::open::{bucket_of, invalid, prefix_of, retries, wrong};
 use crate::options::{Credentials, Options};
 use crate::profile::{Profile, ProfileError};
 use crate::settings::{self, SettingError, from_variables, token_file, variable};
+use crate::versions::Versions;
 
 /// Clients for one bucket: reads are retried inside, creates are not; and one that deletes object by object, where the server cannot delete
 /// many at once. They share their credentials.
 pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, StorageError> {
-    let builder = configured(url, options)?;
+    let versions = Versions::default();
+    let builder = configured(url, options, &versions)?;
     let build = |builder: AmazonS3Builder| -> Result<Arc<AmazonS3>, StorageError> {
         let built = builder.build().map_err(|error| wrong(url, error))?;
         Ok(Arc::new(built))
@@ -32,10 +34,10 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<ObjectStorage, Storag
     let singly = builder.with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
     let deletes = build(singly.with_retry(retries(options.read_retries, options)))?;
     let storage = ObjectStorage::new(Arc::<AmazonS3>::clone(&reads), prefix_of(url)?);
-    Ok(storage.with_creates(creates).with_lister(reads).with_deletes(deletes))
+    Ok(storage.with_creates(creates).with_lister(reads).with_deletes(deletes).with_versions(versions))
 }
 
-fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageError> {
+fn configured(url: &Url, options: &Options, versions: &Versions) -> Result<AmazonS3Builder, StorageError> {
     let bucket = bucket_of(url)?;
     let milliseconds = |time: std::time::Duration| format!("{}ms", time.as_millis());
     let builder = from_variables(std::env::vars_os()).map_err(|error| wrong(url, error))?;
@@ -43,7 +45,7 @@ fn configured(url: &Url, options: &Options) -> Result<AmazonS3Builder, StorageEr
     let connector = connector(profile.as_ref()).map_err(|error| wrong(url, error))?;
     let container = with_role(builder, &connector).map_err(|error| wrong(url, error))?;
     let mut builder = container
-        .with_http_connector(CheckedConnector::new(connector))
+        .with_http_connector(CheckedConnector::new(connector, versions.clone()))
         .with_bucket_name(bucket)
         .with_config(
             AmazonS3ConfigKey::Client(ClientConfigKey::Timeout),

@@ -67,4 +67,8 @@ impl Storage for HidingStorage {
     async fn delete(&self, paths: &[String]) -> Result<(), StorageError> {
         self.inner.delete(paths).await
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.inner.keeps_versions()
+    }
 }

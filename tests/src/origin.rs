@@ -2,16 +2,18 @@
 //! client makes of answers; what a server makes of requests is for real ones to show, so it checks no signature.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use aft_core::{Storage, StorageError};
 use aft_memory::MemoryStorage;
 use bytes::Bytes;
-use futures::TryStreamExt;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use futures::{TryStreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -29,6 +31,10 @@ pub struct Habits {
     pub ignores_ranges: bool,
     /// It cannot delete many objects with one request.
     pub deletes_singly: bool,
+    /// It keeps versions: answers name them, and a delete only hides. What was there before it was switched on has the version `null`.
+    pub keeps_versions: bool,
+    /// It sends objects without saying how long they are.
+    pub sends_no_length: bool,
 }
 
 /// A running server. Dropped, it dies with all its connections; what it stored stays in the [`MemoryStorage`].
@@ -82,7 +88,15 @@ impl Drop for Origin {
     }
 }
 
-type Answer = Response<Full<Bytes>>;
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+type Answer = Response<Body>;
+
+/// The version of every object, and of every marker, where versions are kept.
+const VERSION: &str = "v1";
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).boxed_unsync()
+}
 
 async fn serve(
     storage: &MemoryStorage,
@@ -98,16 +112,17 @@ async fn serve(
     let range = range.and_then(|range| range.to_str().ok());
     let answered = match head.method {
         Method::GET if object.is_empty() => list(storage, &query).await,
-        Method::GET | Method::HEAD => get(storage, object, range).await,
+        Method::GET | Method::HEAD => get(storage, habits, object, range).await,
         Method::PUT if head.headers.contains_key(IF_NONE_MATCH) => {
-            storage.create(object, body).await.map(|()| answer(StatusCode::OK, "").map(Full::new))
+            let created = storage.create(object, body).await;
+            created.map(|()| versioned(answer(StatusCode::OK, ""), habits).map(full))
         }
         Method::POST if query.contains_key("delete") && !habits.deletes_singly => {
-            delete(storage, &body).await
+            delete(storage, habits, &body).await
         }
         Method::DELETE => {
             let deleted = storage.delete(&[object.to_owned()]).await;
-            deleted.map(|()| answer(StatusCode::NO_CONTENT, "").map(Full::new))
+            deleted.map(|()| versioned(answer(StatusCode::NO_CONTENT, ""), habits).map(full))
         }
         _ => Err(StorageError::invalid(object)),
     };
@@ -117,19 +132,32 @@ async fn serve(
             StorageError::AlreadyExists { .. } => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             _ => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
         };
-        answer(status, &format!("<Error><Code>{code}</Code></Error>")).map(Full::new)
+        answer(status, &format!("<Error><Code>{code}</Code></Error>")).map(full)
     }))
+}
+
+/// An answer that names the version which was made, where versions are kept.
+fn versioned(mut answer: Response<Bytes>, habits: Habits) -> Response<Bytes> {
+    if habits.keeps_versions {
+        answer.headers_mut().insert("x-amz-version-id", HeaderValue::from_static(VERSION));
+    }
+    answer
 }
 
 /// An answer with an `ETag`, which clients want of every put and get.
 fn answer(status: StatusCode, body: &str) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::copy_from_slice(body.as_bytes()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(ETAG, hyper::header::HeaderValue::from_static("\"e\""));
+    answer.headers_mut().insert(ETAG, HeaderValue::from_static("\"e\""));
     answer
 }
 
-async fn get(storage: &MemoryStorage, path: &str, range: Option<&str>) -> Result<Answer, StorageError> {
+async fn get(
+    storage: &MemoryStorage,
+    habits: Habits,
+    path: &str,
+    range: Option<&str>,
+) -> Result<Answer, StorageError> {
     let object = storage.get(path).await?;
     let len = object.bytes.len();
     let wanted = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
@@ -138,13 +166,19 @@ async fn get(storage: &MemoryStorage, path: &str, range: Option<&str>) -> Result
         None => (StatusCode::OK, 0, len),
         Some((from, _)) if from >= len => {
             return Ok(answer(StatusCode::RANGE_NOT_SATISFIABLE, "<Error><Code>InvalidRange</Code></Error>")
-                .map(Full::new));
+                .map(full));
         }
         Some((from, last)) => (StatusCode::PARTIAL_CONTENT, from, len.min(last.saturating_add(1))),
     };
     let mut answer = answer(status, "");
-    // hyper says it of a body that it sends; but not of an empty one to a HEAD.
-    answer.headers_mut().insert(CONTENT_LENGTH, (to - from).into());
+    if habits.keeps_versions {
+        // It was there before.
+        answer.headers_mut().insert("x-amz-version-id", HeaderValue::from_static("null"));
+    }
+    if !habits.sends_no_length {
+        // hyper says it of a body that it sends; but not of an empty one to a HEAD.
+        answer.headers_mut().insert(CONTENT_LENGTH, (to - from).into());
+    }
     let headers = [
         (LAST_MODIFIED, httpdate::fmt_http_date(object.last_modified)),
         (CONTENT_RANGE, format!("bytes {from}-{}/{len}", to.saturating_sub(1))),
@@ -154,7 +188,11 @@ async fn get(storage: &MemoryStorage, path: &str, range: Option<&str>) -> Result
         let value = value.parse().map_err(|error| StorageError::invalid(path).with_source(error))?;
         answer.headers_mut().insert(name, value);
     }
-    Ok(answer.map(|_| Full::new(object.bytes.slice(from..to))))
+    let bytes = object.bytes.slice(from..to);
+    Ok(answer.map(|_| match habits.sends_no_length {
+        true => StreamBody::new(stream::iter([Ok(Frame::data(bytes))])).boxed_unsync(),
+        false => full(bytes),
+    }))
 }
 
 async fn list(storage: &MemoryStorage, query: &HashMap<String, String>) -> Result<Answer, StorageError> {
@@ -177,16 +215,23 @@ async fn list(storage: &MemoryStorage, query: &HashMap<String, String>) -> Resul
     if let Some(last) = objects.last().filter(|_| more) {
         let _ = write!(body, "<NextContinuationToken>{}</NextContinuationToken>", last.path);
     }
-    Ok(answer(StatusCode::OK, &(body + "</ListBucketResult>")).map(Full::new))
+    Ok(answer(StatusCode::OK, &(body + "</ListBucketResult>")).map(full))
 }
 
-async fn delete(storage: &MemoryStorage, body: &[u8]) -> Result<Answer, StorageError> {
+async fn delete(storage: &MemoryStorage, habits: Habits, body: &[u8]) -> Result<Answer, StorageError> {
     let body = String::from_utf8_lossy(body);
     let keys = body.split("<Key>").skip(1).filter_map(|rest| rest.split('<').next());
     let keys: Vec<_> = keys.map(str::to_owned).collect();
     storage.delete(&keys).await?;
-    let deleted: String = keys.iter().map(|key| format!("<Deleted><Key>{key}</Key></Deleted>")).collect();
-    Ok(answer(StatusCode::OK, &format!("<DeleteResult>{deleted}</DeleteResult>")).map(Full::new))
+    let marker = match habits.keeps_versions {
+        true => format!(
+            "<DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>{VERSION}</DeleteMarkerVersionId>"
+        ),
+        false => String::new(),
+    };
+    let deleted: String =
+        keys.iter().map(|key| format!("<Deleted><Key>{key}</Key>{marker}</Deleted>")).collect();
+    Ok(answer(StatusCode::OK, &format!("<DeleteResult>{deleted}</DeleteResult>")).map(full))
 }
 
 /// The parts of a query.

@@ -75,4 +75,8 @@ impl Storage for WaitingStorage {
         sleep(LATENCY).await;
         self.0.delete(paths).await
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.0.keeps_versions()
+    }
 }

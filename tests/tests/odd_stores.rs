@@ -1,5 +1,5 @@
-//! Objects that are longer than any can be, and of other format versions; servers that send whole objects for ranges, or cannot delete many
-//! at once.
+//! Objects that are longer than any can be, and of other format versions; servers that send whole objects for ranges, cannot delete many
+//! at once, keep versions, or do not say how long an object is.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,10 +13,10 @@ use std::time::Duration;
 use aft_core::{
     Aft, Begin, CheckProblemKind, CheckReport, Error, ErrorKind, Object, ObjectInfo, Storage, StorageError,
 };
-use aft_memory::MemoryStorage;
+use aft_memory::{Faults, MemoryStorage, RecordingStorage, SimulatedStorage};
 use aft_s3::{Credentials, FileStorage, Options};
 use aft_tests::origin::{Habits, Origin};
-use aft_tests::{World, get, put};
+use aft_tests::{HidingStorage, World, get, put};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -283,6 +283,11 @@ async fn another_format_version_is_one_line_of_a_check() {
 async fn server(habits: Habits) -> (Origin, MemoryStorage, Arc<dyn Storage>) {
     let memory = MemoryStorage::new();
     let origin = Origin::start_with(memory.clone(), habits).await.unwrap();
+    let storage = client(&origin);
+    (origin, memory, storage)
+}
+
+fn client(origin: &Origin) -> Arc<dyn Storage> {
     let credentials =
         Credentials { access_key_id: "key".into(), secret_access_key: "secret".into(), session_token: None };
     let options = Options {
@@ -291,8 +296,7 @@ async fn server(habits: Habits) -> (Origin, MemoryStorage, Arc<dyn Storage>) {
         region: Some("us-east-1".into()),
         ..Options::default()
     };
-    let storage = aft_s3::open("s3://bucket/odd", options).unwrap();
-    (origin, memory, storage)
+    aft_s3::open("s3://bucket/odd", options).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,7 +328,8 @@ async fn a_server_that_ignores_ranges_or_deletes_singly_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_behind_a_server_that_ignores_ranges_is_read() {
-    let (_origin, memory, storage) = server(Habits { ignores_ranges: true, deletes_singly: true }).await;
+    let (_origin, memory, storage) =
+        server(Habits { ignores_ranges: true, deletes_singly: true, ..Habits::default() }).await;
     let node = Aft::open(Arc::clone(&storage), World::config()).await.unwrap();
     put(&node, "small", "1").await;
     put(&node, "large", &"x".repeat(2 << 20)).await;
@@ -337,4 +342,61 @@ async fn a_store_behind_a_server_that_ignores_ranges_is_read() {
     assert!(other.check().await.unwrap().is_clean());
     other.close().await.unwrap();
     assert!(!memory.is_empty());
+}
+
+/// Each answer by itself tells that versions are kept, and nothing else does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_keeps_versions_is_noticed_by_any_answer() {
+    for keeps_versions in [true, false] {
+        for deletes_singly in [true, false] {
+            let (origin, memory, storage) =
+                server(Habits { keeps_versions, deletes_singly, ..Habits::default() }).await;
+            storage.create("made", Bytes::from_static(b"x")).await.unwrap();
+            assert_eq!(storage.keeps_versions(), keeps_versions);
+            let other = client(&origin);
+            assert_eq!(other.get("made").await.unwrap().bytes, "x");
+            assert!(!other.keeps_versions(), "what was made before has the version null");
+            other.delete(&["made".to_owned(), "absent".to_owned()]).await.unwrap();
+            assert_eq!(other.keeps_versions(), keeps_versions, "singly: {deletes_singly}");
+            assert!(memory.is_empty());
+        }
+    }
+}
+
+/// Versioning that is switched on where a store is: a collection says that it frees nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_says_that_the_bucket_keeps_versions() {
+    let memory = MemoryStorage::new();
+    for keeps_versions in [false, true] {
+        let habits = Habits { keeps_versions, ..Habits::default() };
+        let origin = Origin::start_with(memory.clone(), habits).await.unwrap();
+        // Through every store of ours that is laid over another.
+        let storage = RecordingStorage::new(client(&origin));
+        let storage = SimulatedStorage::new(Arc::new(storage), 1, Faults::none());
+        let storage = HidingStorage::new(Arc::new(storage));
+        let node = Aft::open(Arc::new(storage), World::config()).await.unwrap();
+        put(&node, "small", "1").await;
+        for dry_run in [true, false] {
+            let report = node.collect_garbage(dry_run).await.unwrap();
+            assert_eq!(report.keeps_versions, keeps_versions, "the answer to the commit told it");
+        }
+        node.close().await.unwrap();
+    }
+}
+
+/// object_store needs to know how long an object is: the error says so, at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_does_not_say_how_long_it_is_is_refused_with_its_reason() {
+    for ignores_ranges in [true, false] {
+        let habits = Habits { ignores_ranges, sends_no_length: true, ..Habits::default() };
+        let (_origin, memory, storage) = server(habits).await;
+        memory.create("odd/made", Bytes::from_static(b"0123")).await.unwrap();
+        for error in
+            [storage.get("made").await.unwrap_err(), storage.get_range("made", 1..3).await.unwrap_err()]
+        {
+            let why = std::error::Error::source(&error).unwrap().to_string();
+            assert!(matches!(error, StorageError::Invalid { .. }), "{error}: {why}");
+            assert!(why.contains("Content-Length") && why.contains("proxy"), "{why}");
+        }
+    }
 }

@@ -86,6 +86,10 @@ impl Storage for Metered {
         self.spent().deletes += (paths.len() as u64).div_ceil(PAGE);
         self.store.delete(paths).await
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.store.keeps_versions()
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Where a dump goes: to stdout, or to a file that is replaced when the dump is whole.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -68,9 +67,11 @@ impl Target {
             }
             Some(path) => {
                 let folder = path.parent().unwrap_or(Path::new("/"));
+                let mut beside = tempfile::Builder::new();
                 // As any other file of this user: the mode is what the umask leaves of it.
-                let mode = Permissions::from_mode(0o666);
-                tempfile::Builder::new().prefix(NAME).permissions(mode).tempfile_in(folder).map(Sink::Beside)
+                #[cfg(unix)]
+                beside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+                beside.prefix(NAME).tempfile_in(folder).map(Sink::Beside)
             }
         };
         Ok(BufWriter::with_capacity(256 << 10, sink.map_err(|cause| self.cannot(cause))?))
@@ -91,12 +92,17 @@ impl Target {
             (Sink::Beside(file), Some(path)) => {
                 file.as_file().sync_all()?;
                 file.persist(path)?;
-                path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+                path.parent().map_or(Ok(()), sync)
             }
             (mut sink, _) => sink.flush(),
         };
         put().map_err(|cause| self.cannot(cause))
     }
+}
+
+/// Makes durable which files a folder has; elsewhere than on Unix a folder cannot be synced.
+fn sync(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 impl Write for Sink {

@@ -131,4 +131,8 @@ impl Storage for Connections {
         self.traffic.counters.delete();
         self.store().delete(paths).await
     }
+
+    fn keeps_versions(&self) -> bool {
+        self.stores.iter().any(|store| store.keeps_versions())
+    }
 }

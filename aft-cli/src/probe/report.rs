@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::clocks::Difference;
 use super::latency::Latency;
 use super::race::Tally;
+use crate::gc::KEEPS_VERSIONS;
 use crate::output::{table, thousands, wrapped};
 use crate::requests::Requests;
 
@@ -48,6 +49,8 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// What of its own the probe could not remove.
     pub(crate) left_over: Vec<String>,
+    /// Whether answers showed that the store keeps what is deleted.
+    pub(crate) keeps_versions: bool,
 }
 
 impl Report {
@@ -63,6 +66,7 @@ impl Report {
             requests: Requests::default(),
             took: Duration::ZERO,
             left_over: Vec::new(),
+            keeps_versions: false,
         }
     }
 
@@ -89,7 +93,7 @@ impl Report {
             "complete": complete, "connections": self.connections, "races": self.races, "checks": self.findings,
             "clock": self.clock, "max_clock_skew_ms": u64::try_from(self.max_clock_skew.as_millis()).ok(),
             "latencies": self.latencies, "requests": self.requests, "seconds": self.took.as_secs_f64(),
-            "left_over": self.left_over,
+            "left_over": self.left_over, "keeps_versions": self.keeps_versions,
         })
     }
 
@@ -98,6 +102,11 @@ impl Report {
         let mut parts = vec![self.checks()];
         if !self.latencies.is_empty() {
             parts.push(self.latency_table());
+        }
+        if self.keeps_versions {
+            let kept =
+                format!("{KEEPS_VERSIONS}. What this probe wrote and deleted stays there too until then.");
+            parts.push(wrapped(&kept, 100));
         }
         parts.push(self.verdict());
         parts.join("\n\n")

@@ -38,6 +38,21 @@ const ROUNDS: u32 = 20;
 const BYTES_AT_ONCE: u32 = 64 << 20;
 
 /// How to clone; see [`Aft::clone_to`].
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// use aft_core::CloneOptions;
+///
+/// let copy = std::sync::Arc::new(aft_memory::MemoryStorage::new());
+/// let progress = |done: aft_core::CloneProgress| println!("{} of {}", done.objects, done.objects_known);
+/// let options = CloneOptions { check: true, progress: Some(std::sync::Arc::new(progress)), ..CloneOptions::default() };
+/// aft.clone_to(copy, options).await?;
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Default)]
 pub struct CloneOptions {
     /// Makes a checkpoint of the source first, so that most of it is in files that later clones need not copy again. The only
@@ -74,6 +89,22 @@ pub struct CloneProgress {
 }
 
 /// What a clone is, and what making it took.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// tx.commit().await?;
+/// let copy = std::sync::Arc::new(aft_memory::MemoryStorage::new());
+/// let report = aft.clone_to(copy, aft_core::CloneOptions::default()).await?;
+/// assert_eq!((report.source_checkpoint, report.checkpoint, report.commits), (0, 1, 1));
+/// assert_ne!(report.source, report.store_id);
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CloneReport {
     /// The id of the store that was cloned.

@@ -14,6 +14,19 @@ use serde::{Deserialize, Serialize};
 /// uploads, and its decision with every repetition and read-back. What a node does for all its transactions is in
 /// [`Stats::requests`] alone: opening, refreshes, feed objects (also where
 /// [`publish_before_ack`](crate::Begin::publish_before_ack) waits for one), sweeps, checkpoints and collections.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// let cost = tx.commit().await?.cost;
+/// assert_eq!((cost.creates, cost.requests()), (1, 1));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Cost {
@@ -51,6 +64,20 @@ impl std::ops::Sub for Cost {
 }
 
 /// Counters of a node since it was opened; see [`Aft::stats`](crate::Aft::stats).
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// tx.commit().await?;
+/// let stats = aft.stats();
+/// assert_eq!((stats.begun, stats.commits, stats.replays), (1, 1, 0));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Requests to the store, by kind.

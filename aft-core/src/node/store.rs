@@ -139,6 +139,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether it keeps what is deleted, as far as its answers told.
+    pub(crate) fn keeps_versions(&self) -> bool {
+        self.inner.keeps_versions()
+    }
+
     /// The first object below `prefix` that is wanted, among so many.
     pub(crate) async fn find(
         &self,

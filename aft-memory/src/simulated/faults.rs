@@ -10,6 +10,26 @@ use crate::request::Operation;
 use crate::simulated::latency::Latency;
 
 /// What goes wrong, and how often: each chance is per request, from 0 to 1.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use aft_core::Storage;
+/// use aft_memory::{Faults, MemoryStorage, SimulatedStorage};
+///
+/// // Every answer is lost, after its effect.
+/// let faults = Faults { lost_after: 1.0, ..Faults::none() };
+/// let memory = MemoryStorage::new();
+/// let storage = SimulatedStorage::new(Arc::new(memory.clone()), 7, faults);
+/// assert!(storage.create("a", "x".into()).await.is_err());
+/// assert!(memory.get("a").await.is_ok());
+/// storage.set_faults(Faults::none());
+/// assert!(storage.get("a").await.is_ok());
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Faults {
     /// How long reads take, there and back.

@@ -8,6 +8,26 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// A simulated process. Its requests reach the store until it crashes; clones are the same process.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use aft_core::Storage;
+/// use aft_memory::{CrashMoment, Faults, MemoryStorage, SimulatedStorage};
+///
+/// let network = SimulatedStorage::new(Arc::new(MemoryStorage::new()), 7, Faults::none());
+/// let (one, other) = (network.process("one"), network.process("other"));
+/// one.crash_at(1, CrashMoment::AfterTheEffect);
+/// let (dying, second) = (network.reached_by(&one), std::time::Duration::from_secs(1));
+/// // Nobody is left to hear the answer.
+/// assert!(tokio::time::timeout(second, dying.create("a", "x".into())).await.is_err());
+/// assert!(one.is_crashed() && !other.is_crashed());
+/// assert!(network.reached_by(&other).get("a").await.is_ok());
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Process(Arc<Inner>);
 

@@ -210,6 +210,8 @@ pub(crate) async fn what_was_published_again_is_read_until_everybody_has_folded_
     for key in ["k", "l"] {
         assert_eq!(get(&reader, key).await.as_deref(), Some("2"), "what was committed is seen");
     }
+}
+
 /// Two checkpoints, an hour apart, of which the second has settled; the decision that the first one folded.
 async fn two_checkpoints(world: &World, maker: &Aft) -> String {
     let id = put(maker, "k", "1").await.txn_id().to_string();
@@ -361,7 +363,7 @@ pub(crate) async fn a_value_is_no_orphan_by_a_checkpoint_that_is_gone() {
     assert!(report.left_out.iter().any(|why| why.contains("builds on is gone")), "{report:?}");
 }
 
-/// The same, where the transaction has committed meanwhile, by another attempt: all that is left for the token is to be told so. What it has read is
+/// A token of a transaction that began while the feed was hidden, and has committed meanwhile by another attempt: all that is left for the token is to be told so. What it has read is
 /// not to be had here, and must not be read anew.
 pub(crate) async fn a_token_that_can_only_be_told_its_outcome_reads_nothing() {
     let (_world, writer, reader, mut tx) = began_while_the_feed_was_hidden().await;

@@ -10,6 +10,21 @@ use crate::node::upkeep::collect::{GarbageClass, GarbageKind};
 const NAMED: usize = 1000;
 
 /// What a check of a store found; from [`Aft::check`](crate::Aft::check).
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// tx.commit().await?;
+/// let report = aft.check().await?;
+/// assert!(report.is_clean() && report.problems.is_empty());
+/// assert_eq!(report.decisions, 1);
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The newest checkpoint that counts and can be read; 0 for none.

@@ -16,6 +16,21 @@ use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
 /// What became of a transaction: the same answer on every node, until it is forgotten (I10).
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// let id = tx.id();
+/// assert_eq!(aft.outcome(id).await?, aft_core::Outcome::Undecided);
+/// tx.commit().await?;
+/// assert!(matches!(aft.outcome(id).await?, aft_core::Outcome::Committed { .. }));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -32,6 +32,21 @@ const LOOKED_AT_ONCE: usize = 64;
 const NAMED: usize = 1000;
 
 /// What looking over all decisions of a store did; from [`Aft::sweep_all`](crate::Aft::sweep_all).
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// tx.commit().await?;
+/// let report = aft.sweep_all().await?;
+/// assert!(report.is_clean());
+/// assert_eq!((report.listed, report.dead), (1, 0));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SweepAllReport {
     /// Decisions in the store.

@@ -26,6 +26,21 @@ use crate::protocol::timeliness::StoreTime;
 use crate::txn_id::TxnId;
 
 /// What a sweep did.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// tx.commit().await?;
+/// aft.publish().await?;
+/// let report = aft.sweep().await?;
+/// assert_eq!((report.listed, report.published), (1, 0));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SweepReport {
     /// Decisions in the window that the sweep listed.

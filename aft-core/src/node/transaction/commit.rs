@@ -26,6 +26,23 @@ use crate::txn_id::TxnId;
 use crate::version::Timestamp;
 
 /// A commit that happened.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// use aft_core::CommitOutcome;
+///
+/// let id = aft.new_txn_id();
+/// for expected in [CommitOutcome::Fresh, CommitOutcome::Replayed] {
+///     let mut tx = aft.begin_with(aft_core::Begin::new().id(id)).await?;
+///     tx.put("k", "v")?;
+///     assert_eq!(tx.commit().await?.outcome, expected);
+/// }
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Commit {

@@ -22,6 +22,19 @@ use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
 /// A finished request; from [`Aft::run`].
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// for outcome in [aft_core::CommitOutcome::Fresh, aft_core::CommitOutcome::Replayed] {
+///     let run = aft.run(b"order 7", async |tx| tx.put("k", "v").map(|()| "done".into())).await?;
+///     assert_eq!((run.outcome, &run.result[..]), (outcome, &b"done"[..]));
+/// }
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Run {

@@ -47,6 +47,20 @@ pub enum Unpublished {
 }
 
 /// What [`Builder::adopt`] found and did.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// # drop(aft);
+/// let storage = std::sync::Arc::new(aft_memory::MemoryStorage::new());
+/// aft_core::Aft::open(storage.clone(), aft_core::Config::default()).await?.close().await?;
+/// let report = aft_core::Aft::builder(storage).adopt(aft_core::Unpublished::Refuse).await?;
+/// assert!(report.adopted && report.unpublished.is_empty());
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AdoptReport {
     /// Whether the store is adopted now; `false` where there are decisions that nobody published and nothing was said of them.

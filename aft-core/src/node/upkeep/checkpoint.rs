@@ -31,6 +31,21 @@ use crate::txn_id::TxnId;
 use crate::version::Version;
 
 /// What a checkpoint did.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let mut tx = aft.begin().await?;
+/// tx.put("k", "v")?;
+/// tx.commit().await?;
+/// let report = aft.checkpoint().await?;
+/// // The commit is too young to be folded: not every node surely knows it.
+/// assert_eq!((report.number, report.made, report.folded, report.recent), (1, true, 0, 1));
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckpointReport {
     /// Its number. Where another maker was faster, that one's, and nothing of this one counts.

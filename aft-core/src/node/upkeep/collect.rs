@@ -125,6 +125,12 @@ impl Node {
             refused: BTreeMap::new(),
         };
         collection.run().await?;
+        collection.report.keeps_versions = self.store.keeps_versions();
+        if !dry_run && collection.report.keeps_versions && collection.report.objects() > 0 {
+            tracing::warn!(
+                "the store keeps versions of what was collected: it frees nothing until a lifecycle rule expires noncurrent versions"
+            );
+        }
         tracing::info!(report = ?collection.report, "collected garbage");
         Ok(collection.report)
     }

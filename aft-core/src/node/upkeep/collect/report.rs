@@ -92,6 +92,21 @@ pub struct GarbageClass {
 }
 
 /// What a collection of garbage did, or would do.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+/// let report = aft.collect_garbage(true).await?;
+/// for (kind, class) in &report.classes {
+///     println!("{kind:?}: {} objects of {} bytes may go: {}", class.objects, class.bytes, kind.why());
+/// }
+/// // In a new store nothing may.
+/// assert!(report.dry_run && report.objects() == 0 && report.left_out.is_empty());
+/// # Ok::<(), aft_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GarbageReport {
     /// Whether nothing was deleted.
@@ -109,6 +124,10 @@ pub struct GarbageReport {
     /// Whether any of that is because something in the store is missing, damaged, or not as it should be. `Aft::check` says what.
     #[serde(default)]
     pub is_damaged: bool,
+    /// Whether the store's answers showed that it keeps what is deleted ([`Storage::keeps_versions`](crate::Storage::keeps_versions)): on
+    /// a bucket with versioning the bytes of all classes stay as noncurrent versions until a lifecycle rule of the bucket expires them.
+    #[serde(default)]
+    pub keeps_versions: bool,
 }
 
 impl GarbageReport {
