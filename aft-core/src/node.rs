@@ -45,12 +45,15 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
 use crate::format::name::{ObjectName, Shards};
 use crate::planted::{Planted, planted};
-use crate::protocol::clock_check::{ClockCheck, LeastTime, LocalTime};
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::feed_queue::FeedQueue;
+use crate::protocol::knowledge::feed_state::FeedState;
+use crate::protocol::knowledge::time::NodeTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::{self, View};
 use crate::rng::NodeRng;
 use crate::txn_id::{TxnId, unix_ms};
-use crate::version::{HybridClock, Timestamp};
+use crate::version::Timestamp;
 
 /// A process that opened a store: what all its transactions share.
 #[derive(Debug)]
@@ -71,8 +74,10 @@ pub(crate) struct Node {
     pub(crate) read_only: bool,
     pub(crate) view: RwLock<View>,
     pub(crate) time: Mutex<NodeTime>,
-    pub(crate) feed: Mutex<exchange::feed_queue::FeedQueue>,
-    pub(crate) feed_state: Mutex<exchange::feed_state::FeedState>,
+    pub(crate) feed: Mutex<FeedQueue>,
+    pub(crate) feed_state: Mutex<FeedState>,
+    /// Checkpoints that a collection of this node has read as a whole.
+    pub(crate) proofs: Mutex<upkeep::collect::proof::Proofs>,
     pub(crate) cache: index::cache::Cache,
     pub(crate) refreshing: single_flight::SingleFlight,
     pub(crate) publishing: single_flight::SingleFlight,
@@ -82,61 +87,6 @@ pub(crate) struct Node {
     pub(crate) tasks: Mutex<background::Tasks>,
     pub(crate) counters: stats::Counters,
     closed: AtomicBool,
-}
-
-/// What a node knows of time.
-#[derive(Debug, Default)]
-pub(crate) struct NodeTime {
-    pub(crate) hybrid: HybridClock,
-    pub(crate) check: ClockCheck,
-    /// By every date that this node's clock can believe.
-    pub(crate) least: LeastTime,
-    /// The newest `last_modified` seen that this node's clock can believe.
-    plausible: Option<StoreTime>,
-    /// The newest that lies further ahead of this node's clock than any clock may be behind, and whose it is: either this clock is
-    /// wrong, or that object is dated in the future.
-    ahead: Option<(StoreTime, String)>,
-    /// Whether this node writes nothing, so that it can never tell which of the two is wrong.
-    pub(crate) undated: bool,
-}
-
-impl NodeTime {
-    pub(crate) fn note(&mut self, last_modified: StoreTime, path: &str, now: LocalTime, limits: &Limits) {
-        if last_modified.ms() <= now.wall_ms.saturating_add(limits.skew_ms) {
-            self.plausible = self.plausible.max(Some(last_modified));
-            self.least.note(last_modified, now);
-        } else if self.ahead.as_ref().is_none_or(|(newest, _)| *newest < last_modified) {
-            self.ahead = Some((last_modified, path.to_owned()));
-        }
-    }
-
-    /// The newest `last_modified` seen: the store's clock is at least there. What is dated later than the store's clock can be, by a
-    /// clock that was checked, is left out: one object dated in the future must not make everything else too old (`HAZARDS` 27). A node
-    /// that cannot check its clock leaves out all that is ahead of it: a refresh then looks back further, and an id is forgotten later.
-    pub(crate) fn newest(&self, now: LocalTime, limits: &Limits) -> Option<StoreTime> {
-        if self.undated && !planted(Planted::BelieveUndated) {
-            return self.plausible;
-        }
-        self.plausible.max(self.ahead(now, limits).map(|(date, _)| date))
-    }
-
-    /// The same without a date ahead of this node's clock that is no later than `before`.
-    pub(crate) fn newest_beside(
-        &self,
-        before: Option<StoreTime>,
-        now: LocalTime,
-        limits: &Limits,
-    ) -> Option<StoreTime> {
-        let ahead = self.ahead(now, limits).map(|(date, _)| date).filter(|date| Some(*date) > before);
-        self.plausible.max(ahead)
-    }
-
-    /// The object whose date this node's clock does not believe, where nothing says which of the two is wrong.
-    pub(crate) fn ahead(&self, now: LocalTime, limits: &Limits) -> Option<(StoreTime, &str)> {
-        let (date, path) = self.ahead.as_ref()?;
-        let believed = self.check.may_be_now(*date, now, limits) || planted(Planted::BelieveFutureDates);
-        believed.then_some((*date, path))
-    }
 }
 
 impl Node {

@@ -16,8 +16,11 @@ use crate::node::check::CheckReport;
 use crate::node::exchange::restore::SweepAllReport;
 use crate::node::store::{Store, backoff, retry_read};
 use crate::node::transaction::upload::create_own;
-use crate::node::{Aft, Node, NodeTime, background, format_error, stats};
+use crate::node::{Aft, Node, background, format_error, stats};
 use crate::protocol::clock_check::LocalTime;
+use crate::protocol::feed_queue::FeedQueue;
+use crate::protocol::knowledge::feed_state::FeedState;
+use crate::protocol::knowledge::time::NodeTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::View;
 use crate::rng::NodeRng;
@@ -333,14 +336,14 @@ impl Builder {
         let adopted_until = opened.marker.adopted_until.map(StoreTime);
         let limits = Limits::new(&config.shared()).adopting(adopted_until);
         let now = self.now();
-        let mut time = NodeTime { undated: self.read_only, ..NodeTime::default() };
+        let mut time = NodeTime::new(self.read_only);
         time.note(opened.last_modified, MARKER, now, &limits);
         if let Some((sent, answered)) = opened.made {
             time.check.measure(sent, answered, opened.last_modified);
         }
         // What an adopted store decided, it decided before its marker.
         let since = if adopted_until.is_some() { StoreTime(0) } else { opened.last_modified };
-        let mut feed_state = crate::node::exchange::feed_state::FeedState::since(since);
+        let mut feed_state = FeedState::since(since);
         feed_state.forgiving = self.forgiving;
         Ok(Node {
             store,
@@ -352,8 +355,9 @@ impl Builder {
             read_only: self.read_only,
             view: RwLock::new(View::default()),
             time: Mutex::new(time),
-            feed: Mutex::new(crate::node::exchange::feed_queue::FeedQueue::default()),
+            feed: Mutex::new(FeedQueue::default()),
             feed_state: Mutex::new(feed_state),
+            proofs: Mutex::default(),
             cache: crate::node::index::cache::Cache::new(config.cache_bytes),
             refreshing: super::single_flight::SingleFlight::default(),
             publishing: super::single_flight::SingleFlight::default(),

@@ -15,12 +15,12 @@ use crate::error::{Error, ErrorKind};
 use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
-use crate::node::exchange::feed_queue::{Publication, Told, feed_of, objects_of};
-use crate::node::exchange::feed_state::{NOT_DATED, OwnCommit};
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
+use crate::protocol::feed_queue::{Publication, Told, feed_of, objects_of};
+use crate::protocol::knowledge::feed_state::{NOT_DATED, OwnCommit};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 

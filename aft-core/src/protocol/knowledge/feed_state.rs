@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::name::{FeedName, Job, ValueName};
 use crate::format::recent::PrunedCommit;
-use crate::node::upkeep::collect::proof::Proofs;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
@@ -57,8 +56,6 @@ pub(crate) struct FeedState {
     pub(crate) sealed: BTreeSet<u64>,
     /// Index files found damaged or missing.
     pub(crate) distrusted: BTreeSet<String>,
-    /// Checkpoints that a collection of this node has read as a whole.
-    pub(crate) proofs: Proofs,
 }
 
 /// The date of a feed object whose date is not known yet: later than any.

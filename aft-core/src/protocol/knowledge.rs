@@ -1,0 +1,4 @@
+//! What a node knows.
+
+pub mod feed_state;
+pub mod time;
