@@ -7,6 +7,7 @@ mod dates;
 mod exchange;
 mod handle;
 mod index;
+mod known;
 mod open;
 mod single_flight;
 mod stats;
@@ -17,7 +18,7 @@ mod upkeep;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
@@ -47,13 +48,11 @@ use crate::format::name::{ObjectName, Shards};
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::feed_queue::FeedQueue;
-use crate::protocol::knowledge::feed_state::FeedState;
-use crate::protocol::knowledge::time::NodeTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
-use crate::protocol::view::{self, View};
+use crate::protocol::view;
 use crate::rng::NodeRng;
+use crate::storage::ObjectInfo;
 use crate::txn_id::{TxnId, unix_ms};
-use crate::version::Timestamp;
 
 /// A process that opened a store: what all its transactions share.
 #[derive(Debug)]
@@ -72,10 +71,8 @@ pub(crate) struct Node {
     /// The node's random number: part of the names of its feed objects.
     pub(crate) number: u64,
     pub(crate) read_only: bool,
-    pub(crate) view: RwLock<View>,
-    pub(crate) time: Mutex<NodeTime>,
+    pub(crate) known: known::Known,
     pub(crate) feed: Mutex<FeedQueue>,
-    pub(crate) feed_state: Mutex<FeedState>,
     /// Checkpoints that a collection of this node has read as a whole.
     pub(crate) proofs: Mutex<upkeep::collect::proof::Proofs>,
     pub(crate) cache: index::cache::Cache,
@@ -141,40 +138,32 @@ impl Node {
             return Ok(());
         }
         let now = self.now();
-        let time = self.time.lock();
-        match time.check.skewed_by(&self.limits, now, time.newest(now, &self.limits)) {
+        self.known.read(|known| match known.skewed(now) {
             None => Ok(()),
-            Some(by) => {
-                let ahead = time.ahead(now, &self.limits).filter(|_| by < 0);
-                Err(clock_error(by, ahead.map(|(_, path)| path), &self.config))
-            }
-        }
+            Some((by, ahead)) => Err(clock_error(by, ahead, &self.config)),
+        })
     }
 
     /// Notes the date of an object of the store.
     pub(crate) fn note_date(&self, last_modified: StoreTime, path: &str) {
         let now = self.now();
-        self.time.lock().note(last_modified, path, now, &self.limits);
+        self.known.write(|known| known.note_date(last_modified, path, now));
+    }
+
+    /// Notes the dates of all objects of a listing.
+    pub(crate) fn note_dates(&self, listed: &[ObjectInfo]) {
+        let now = self.now();
+        self.known.write(|known| {
+            for object in listed {
+                known.note_date(StoreTime::of(object.last_modified), &object.path, now);
+            }
+        });
     }
 
     /// Takes commits that are known to be in time into the view.
     pub(crate) fn learn(&self, commits: impl IntoIterator<Item = Arc<view::Commit>>) {
-        self.learn_published(commits.into_iter().map(|commit| (commit, None)));
-    }
-
-    /// The same, with the dates of the feed objects that carry them.
-    pub(crate) fn learn_published(
-        &self,
-        commits: impl IntoIterator<Item = (Arc<view::Commit>, Option<StoreTime>)>,
-    ) {
-        let mut greatest = Timestamp::default();
-        let mut view = self.view.write();
-        for (commit, published) in commits {
-            greatest = greatest.max(commit.version.clock);
-            view.insert_published(commit, published);
-        }
-        drop(view);
-        self.time.lock().hybrid.observe(greatest);
+        let commits = commits.into_iter().map(|commit| (commit, None));
+        self.known.write(|known| known.learn(commits));
     }
 }
 

@@ -9,8 +9,8 @@ use super::{Collection, GarbageKind, Manifests};
 use crate::error::{Error, ErrorKind};
 use crate::format::manifest::Manifest;
 use crate::format::name::{FeedName, ObjectName, ValueName};
-use crate::node::index::load::recent_commit;
 use crate::planted::{Planted, planted};
+use crate::protocol::knowledge::draft::recent_commit;
 use crate::protocol::view::{Commit, Home};
 use crate::txn_id::TxnId;
 
@@ -66,15 +66,16 @@ impl Needed {
 impl Collection<'_> {
     /// What the commits of this node's view need: those that were published and that its base did not fold.
     pub(super) fn need_view(&mut self) {
-        let view = self.node.view.read();
-        for (commit, _) in view.recent().filter(|(_, published)| published.is_some()) {
-            self.needed.add(commit);
-        }
+        self.node.known.read(|known| {
+            for (commit, _) in known.view().recent().filter(|(_, published)| published.is_some()) {
+                self.needed.add(commit);
+            }
+        });
     }
 
     /// What the recent files need of the manifests after the settled one. That of the node's own base is in its view.
     pub(super) async fn need_recent(&mut self, manifests: &Manifests) -> Result<(), Error> {
-        let own = self.node.view.read().base().number();
+        let own = self.node.known.base().number();
         let stay = manifests.all.range(manifests.settled.map_or(0, |settled| settled + 1)..);
         let stay: Vec<_> = stay.filter(|(number, _)| **number != own).collect();
         for (_, manifest) in stay {
