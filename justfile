@@ -25,6 +25,10 @@ lint:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
+# Writes the list of public names that CI compares with
+public-api:
+    .ci/run public-names > docs/public-api.txt
+
 # Measures; docs/benchmarks.md says how to read it. `just bench commit` measures one group
 bench *filter:
     cargo bench -p aft-benches --bench aft -- {{ filter }}

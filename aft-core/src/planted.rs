@@ -14,6 +14,8 @@ pub enum Planted {
     TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
+    /// A transaction reads through a checkpoint that folded what listings had not shown when it began.
+    ReadsUnshown,
     /// What a transaction's view had is known by the newest date of the store alone.
     SeenByLastDate,
     /// What a transaction's view had is known by the node's own wall clock.

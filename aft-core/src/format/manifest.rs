@@ -30,6 +30,9 @@ pub struct Manifest {
     pub begun: u64,
     /// Exactly the commits that were published before this are in the runs.
     pub horizon: u64,
+    /// None of the commits in the runs was published after this: whoever was shown that much of the feed knew them all. 0 where there are none, and in
+    /// a clone, whose runs hold what was published elsewhere.
+    pub folded_until: u64,
     /// Where refreshes go on: all feed objects that a refresh from here would not look at are in the runs or the recent file.
     pub basis: u64,
     /// What the newest sweep that is in here says of itself.
@@ -116,6 +119,9 @@ impl Manifest {
         if seconds.into_iter().any(|time| time >= MOST_SECONDS) {
             return Err(FormatError::Malformed("a time that no clock says"));
         }
+        if self.folded_until > 0 && self.folded_until >= self.horizon {
+            return Err(FormatError::Malformed("runs with commits from beyond the horizon"));
+        }
         let mut ids = BTreeSet::new();
         for run in &self.runs {
             run.check()?;
@@ -193,6 +199,7 @@ struct WireManifest {
     attempt: String,
     begun: u64,
     horizon: u64,
+    folded_until: u64,
     basis: u64,
     swept_through: u64,
     settled_ms: u64,
@@ -242,6 +249,7 @@ impl Manifest {
             attempt: format!("{:016x}", self.attempt),
             begun: self.begun,
             horizon: self.horizon,
+            folded_until: self.folded_until,
             basis: self.basis,
             swept_through: self.swept_through,
             settled_ms: self.settled_ms,
@@ -293,6 +301,7 @@ impl Manifest {
             attempt: hex(&wire.attempt, 16).ok_or(FormatError::Malformed("text that is no attempt"))?,
             begun: wire.begun,
             horizon: wire.horizon,
+            folded_until: wire.folded_until,
             basis: wire.basis,
             swept_through: wire.swept_through,
             settled_ms: wire.settled_ms,
@@ -318,6 +327,7 @@ impl WireManifest {
             &self.attempt,
             self.begun,
             self.horizon,
+            self.folded_until,
             self.basis,
             self.swept_through,
             self.settled_ms,

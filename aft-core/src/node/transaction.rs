@@ -29,7 +29,7 @@ use crate::node::exchange::register::{Committed, RegisterState, commit_of};
 use crate::node::index::fetch::Answer;
 use crate::node::stats::{Cost, RequestCounts};
 use crate::node::store::Store;
-use crate::node::transaction::begin::{Begin, read_through_newer, travelled_too_long};
+use crate::node::transaction::begin::{Begin, began_before_shown, read_through_newer, travelled_too_long};
 use crate::node::transaction::commit::Commit;
 use crate::node::transaction::read::{Reads, Refused};
 use crate::node::transaction::request::{Claimed, Claiming, Request};
@@ -469,27 +469,6 @@ impl Transaction {
         self.node.age_beside(self.id, before).max(age_ms)
     }
 
-    /// Refuses to read through a manifest that may have folded what the transaction did not know when it began. Here its age answers for
-    /// that; but how long a token was on its way is known by clocks alone, one of which may be wrong.
-    pub(crate) fn check_seen(&self, base: &Base) -> Result<(), Error> {
-        let seen_until = self.reads.lock().seen_until;
-        if !self.ancestors.is_empty() && self.node.folded_beyond(base, seen_until) {
-            return Err(travelled_too_long(self.id));
-        }
-        Ok(())
-    }
-
-    /// Refuses to go on through an older manifest than before. A key whose deletion had left that index was read at no version; a view that
-    /// builds on an older one may still hold the commit that deleted it, whole, and it would be ruled out with all that it wrote
-    /// (HAZARDS 23).
-    pub(crate) fn check_base(&self, base: &Base) -> Result<(), Error> {
-        let newest = self.reads.lock().base;
-        if base.number() < newest && !planted(Planted::TrustOlderBase) {
-            return Err(read_through_newer(self.id, newest, base));
-        }
-        Ok(())
-    }
-
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         self.node.check_open()?;
         if self.age_ms() > self.node.limits.lifetime_ms {
@@ -502,6 +481,8 @@ impl Transaction {
     pub(crate) fn refused(&self, cause: Refused, base: &Base) -> Error {
         match cause {
             Refused::OlderBase(newest) => read_through_newer(self.id, newest, base),
+            Refused::FoldedUnknown if self.ancestors.is_empty() => began_before_shown(self.id, base.number()),
+            Refused::FoldedUnknown => travelled_too_long(self.id),
             Refused::Lost(cause) => {
                 let message = "a version that this transaction must read is not known any more; run it again as a new transaction";
                 Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)

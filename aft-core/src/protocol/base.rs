@@ -35,6 +35,19 @@ impl Base {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.horizon))
     }
 
+    /// None of the commits in the runs was published after this.
+    #[must_use]
+    pub fn folded_until(&self) -> StoreTime {
+        StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.folded_until))
+    }
+
+    /// Whether the runs may hold commits that were published at this moment or later.
+    #[must_use]
+    pub fn folded_beyond(&self, known_until: StoreTime) -> bool {
+        let any = self.folded_until() > StoreTime(0);
+        any && self.folded_until() >= known_until
+    }
+
     /// Every commit whose transaction started before this (milliseconds since 1970) is in the runs.
     #[must_use]
     pub fn settled_ms(&self) -> u64 {

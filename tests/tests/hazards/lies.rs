@@ -1,6 +1,6 @@
 //! Listings that lie for a while: nothing is lost, nothing is torn, and when they tell the truth again all is read.
 
-use aft_core::ErrorKind;
+use aft_core::{Aft, ErrorKind, Transaction};
 use aft_tests::{World, get, put};
 use tokio::time::sleep;
 
@@ -119,4 +119,62 @@ pub(crate) async fn what_a_checkpoint_needs_that_was_not_listed_stays() {
     assert!(needed.iter().all(|path| left.contains(path)), "what a checkpoint needs is there");
     let error = collected.unwrap_err().to_string();
     assert!(error.contains("does not show"), "{error}");
+}
+
+/// A commit of two keys is hidden from a node for longer than it takes until everybody must know it. A transaction begins there, and the first
+/// checkpoint that folds the commit comes while it is alive.
+async fn began_while_the_feed_was_hidden() -> (World, Aft, Aft, Transaction) {
+    let world = World::new();
+    let writer = world.node().await;
+    write(&writer, &["k", "l"], "1").await;
+    let (storage, builder) = hiding(&world);
+    let reader = builder.open().await.unwrap();
+    assert_eq!(get(&reader, "k").await.as_deref(), Some("1"));
+    storage.hide(&["feed/"]);
+    write(&writer, &["k", "l"], "2").await;
+    sleep(secs(300)).await;
+    let tx = reader.begin().await.unwrap();
+    assert_eq!(tx.get("k").await.unwrap().unwrap(), "1", "the listing hides what is newer");
+    sleep(secs(800)).await;
+    assert_eq!(writer.checkpoint().await.unwrap().folded, 2, "both commits are old enough");
+    storage.hide(&[]);
+    (world, writer, reader, tx)
+}
+
+async fn write(node: &Aft, keys: &[&str], value: &str) {
+    let mut tx = node.begin().await.unwrap();
+    for key in keys {
+        tx.put(*key, value.to_owned()).unwrap();
+    }
+    tx.commit().await.unwrap();
+    node.publish().await.unwrap();
+}
+
+/// What the node then finds of the commit is a row for each key, and none of them says that the other was written with it.
+pub(crate) async fn what_was_hidden_at_the_begin_is_not_read_as_rows() {
+    let (_world, _writer, reader, tx) = began_while_the_feed_was_hidden().await;
+    // Finds the other one's.
+    reader.checkpoint().await.unwrap();
+    match tx.get("l").await {
+        Ok(value) => assert_eq!(value.unwrap(), "1", "having read k at 1, it cannot read l at 2"),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
+            assert!(error.to_string().contains("listings had not shown"), "{error}");
+        }
+    }
+    drop(tx);
+    assert_eq!(get(&reader, "l").await.as_deref(), Some("2"), "a new one reads what is there");
+}
+
+/// The same, where the transaction goes on elsewhere.
+pub(crate) async fn what_was_hidden_at_the_begin_is_not_read_as_rows_elsewhere() {
+    let (_world, writer, _reader, tx) = began_while_the_feed_was_hidden().await;
+    let token = tx.suspend().await.unwrap();
+    match writer.resume(&token).await {
+        Ok(tx) => {
+            let value = tx.get("l").await.unwrap().unwrap();
+            assert_eq!(value, "1", "having read k at 1, it cannot read l at 2");
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Expired, "{error}"),
+    }
 }

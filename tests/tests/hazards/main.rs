@@ -336,6 +336,9 @@ cases! {
     tokens::h12_a_young_token_of_a_quiet_store_is_not_expired {
         SeenByLastDate: "a young token is not expired",
     }
+    tokens::h12_a_node_that_is_new_to_a_quiet_store_refuses_nobody {
+        SeenByLastDate: "a young token is not expired",
+    }
     tokens::h12_a_token_is_as_old_as_the_store_says {
         AgeByOwnClock: "having read k at 1, it cannot read l at 2",
     }
@@ -396,6 +399,12 @@ cases! {
     }
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
+    }
+    lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
+        ReadsUnshown: "having read k at 1, it cannot read l at 2",
+    }
+    lies::what_was_hidden_at_the_begin_is_not_read_as_rows_elsewhere {
+        ReadsUnshown: "having read k at 1, it cannot read l at 2",
     }
     lies::what_a_checkpoint_needs_that_was_not_listed_stays {
         TrustListedCheckpoints: "what a checkpoint needs is there",

@@ -208,3 +208,29 @@ pub async fn h12_a_young_token_of_a_quiet_store_is_not_expired() {
     let tx = other.resume(&token).await.expect("a young token is not expired");
     assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
 }
+
+/// The same on a node that has known the store for a minute, and where the transaction does not travel: what it began with is all that there was.
+pub async fn h12_a_node_that_is_new_to_a_quiet_store_refuses_nobody() {
+    let world = World::new();
+    let maker = world.node().await;
+    write(&maker, &[("k", Some("1")), ("l", Some("1"))]).await;
+    maker.publish().await.unwrap();
+    sleep(secs(3_600)).await;
+    let reader = world.node().await;
+    let at_once = reader.begin().await.unwrap();
+    sleep(secs(60)).await;
+    let (later, travels) = (reader.begin().await.unwrap(), reader.begin().await.unwrap());
+    for tx in [&at_once, &later, &travels] {
+        assert_eq!(tx.get("k").await.unwrap().unwrap(), "1");
+    }
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    // Finds the other one's.
+    reader.checkpoint().await.unwrap();
+    assert!(reader.store_info().checkpoint > 0);
+    for tx in [&at_once, &later] {
+        assert_eq!(tx.get("l").await.expect("nobody is refused").unwrap(), "1");
+    }
+    let token = travels.suspend().await.unwrap();
+    let tx = world.node().await.resume(&token).await.expect("a young token is not expired");
+    assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
+}

@@ -95,20 +95,22 @@ fn run() -> impl Strategy<Value = SortedRun> {
 
 fn manifest() -> impl Strategy<Value = Manifest> {
     let time = || 0u64..1 << 38;
-    let times = (time(), time(), time(), time(), 0u64..1000 << 38);
+    let times = (time(), (time(), 0u64..=64), time(), time(), 0u64..1000 << 38);
     let beside = || prop::option::of(file_ref());
     let files = (prop::collection::vec(run(), 0..4), file_ref(), beside(), beside());
     let versions = (version(), version());
     (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, versions, files)
         .prop_map(|(number, store_id, attempt, times, versions, (runs, recent, garbage, outcomes))| {
             let (greatest, purged) = versions;
-            let (begun, horizon, basis, swept_through, settled_ms) = times;
+            let (begun, (horizon, share), basis, swept_through, settled_ms) = times;
             Manifest {
                 number,
                 store_id,
                 attempt,
                 begun,
                 horizon,
+                // Zero, or anything below the horizon.
+                folded_until: horizon.saturating_sub(1) / 64 * share,
                 basis,
                 swept_through,
                 settled_ms,
@@ -229,6 +231,7 @@ fn good() -> Manifest {
         attempt: 4,
         begun: 5,
         horizon: 6,
+        folded_until: 5,
         basis: 7,
         swept_through: 8,
         settled_ms: 9,

@@ -213,8 +213,9 @@ impl Node {
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
         let now = self.now();
-        let (seen_until, undated) = self.known.read(|known| (known.seen_until(), known.undated(now)));
-        (tx.reads.get_mut().seen_until, tx.undated) = (seen_until, undated);
+        let reads = tx.reads.get_mut();
+        (reads.shown_until, reads.seen_until, tx.undated) =
+            self.known.read(|known| (known.shown_until(), known.seen_until(), known.undated(now)));
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)
@@ -306,12 +307,6 @@ impl Node {
         self.known.read(|known| known.not_known(commits, by, now))
     }
 
-    /// Whether a manifest may have folded commits that were published after this.
-    pub(crate) fn folded_beyond(&self, base: &Base, seen_until: StoreTime) -> bool {
-        let trusted = planted(Planted::TrustTokenClocks) || planted(Planted::AgeByOwnClock);
-        base.horizon() > seen_until && !trusted
-    }
-
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
     async fn learn_receipts(self: &Arc<Self>, receipts: &[Receipt]) -> Result<(), Error> {
         if receipts.is_empty() || planted(Planted::IgnoreReceipts) {
@@ -370,6 +365,15 @@ impl Node {
 pub(crate) fn travelled_too_long(id: TxnId) -> Error {
     let message = "since its token was made a checkpoint may have folded what it did not know when it began; run it again as a new transaction";
     Error::new(ErrorKind::Expired, message).with_txn(id)
+}
+
+/// For a transaction that meets a manifest of this number, with commits that this node had not been shown when it began.
+pub(crate) fn began_before_shown(id: TxnId, number: u64) -> Error {
+    let message = format!(
+        "checkpoint {number} holds commits that listings had not shown to this node when the transaction began, though they were old enough; the store, or a \
+         proxy before it, answered listings wrongly for a while; run it again as a new transaction"
+    );
+    Error::new(ErrorKind::VersionUnavailable, message).with_txn(id)
 }
 
 /// For a transaction that has read through a newer manifest, with this number, than the node can build on.

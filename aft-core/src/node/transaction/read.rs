@@ -32,7 +32,9 @@ pub(crate) struct Reads {
     pub(crate) set: ReadSet,
     /// The number of the newest manifest that it has read through, here or where it came from; 0 for none.
     pub(crate) base: u64,
-    /// Every commit that was published before this was known when it began, here or where it came from.
+    /// Every commit that was published before this was known when it began, here or where it came from: by what listings showed, where its age
+    /// answers for what was not visible then; and by clocks.
+    pub(crate) shown_until: StoreTime,
     pub(crate) seen_until: StoreTime,
     /// How often something was noted: tells whether another read was, since.
     notes: u64,
@@ -40,7 +42,8 @@ pub(crate) struct Reads {
 
 impl Default for Reads {
     fn default() -> Self {
-        Self { set: ReadSet::default(), base: 0, seen_until: StoreTime(0), notes: 0 }
+        let (shown_until, seen_until) = (StoreTime(0), StoreTime(0));
+        Self { set: ReadSet::default(), base: 0, shown_until, seen_until, notes: 0 }
     }
 }
 
@@ -49,6 +52,8 @@ impl Default for Reads {
 pub(crate) enum Refused {
     /// The transaction has read through a newer manifest, of this number.
     OlderBase(u64),
+    /// The manifest holds commits that were not known when the transaction began.
+    FoldedUnknown,
     /// A version that it must read is not there.
     Lost(Unsatisfiable),
 }
@@ -75,18 +80,34 @@ struct Snapshot {
 impl Reads {
     /// Notes that keys are read through this manifest; not through an older one than before. A key whose deletion had left that index was read
     /// at no version; a view that builds on an older one may still hold the commit that deleted it, whole, and it would be ruled out with all
-    /// that it wrote (HAZARDS 23). `resumed`: how old the transaction is is known by clocks alone, and does not answer for what is folded by
-    /// now (`Transaction::check_seen`).
-    fn through(&mut self, base: &Base, resumed: bool) -> Result<(), Refused> {
+    /// that it wrote (HAZARDS 23). And not through one that folded what was not known when the transaction began: its rows are newer than what
+    /// was read without them (decision 0056).
+    ///
+    /// `resumed`: how old the transaction is is known by clocks alone, and does not answer for what is folded by now.
+    pub(crate) fn through(&mut self, base: &Base, resumed: bool) -> Result<(), Refused> {
         if base.number() < self.base && !planted(Planted::TrustOlderBase) {
             return Err(Refused::OlderBase(self.base));
         }
-        self.base = self.base.max(base.number());
-        // Here its age answers for it: what is folded by now was known when it began.
-        if !resumed {
+        if resumed {
+            if folded_unknown(base, self.seen_until) {
+                return Err(Refused::FoldedUnknown);
+            }
+        } else {
+            let trusted = planted(Planted::ReadsUnshown) || planted(Planted::NoAgeCheckAfterIndex);
+            if base.folded_beyond(self.shown_until) && !trusted {
+                return Err(Refused::FoldedUnknown);
+            }
+            // Its age answers for the rest: what was published before the horizon was known when it began.
+            self.shown_until = self.shown_until.max(base.horizon());
             self.seen_until = self.seen_until.max(base.horizon());
         }
+        self.base = self.base.max(base.number());
         Ok(())
+    }
+
+    /// Until when a token says that all was known.
+    pub(crate) fn known_until(&self) -> StoreTime {
+        if planted(Planted::ReadsUnshown) { self.seen_until } else { self.seen_until.min(self.shown_until) }
     }
 
     /// Chooses and notes a version of a key.
@@ -185,17 +206,13 @@ impl Transaction {
             return Ok(BTreeMap::new());
         }
         let rows = self.node.rows(&self.store, base, keys).await?;
-        self.check_still_alive(base)?;
+        self.check_still_alive()?;
         Ok(rows)
     }
 
     /// Requests took time: whoever is older than the lifetime now may be looking at an index that folded what it needs (HAZARDS 12).
-    pub(crate) fn check_still_alive(&self, base: &Base) -> Result<(), Error> {
-        if planted(Planted::NoAgeCheckAfterIndex) {
-            return Ok(());
-        }
-        self.check_alive()?;
-        self.check_seen(base)
+    fn check_still_alive(&self) -> Result<(), Error> {
+        if planted(Planted::NoAgeCheckAfterIndex) { Ok(()) } else { self.check_alive() }
     }
 
     /// Chooses and notes, from `next` on, under one lock (I4). What is answered stays, also where not all are.
@@ -260,7 +277,7 @@ impl Transaction {
                 }
             };
             if base.manifest().is_some() {
-                self.check_still_alive(&base)?;
+                self.check_still_alive()?;
             }
             let keys = merged(recent, &rows);
             let (page, moved) = self.choose_page(range.clone(), limit, keys, &base, notes);
@@ -297,6 +314,12 @@ impl Transaction {
         reads.notes += u64::from(page.is_ok() || reads.set.len() > before);
         (page, moved)
     }
+}
+
+/// Whether a manifest may have folded commits that a token's transaction did not know when it began: what was published later than this.
+pub(crate) fn folded_unknown(base: &Base, known_until: StoreTime) -> bool {
+    let trusted = planted(Planted::TrustTokenClocks) || planted(Planted::AgeByOwnClock);
+    base.folded_beyond(known_until) && !trusted
 }
 
 /// The keys of the view and of the index in one order, each with all its versions.

@@ -12,7 +12,7 @@ use crate::node::index::fetch::INDEX_TRIES;
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::{Begin, read_through_newer, travelled_too_long};
-use crate::node::transaction::read::Reads;
+use crate::node::transaction::read::{Reads, folded_unknown};
 use crate::node::{Aft, Node};
 use crate::planted::{Planted, planted};
 use crate::protocol::branches::{reads_beyond, restore_reads};
@@ -63,7 +63,8 @@ impl Transaction {
             (key, SuspendedWrite { writer, value, inline })
         };
         let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
-        let Reads { set: reads, base, seen_until, .. } = std::mem::take(self.reads.get_mut());
+        let known_until = self.reads.get_mut().known_until();
+        let Reads { set: reads, base, .. } = std::mem::take(self.reads.get_mut());
         let read = reads.commits().map(|commit| commit.receipt());
         let after = self.begin.after.iter().flat_map(Receipt::named);
         let receipts = read.chain(after.map(|(version, decided_by)| Receipt::new(version, decided_by)));
@@ -74,7 +75,7 @@ impl Transaction {
             store_id: self.node.marker.store_id.clone(),
             txn: self.id,
             age_ms,
-            seen_until: seen_until.0,
+            seen_until: known_until.0,
             base,
             request_key: self.begin.request,
             latest: self.begin.latest,
@@ -150,7 +151,7 @@ impl Node {
         caught_up.map_err(|error| error.with_txn(state.txn))?;
         if !over && !planted(Planted::OldTokensNeedReads) {
             let base = self.known.base();
-            over = if self.folded_beyond(&base, StoreTime(state.seen_until)) {
+            over = if folded_unknown(&base, StoreTime(state.seen_until)) {
                 self.committed_or(state.txn, travelled_too_long(state.txn)).await?
             } else if base.number() < read_through {
                 self.committed_or(state.txn, read_through_newer(state.txn, read_through, &base)).await?
@@ -176,6 +177,7 @@ impl Transaction {
         self.at_least_as_old_as(state.age_ms);
         let reads = self.reads.get_mut();
         reads.seen_until = StoreTime(state.seen_until);
+        reads.shown_until = reads.seen_until;
         reads.base = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
         if planted(Planted::ResumeSameAttempt)
             && let Some(attempt) = state.lineage.first()
@@ -214,8 +216,8 @@ impl Transaction {
                 Arc::ptr_eq(known.base(), &base).then(|| restore_reads(state, known.view(), &rows))
             });
             let Some(restored) = restored else { continue };
-            self.check_seen(&base)?;
-            self.check_base(&base)?;
+            let through = self.reads.lock().through(&base, true);
+            through.map_err(|refused| self.refused(refused, &base))?;
             return restored.map_err(|cause| {
                 let message =
                     "a version that this transaction has read is not to be had any more; run it again as a new transaction";

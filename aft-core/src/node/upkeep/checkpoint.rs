@@ -217,6 +217,7 @@ impl Node {
             attempt: self.rng.next(),
             begun: draft.begun.0,
             horizon: draft.horizon.0,
+            folded_until: draft.folded_until.0,
             basis: draft.basis.0,
             swept_through: draft.swept_through.0,
             settled_ms: draft.settled_ms,

@@ -20,6 +20,8 @@ pub(crate) struct Draft {
     pub(crate) base: Arc<Base>,
     pub(crate) begun: StoreTime,
     pub(crate) horizon: StoreTime,
+    /// The newest publication among what it folds, and what was folded before.
+    pub(crate) folded_until: StoreTime,
     pub(crate) basis: StoreTime,
     pub(crate) swept_through: StoreTime,
     pub(crate) settled_ms: u64,
@@ -98,6 +100,10 @@ impl Gathered {
             let by_clock = planted(Planted::FoldByCommitTime);
             if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
         });
+        // Below the horizon, also where what is planted folds more.
+        let newest =
+            fold.iter().map(|(_, published)| StoreTime(published.0.min(horizon.0.saturating_sub(1))));
+        let folded_until = newest.max().max(Some(base.folded_until())).unwrap_or(StoreTime(0));
         let (pruned, young_pruned): (Vec<_>, Vec<_>) =
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
@@ -118,7 +124,19 @@ impl Gathered {
         let fold = fold.into_iter().map(|(commit, _)| commit).collect();
         // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
         let purge_bound = restored.into_iter().fold(purge_bound(settled_ms), Version::min);
-        Draft { base, begun, horizon, basis, swept_through, settled_ms, purge_bound, fold, pruned, recent }
+        Draft {
+            base,
+            begun,
+            horizon,
+            folded_until,
+            basis,
+            swept_through,
+            settled_ms,
+            purge_bound,
+            fold,
+            pruned,
+            recent,
+        }
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) struct FeedState {
     /// The newest date that the listings of complete refreshes showed of the feed, and the last one's so far.
     pub(super) shown: Option<StoreTime>,
     pub(super) showing: Option<StoreTime>,
+    /// All that was published before this was in those listings, as far as what they showed tells; and when the last one began that showed the newest
+    /// of it.
+    pub(super) shown_until: Option<StoreTime>,
+    shown_at: Option<LocalTime>,
     /// When the last complete refresh began.
     pub(super) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
@@ -98,6 +102,22 @@ impl FeedState {
         self.own.insert(name, OwnObject { sent, answered, commits });
         if self.own.len() > OWN_REMEMBERED {
             self.own.pop_first();
+        }
+    }
+
+    /// Notes that a complete refresh began then, and what its listing showed. One that shows the newest object there is shows all that was
+    /// published before, but for what was not visible yet, and that the age of transactions answers for. One that does not may lie: all that it
+    /// leaves sure is what was visible when the newest one was made. Or the feed was collected meanwhile.
+    pub(super) fn note_shown(&mut self, limits: &Limits, began: LocalTime) {
+        let showing = self.showing.take();
+        let shows_newest = showing.is_some() && showing >= self.shown;
+        self.shown = self.shown.max(showing);
+        let Some(newest) = self.shown else { return };
+        if shows_newest {
+            self.shown_until = self.shown_until.max(Some(StoreTime(newest.0.saturating_add(1))));
+            self.shown_at = Some(began);
+        } else if self.shown_at.is_none_or(|at| began.elapsed_since(at) <= limits.feed_kept_ms()) {
+            self.shown_until = Some(limits.seen_until(newest));
         }
     }
 

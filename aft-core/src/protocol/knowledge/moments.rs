@@ -111,6 +111,13 @@ impl Knowledge {
         known.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now))
     }
 
+    /// What was published before this is in the view, or in what the view builds on, as far as listings showed the feed: of what was not visible
+    /// yet when they did, the transaction's age tells.
+    pub(crate) fn shown_until(&self) -> StoreTime {
+        let folded = self.base().horizon();
+        self.feed.shown_until.map_or(folded, |shown| shown.max(folded))
+    }
+
     /// What was published before this is in the view, or in what the view builds on: what was visible when the last refresh began. The
     /// store's time then is bounded by every date that was known before, and the time that has passed since.
     pub(crate) fn seen_until(&self) -> StoreTime {

@@ -163,7 +163,7 @@ impl Knowledge {
     pub(crate) fn note_refreshed(&mut self, plan: Plan) {
         let known = &mut self.feed;
         known.basis = known.basis.max(plan.newest);
-        known.shown = known.shown.max(known.showing.take());
+        known.note_shown(&self.limits, plan.began);
         known.began = Some(plan.began);
         known.reload = false;
         if plan.look || plan.whole {
