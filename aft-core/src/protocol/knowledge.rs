@@ -4,6 +4,8 @@
 //! is folded is told by dates that both of them hold. So they are looked at and changed as one, of one moment: the node keeps the whole
 //! behind one lock, and nothing in here waits, asks a store, or reads a clock (I11).
 
+#[cfg(test)]
+mod brute_force;
 pub(crate) mod draft;
 mod feed_state;
 mod moments;
