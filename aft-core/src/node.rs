@@ -8,6 +8,7 @@ mod epochs;
 mod exchange;
 mod handle;
 mod index;
+mod known;
 mod open;
 mod single_flight;
 mod stats;
@@ -19,7 +20,7 @@ mod write_once;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
@@ -47,12 +48,13 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::Marker;
 use crate::format::name::{ObjectName, Shards};
 use crate::planted::{Planted, planted};
-use crate::protocol::clock_check::{ClockCheck, LeastTime, LocalTime};
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::feed_queue::FeedQueue;
 use crate::protocol::timeliness::{Limits, StoreTime};
-use crate::protocol::view::{self, View};
+use crate::protocol::view;
 use crate::rng::NodeRng;
+use crate::storage::ObjectInfo;
 use crate::txn_id::{TxnId, unix_ms};
-use crate::version::{HybridClock, Timestamp};
 
 /// A process that opened a store: what all its transactions share.
 #[derive(Debug)]
@@ -71,10 +73,12 @@ pub(crate) struct Node {
     /// The node's random number: part of the names of its feed objects.
     pub(crate) number: u64,
     pub(crate) read_only: bool,
-    pub(crate) view: RwLock<View>,
-    pub(crate) time: Mutex<NodeTime>,
-    pub(crate) feed: Mutex<exchange::feed_queue::FeedQueue>,
-    pub(crate) feed_state: Mutex<exchange::feed_state::FeedState>,
+    pub(crate) known: known::Known,
+    pub(crate) feed: Mutex<FeedQueue>,
+    /// Checkpoints that a collection of this node has read as a whole.
+    pub(crate) proofs: Mutex<upkeep::collect::proof::Proofs>,
+    /// Lists of garbage that a collection of this node worked off, as long as their checkpoints are there.
+    pub(crate) worked_off: Mutex<std::collections::BTreeSet<crate::format::name::FileId>>,
     pub(crate) cache: index::cache::Cache,
     pub(crate) refreshing: single_flight::SingleFlight,
     pub(crate) publishing: single_flight::SingleFlight,
@@ -84,61 +88,6 @@ pub(crate) struct Node {
     pub(crate) tasks: Mutex<background::Tasks>,
     pub(crate) counters: stats::Counters,
     closed: AtomicBool,
-}
-
-/// What a node knows of time.
-#[derive(Debug, Default)]
-pub(crate) struct NodeTime {
-    pub(crate) hybrid: HybridClock,
-    pub(crate) check: ClockCheck,
-    /// By every date that this node's clock can believe.
-    pub(crate) least: LeastTime,
-    /// The newest `last_modified` seen that this node's clock can believe.
-    plausible: Option<StoreTime>,
-    /// The newest that lies further ahead of this node's clock than any clock may be behind, and whose it is: either this clock is
-    /// wrong, or that object is dated in the future.
-    ahead: Option<(StoreTime, String)>,
-    /// Whether this node writes nothing, so that it can never tell which of the two is wrong.
-    pub(crate) undated: bool,
-}
-
-impl NodeTime {
-    pub(crate) fn note(&mut self, last_modified: StoreTime, path: &str, now: LocalTime, limits: &Limits) {
-        if last_modified.ms() <= now.wall_ms.saturating_add(limits.skew_ms) {
-            self.plausible = self.plausible.max(Some(last_modified));
-            self.least.note(last_modified, now);
-        } else if self.ahead.as_ref().is_none_or(|(newest, _)| *newest < last_modified) {
-            self.ahead = Some((last_modified, path.to_owned()));
-        }
-    }
-
-    /// The newest `last_modified` seen: the store's clock is at least there. What is dated later than the store's clock can be, by a
-    /// clock that was checked, is left out: one object dated in the future must not make everything else too old (`HAZARDS` 27). A node
-    /// that cannot check its clock leaves out all that is ahead of it: a refresh then looks back further, and an id is forgotten later.
-    pub(crate) fn newest(&self, now: LocalTime, limits: &Limits) -> Option<StoreTime> {
-        if self.undated && !planted(Planted::BelieveUndated) {
-            return self.plausible;
-        }
-        self.plausible.max(self.ahead(now, limits).map(|(date, _)| date))
-    }
-
-    /// The same without a date ahead of this node's clock that is no later than `before`.
-    pub(crate) fn newest_beside(
-        &self,
-        before: Option<StoreTime>,
-        now: LocalTime,
-        limits: &Limits,
-    ) -> Option<StoreTime> {
-        let ahead = self.ahead(now, limits).map(|(date, _)| date).filter(|date| Some(*date) > before);
-        self.plausible.max(ahead)
-    }
-
-    /// The object whose date this node's clock does not believe, where nothing says which of the two is wrong.
-    pub(crate) fn ahead(&self, now: LocalTime, limits: &Limits) -> Option<(StoreTime, &str)> {
-        let (date, path) = self.ahead.as_ref()?;
-        let believed = self.check.may_be_now(*date, now, limits) || planted(Planted::BelieveFutureDates);
-        believed.then_some((*date, path))
-    }
 }
 
 impl Node {
@@ -193,40 +142,32 @@ impl Node {
             return Ok(());
         }
         let now = self.now();
-        let time = self.time.lock();
-        match time.check.skewed_by(&self.limits, now, time.newest(now, &self.limits)) {
+        self.known.read(|known| match known.skewed(now) {
             None => Ok(()),
-            Some(by) => {
-                let ahead = time.ahead(now, &self.limits).filter(|_| by < 0);
-                Err(clock_error(by, ahead.map(|(_, path)| path), &self.config))
-            }
-        }
+            Some((by, ahead)) => Err(clock_error(by, ahead, &self.config)),
+        })
     }
 
     /// Notes the date of an object of the store.
     pub(crate) fn note_date(&self, last_modified: StoreTime, path: &str) {
         let now = self.now();
-        self.time.lock().note(last_modified, path, now, &self.limits);
+        self.known.write(|known| known.note_date(last_modified, path, now));
+    }
+
+    /// Notes the dates of all objects of a listing.
+    pub(crate) fn note_dates(&self, listed: &[ObjectInfo]) {
+        let now = self.now();
+        self.known.write(|known| {
+            for object in listed {
+                known.note_date(StoreTime::of(object.last_modified), &object.path, now);
+            }
+        });
     }
 
     /// Takes commits that are known to be in time into the view.
     pub(crate) fn learn(&self, commits: impl IntoIterator<Item = Arc<view::Commit>>) {
-        self.learn_published(commits.into_iter().map(|commit| (commit, None)));
-    }
-
-    /// The same, with the dates of the feed objects that carry them.
-    pub(crate) fn learn_published(
-        &self,
-        commits: impl IntoIterator<Item = (Arc<view::Commit>, Option<StoreTime>)>,
-    ) {
-        let mut greatest = Timestamp::default();
-        let mut view = self.view.write();
-        for (commit, published) in commits {
-            greatest = greatest.max(commit.version.clock);
-            view.insert_published(commit, published);
-        }
-        drop(view);
-        self.time.lock().hybrid.observe(greatest);
+        let commits = commits.into_iter().map(|commit| (commit, None));
+        self.known.write(|known| known.learn(commits));
     }
 }
 

@@ -8,7 +8,9 @@ pub mod branches;
 pub mod choose;
 pub mod clock_check;
 pub mod collect;
+pub mod feed_queue;
 pub mod fold;
+pub mod knowledge;
 #[cfg(test)]
 mod oracle;
 pub mod prune;

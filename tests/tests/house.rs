@@ -11,12 +11,14 @@ use std::process::Command;
 const INVARIANTS: u32 = 11;
 
 /// Folders and files of aft-core that hold tests alone.
-const TESTS_IN_CORE: [&str; 8] = [
+const TESTS_IN_CORE: [&str; 10] = [
     "protocol/oracle",
     "protocol/oracle.rs",
     "protocol/fold/brute_force.rs",
     "protocol/fold/history.rs",
     "protocol/fold/tiers.rs",
+    "protocol/knowledge/brute_force",
+    "protocol/knowledge/brute_force.rs",
     "protocol/windows.rs",
     "format/stored",
     "format/run/tests.rs",

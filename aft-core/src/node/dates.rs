@@ -50,7 +50,7 @@ impl Node {
     /// Dates this node's clock by an object of its own, where another object's date contradicts it: so that one dated in the future is
     /// not taken for the store's time (HAZARDS 27). What fails here is tried with the next refresh.
     pub(crate) async fn date_clock(&self) {
-        let doubted = |now| self.time.lock().ahead(now, &self.limits).map(|(_, path)| path.to_owned());
+        let doubted = |now| self.known.read(|known| known.ahead(now).map(|(_, path)| path.to_owned()));
         let sent = self.now();
         let Some(ahead) = doubted(sent).filter(|_| !self.read_only) else { return };
         let path = self.path(ObjectName::Epoch(Job::Clock, sent.wall_ms));
@@ -60,7 +60,8 @@ impl Node {
         let Some(object) = listed.into_iter().find(|object| object.path == path && created.is_ok()) else {
             return;
         };
-        self.time.lock().check.measure(sent, answered, StoreTime::of(object.last_modified));
+        let dated = StoreTime::of(object.last_modified);
+        self.known.write(|known| known.measure(sent, answered, dated));
         if doubted(self.now()).is_none() {
             tracing::error!(
                 path = ahead,

@@ -1,7 +1,5 @@
-//! What nodes tell each other: decisions and their outcome, the feed, sweeps; and what a node knows of these.
+//! What nodes tell each other: decisions and their outcome, the feed, sweeps.
 
-pub(crate) mod feed_queue;
-pub(crate) mod feed_state;
 pub(crate) mod heal;
 pub(crate) mod listings;
 pub(crate) mod outcome;

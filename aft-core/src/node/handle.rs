@@ -479,10 +479,10 @@ impl Aft {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (node, counters) = (&self.node, &self.node.counters);
-        let (recent_commits, recent_keys, checkpoint) = {
-            let view = node.view.read();
+        let (recent_commits, recent_keys, checkpoint) = node.known.read(|known| {
+            let view = known.view();
             (view.commit_count() as u64, view.key_count() as u64, view.base().number())
-        };
+        });
         Stats {
             requests: node.store.counts().read(),
             begun: get(&counters.begun),
@@ -520,14 +520,12 @@ impl Aft {
     /// ```
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
-        let swept = self.node.feed_state.lock().swept_through;
         let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let (newest, base) = {
-            let view = self.node.view.read();
-            let recent = view.newest_first().next().map(|commit| commit.version);
-            let newest = recent.into_iter().chain([view.base().greatest()]).max();
-            (newest.filter(|version| !version.is_absent()), Arc::clone(view.base()))
-        };
+        let (newest, base, swept) = self.node.known.read(|known| {
+            let recent = known.view().newest_first().next().map(|commit| commit.version);
+            let newest = recent.into_iter().chain([known.base().greatest()]).max();
+            (newest.filter(|version| !version.is_absent()), Arc::clone(known.base()), known.swept_through())
+        });
         let manifest = base.manifest();
         StoreInfo {
             store_id: self.node.marker.store_id.clone(),
@@ -560,7 +558,7 @@ impl Aft {
             version: commit.version,
             writes: commit.writes.iter().map(|it| (it.key.clone(), it.value == Value::Tombstone)).collect(),
         };
-        self.node.view.read().newest_first().take(limit).map(info).collect()
+        self.node.known.read(|known| known.view().newest_first().take(limit).map(info).collect())
     }
 
     /// Closes the node: waits for the sweep under way (half a minute at most) and publishes the last commits. Later calls, of every clone,

@@ -26,6 +26,7 @@ use crate::key_range::KeyRange;
 use crate::node::store::{Store, retry_read};
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
+use crate::protocol::knowledge::Knowledge;
 use crate::rng::NodeRng;
 use crate::storage::StorageError;
 
@@ -181,29 +182,23 @@ impl Node {
         };
         // By its maker's random number: a manifest that was deleted by hand may be followed by another of its number.
         let attempt = |base: &Base| base.manifest().map(|manifest| manifest.attempt);
-        let changed = || attempt(self.view.read().base()) != attempt(base);
+        let changed = || attempt(&self.known.base()) != attempt(base);
         if changed() {
             return Ok(());
         }
-        self.feed_state.lock().look = true;
+        self.known.look_again();
         self.refresh().await?;
         if changed() {
             return Ok(());
         }
         tracing::error!(error = &failure as &dyn std::error::Error, "the index cannot be read");
-        {
-            let mut known = self.feed_state.lock();
-            known.distrusted.insert(path);
-            known.reload = true;
-        }
+        self.known.write(|known| known.distrust(path));
         match self.refresh().await {
             Ok(()) if changed() => Ok(()),
             Ok(()) => Err(failure),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 // Nothing older is whole: what can still be read of this one goes on.
-                let mut known = self.feed_state.lock();
-                known.distrusted.clear();
-                known.reload = false;
+                self.known.write(Knowledge::trust_again);
                 Err(failure)
             }
             Err(error) => Err(error),

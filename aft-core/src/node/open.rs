@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::millis;
@@ -14,12 +14,14 @@ use crate::format::marker::{Marker, SharedSettings};
 use crate::format::name::{CLONE, Job, MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::exchange::restore::SweepAllReport;
+use crate::node::known::Known;
 use crate::node::store::{Store, backoff, retry_read};
 use crate::node::write_once::{Tried, create_own};
-use crate::node::{Aft, Node, NodeTime, background, format_error, stats};
+use crate::node::{Aft, Node, background, format_error, stats};
 use crate::protocol::clock_check::LocalTime;
+use crate::protocol::feed_queue::FeedQueue;
+use crate::protocol::knowledge::Knowledge;
 use crate::protocol::timeliness::{Limits, StoreTime};
-use crate::protocol::view::View;
 use crate::rng::NodeRng;
 use crate::storage::{Object, ObjectInfo, Storage, StorageError};
 use crate::txn_id::{TxnId, unix_ms};
@@ -330,15 +332,13 @@ impl Builder {
         let adopted_until = opened.marker.adopted_until.map(StoreTime);
         let limits = Limits::new(&config.shared()).adopting(adopted_until);
         let now = self.now();
-        let mut time = NodeTime { undated: self.read_only, ..NodeTime::default() };
-        time.note(opened.last_modified, MARKER, now, &limits);
-        if let Some((sent, answered)) = opened.made {
-            time.check.measure(sent, answered, opened.last_modified);
-        }
         // What an adopted store decided, it decided before its marker.
         let since = if adopted_until.is_some() { StoreTime(0) } else { opened.last_modified };
-        let mut feed_state = crate::node::exchange::feed_state::FeedState::since(since);
-        feed_state.forgiving = self.forgiving;
+        let mut knowledge = Knowledge::new(limits, since, self.read_only, self.forgiving);
+        knowledge.note_date(opened.last_modified, MARKER, now);
+        if let Some((sent, answered)) = opened.made {
+            knowledge.measure(sent, answered, opened.last_modified);
+        }
         Ok(Node {
             store,
             limits,
@@ -347,10 +347,10 @@ impl Builder {
             number: rng.next(),
             rng,
             read_only: self.read_only,
-            view: RwLock::new(View::default()),
-            time: Mutex::new(time),
-            feed: Mutex::new(crate::node::exchange::feed_queue::FeedQueue::default()),
-            feed_state: Mutex::new(feed_state),
+            known: Known::new(knowledge),
+            feed: Mutex::new(FeedQueue::default()),
+            proofs: Mutex::default(),
+            worked_off: Mutex::default(),
             cache: crate::node::index::cache::Cache::new(config.cache_bytes),
             refreshing: super::single_flight::SingleFlight::default(),
             publishing: super::single_flight::SingleFlight::default(),

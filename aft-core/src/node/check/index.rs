@@ -55,7 +55,7 @@ impl Check<'_> {
         let listed = self.list(CHECKPOINTS).await?;
         for (name, _) in &listed {
             if let ObjectName::Seal(number) = name {
-                self.node.feed_state.lock().sealed.insert(*number);
+                self.node.known.write(|known| known.note_sealed(*number));
             }
         }
         let (good, bad) = (&all, &unreadable);

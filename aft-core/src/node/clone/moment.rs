@@ -40,7 +40,7 @@ impl Cloning<'_> {
     /// Everything that was committed before this call, whoever made it and whether or not it was published.
     pub(super) async fn moment(&self) -> Result<Moment, Error> {
         let node = self.node;
-        node.feed_state.lock().look = true;
+        node.known.look_again();
         node.refresh().await?;
         let now = node.store_time().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again")
@@ -52,11 +52,11 @@ impl Cloning<'_> {
                 self.leave_out(&node.path(ObjectName::Decision(id)), &error);
             }
         }
-        // First what was seen, then the view: everything that was seen is in it then.
-        let published = node.feed_state.lock().published.keys().copied().collect();
-        let view = node.view.read();
-        let commits: Vec<_> = view.recent().map(|(commit, _)| Arc::clone(commit)).collect();
-        let versions = commits.iter().map(|commit| commit.version).collect();
-        Ok(Moment { base: Arc::clone(view.base()), commits, versions, published, now })
+        Ok(node.known.read(|known| {
+            let commits: Vec<_> = known.view().recent().map(|(commit, _)| Arc::clone(commit)).collect();
+            let versions = commits.iter().map(|commit| commit.version).collect();
+            let (base, published) = (Arc::clone(known.base()), known.published().collect());
+            Moment { base, commits, versions, published, now }
+        }))
     }
 }

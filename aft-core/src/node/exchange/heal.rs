@@ -4,7 +4,7 @@
 //! were decided and in time; so they are taken in, and the next sweep publishes them. One that is damaged is replaced by what the
 //! decisions say that it can have carried. Nothing in here makes anything a commit that its decision does not, or did not when it was made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,12 +15,13 @@ use crate::format::decision::{Decision, Decoded, Verdict};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, Feed, Home};
 use crate::format::name::{FeedName, ObjectName};
-use crate::node::exchange::feed_queue::{OBJECT_BYTES, Publication, Told, objects_of};
-use crate::node::exchange::refresh::{Damaged, FeedObject};
+use crate::node::exchange::refresh::Damaged;
 use crate::node::exchange::register::{Committed, RegisterState};
 use crate::node::store::{Store, retry_read};
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
+use crate::protocol::feed_queue::{OBJECT_BYTES, Publication, Told, objects_of};
+use crate::protocol::knowledge::Knowledge;
 use crate::protocol::view::{self, Commit, Found, Place};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
@@ -29,32 +30,12 @@ use crate::txn_id::TxnId;
 const LOOKED_AT_ONCE: usize = 256;
 
 impl Node {
-    /// Takes in what a late feed object tells and nobody is known to have published. What is older than what is settled is folded, or
-    /// was never known to a checkpoint: that is for [`sweep_all`](Node::sweep_all) to say.
-    pub(crate) fn take_in_late(&self, object: &FeedObject) {
-        let unpublished: Vec<_> = {
-            let known = self.feed_state.lock();
-            let new =
-                |commit: &&Arc<Commit>| !commit.restored && !known.published.contains_key(&commit.decided_by);
-            object.commits.iter().filter(new).cloned().collect()
-        };
-        self.learn(unpublished.iter().cloned());
-        let settled_ms = self.view.read().base().settled_ms();
-        let mut known = self.feed_state.lock();
-        known.late.insert(object.name);
-        let open = unpublished.iter().filter(|commit| commit.version.txn.start_ms() >= settled_ms);
-        known.found.extend(open.map(|commit| (commit.decided_by, object.name)));
-    }
-
     /// Publishes what late feed objects told and nobody has published since; how many commits.
     pub(crate) async fn publish_told_late(&self) -> Result<u64, Error> {
-        let mut told: BTreeMap<FeedName, BTreeSet<TxnId>> = BTreeMap::new();
-        for (id, name) in &self.feed_state.lock().found {
-            told.entry(*name).or_default().insert(*id);
-        }
+        let told = self.known.read(Knowledge::told_late);
         let mut published = 0;
         if planted(Planted::FoundStaysHere) {
-            self.feed_state.lock().found.clear();
+            self.known.write(|known| told.values().for_each(|ids| known.forget_told_late(ids)));
             return Ok(0);
         }
         for (name, ids) in told {
@@ -64,10 +45,7 @@ impl Node {
             for object in objects_of(&found) {
                 self.publish_object(object, &Told::default()).await?;
             }
-            let mut known = self.feed_state.lock();
-            ids.iter().for_each(|id| {
-                known.found.remove(id);
-            });
+            self.known.write(|known| known.forget_told_late(&ids));
         }
         Ok(published)
     }
@@ -118,11 +96,8 @@ impl Node {
     /// Replaces damaged feed objects by what the decisions say that they can have carried: every commit of the ages that are not folded
     /// that nothing else carries.
     pub(crate) async fn heal(&self, damaged: Vec<Damaged>) -> Result<(), Error> {
-        let damaged: Vec<_> = {
-            let known = self.feed_state.lock();
-            let is_open = |it: &Damaged| !known.seen.contains(&it.0) || planted(Planted::StandInUnread);
-            damaged.into_iter().filter(is_open).collect()
-        };
+        let needs = |(name, _): &Damaged| self.known.read(|known| known.needs_healing(*name));
+        let damaged: Vec<_> = damaged.into_iter().filter(needs).collect();
         if damaged.is_empty() {
             return Ok(());
         }
@@ -142,19 +117,15 @@ impl Node {
             self.publish_object(&[], &told).await?;
         }
         tracing::error!(commits = found, objects = names.len(), "damaged feed objects were replaced");
-        self.feed_state.lock().seen.extend(names);
+        self.known.write(|known| known.note_replaced(names));
         Ok(())
     }
 
     /// Learns, and publishes where that is allowed, every commit that a damaged feed object can have carried; how many.
     async fn publish_unpublished(&self, damaged: &[Damaged]) -> Result<u64, Error> {
-        let settled_ms = self.view.read().base().settled_ms();
-        let candidates: Vec<_> = {
-            let listed = self.list_decisions(settled_ms).await?;
-            let known = self.feed_state.lock();
-            let settled = |id: &TxnId| known.published.contains_key(id) || known.dead.contains(id);
-            listed.into_iter().filter(|id| !settled(id)).collect()
-        };
+        let settled_ms = self.known.base().settled_ms();
+        let listed = self.list_decisions(settled_ms).await?;
+        let candidates = self.known.read(|known| known.untold(listed));
         let (mut waiting, mut bytes, mut found) = (Vec::new(), 0, 0);
         for some in candidates.chunks(LOOKED_AT_ONCE) {
             for (id, looked) in self.look_at(some).await {
@@ -165,7 +136,7 @@ impl Node {
                         found += commits.len() as u64;
                     }
                     Ok(RegisterState::Dead { .. }) => {
-                        self.feed_state.lock().dead.insert(id);
+                        self.known.write(|known| known.note_dead(id));
                     }
                     Ok(RegisterState::Empty | RegisterState::Forgotten) => {}
                     Err(error) => self.pass_over(damaged, id, error)?,
@@ -186,7 +157,7 @@ impl Node {
         if error.kind() != ErrorKind::Corrupt {
             return Err(error);
         }
-        if self.feed_state.lock().forgiving || planted(Planted::UnreadableIsNothing) {
+        if self.known.read(Knowledge::passes_over) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "a decision cannot be read; it is passed over"

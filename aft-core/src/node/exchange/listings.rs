@@ -16,12 +16,10 @@ use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
 impl Node {
-    /// The newest date that the listings of complete refreshes showed of the feed. Everything named before what they showed was shown,
-    /// also where a listing was cut short or came empty: so this, and not the newest date known, says how far the feed is known.
-    /// `instead` is planted where any date will do.
+    /// How far the feed is known; `instead` is planted where any date will do.
     pub(crate) fn shown_time(&self, instead: Planted) -> Option<StoreTime> {
-        let newest = self.store_time();
-        if planted(instead) { newest } else { self.feed_state.lock().shown.min(newest) }
+        let now = self.now();
+        self.known.read(|known| known.shown_time(now, instead))
     }
 
     /// Whether an object is there, asked for by its name.
@@ -36,7 +34,7 @@ impl Node {
     /// Whether a listing of the checkpoints, newest first, shows the one that this node builds on, or a newer one. Where it does not and that
     /// one is gone indeed, that is the damage, and older ones may do.
     pub(crate) async fn expect_base(&self, numbers: &[u64]) -> Result<Option<Error>, Error> {
-        let number = self.view.read().base().number();
+        let number = self.known.base().number();
         if numbers.first().is_some_and(|newest| *newest >= number)
             || number == 0
             || planted(Planted::TrustListedCheckpoints)
@@ -51,11 +49,9 @@ impl Node {
         Ok(Some(Error::new(ErrorKind::Corrupt, message).with_object(&path)))
     }
 
-    /// The decisions from an id on that every listing must show which begins now: those of the commits that are not
-    /// folded. None of them is ever collected.
+    /// The decisions from an id on that every listing must show which begins now.
     pub(crate) fn decisions_to_show(&self, from: TxnId) -> BTreeSet<TxnId> {
-        let view = self.view.read();
-        view.recent().map(|(commit, _)| commit.decided_by).filter(|id| *id >= from).collect()
+        self.known.read(|known| known.decisions_to_show(from))
     }
 
     /// Refuses a listing of decisions that lacks what it must show. The first and the last of what is missing are asked for: a listing that

@@ -84,7 +84,7 @@ impl Node {
         if !unsure || planted(Planted::BelieveEmptyRegister) {
             return Ok((looked, known));
         }
-        let number = self.view.read().base().number();
+        let number = self.known.base().number();
         self.list_manifests(number.saturating_sub(1)).await?;
         let known = self.store_time();
         Ok((self.read_register(store, id).await?, known))
@@ -149,11 +149,11 @@ impl Node {
     /// The store's clock is at least there.
     pub(crate) fn store_time(&self) -> Option<StoreTime> {
         let now = self.now();
-        self.time.lock().newest(now, &self.limits)
+        self.known.read(|known| known.store_time(now))
     }
 
     fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {
-        let known = if planted(Planted::ForgottenByLaterTime) { self.store_time() } else { known };
-        known.is_some_and(|now| self.limits.is_forgotten(id.start_ms(), now))
+        let now = self.now();
+        self.known.read(|it| it.is_forgotten(id, known, now))
     }
 }

@@ -15,12 +15,12 @@ use crate::error::{Error, ErrorKind};
 use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
-use crate::node::exchange::feed_queue::{Publication, Told, feed_of, objects_of};
-use crate::node::exchange::feed_state::{NOT_DATED, OwnCommit};
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
+use crate::protocol::feed_queue::{Publication, Told, feed_of, objects_of};
+use crate::protocol::knowledge::OwnCommit;
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 
@@ -82,8 +82,8 @@ impl Node {
             match self.create_feed_object(bytes.clone(), &commits, told.verified).await {
                 Ok(true) => {
                     add(&self.counters.published, 1);
-                    let mut known = self.feed_state.lock();
-                    batch.iter().for_each(|it| known.note_published(it.commit.decided_by, NOT_DATED));
+                    let ids = batch.iter().map(|it| it.commit.decided_by);
+                    self.known.write(|known| known.note_published(ids));
                     return Ok(());
                 }
                 Ok(false) => tracing::warn!("a feed object landed late; publishing again"),
@@ -114,10 +114,7 @@ impl Node {
                 "finding that lost commits may be published again lies too far back; nothing was published; run it again",
             ));
         }
-        let time_ms = {
-            let time = self.time.lock();
-            time.check.store_now_ms(&self.limits, sent, time.newest(sent, &self.limits))
-        };
+        let time_ms = self.known.read(|known| known.store_now_ms(sent));
         let seq = self.feed.lock().take_object_number();
         let name = FeedName { time_ms, node: self.number, seq };
         let path = name.to_string();
@@ -127,8 +124,11 @@ impl Node {
         }
         let answered = self.now();
         if created.is_ok() {
-            self.feed_state.lock().note_own(name, (sent, answered), commits.to_vec());
-            if self.time.lock().check.feed_surely_in_time(&self.limits, time_ms, sent, answered) {
+            let surely = self.known.write(|known| {
+                known.note_own(name, (sent, answered), commits.to_vec());
+                known.feed_surely_in_time(time_ms, sent, answered)
+            });
+            if surely {
                 return Ok(true);
             }
         } else if let Err(
@@ -146,9 +146,10 @@ impl Node {
         };
         let last_modified = StoreTime::of(object.last_modified);
         let listed = self.now();
-        let mut time = self.time.lock();
-        time.note(last_modified, &path, listed, &self.limits);
-        time.check.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
+        self.known.write(|known| {
+            known.note_date(last_modified, &path, listed);
+            known.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
+        });
         Ok(self.limits.feed_in_time(time_ms, last_modified))
     }
 }

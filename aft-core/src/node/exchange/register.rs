@@ -133,7 +133,7 @@ impl Node {
         }
         let answered = self.now();
         !self.config.verify_every_commit
-            && self.time.lock().check.surely_in_time(&self.limits, proposal.clock_ms, sent, answered)
+            && self.known.read(|known| known.surely_in_time(proposal.clock_ms, sent, answered))
     }
 
     fn read_back(
@@ -150,7 +150,7 @@ impl Node {
         };
         if *attempt == proposal.attempt {
             let answered = self.now();
-            self.time.lock().check.measure(sent, answered, last_modified);
+            self.known.write(|known| known.measure(sent, answered, last_modified));
         }
         Ok(looked)
     }

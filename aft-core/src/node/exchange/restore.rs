@@ -14,12 +14,12 @@ use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
 use crate::format::name::{OUTCOMES, ObjectName};
-use crate::node::exchange::feed_queue::{Publication, Told, objects_of};
 use crate::node::exchange::heal::publication;
 use crate::node::exchange::register::{Committed, RegisterState};
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
+use crate::protocol::feed_queue::{Publication, Told, objects_of};
 use crate::protocol::restore::{Standing, standing};
 use crate::protocol::view::Commit;
 use crate::storage::StorageError;
@@ -95,7 +95,7 @@ impl Node {
     /// Publishes every commit of the store that nothing carries and that may be published.
     pub(crate) async fn sweep_all(self: &Arc<Self>) -> Result<SweepAllReport, Error> {
         self.check_writable()?;
-        self.feed_state.lock().look = true;
+        self.known.look_again();
         self.refresh().await?;
         self.publish().await?;
         let mut report =
@@ -105,13 +105,8 @@ impl Node {
         for folder in folders {
             let listed = self.list_decisions_in(&folder, TxnId::window_start(0)).await?;
             report.listed += listed.len() as u64;
-            let unknown: Vec<_> = {
-                let known = self.feed_state.lock();
-                let settled = |id: &TxnId| {
-                    known.published.contains_key(id) || known.dead.contains(id) || folded.contains(id)
-                };
-                listed.into_iter().filter(|id| !settled(id)).collect()
-            };
+            let mut unknown = self.known.read(|known| known.untold(listed));
+            unknown.retain(|id| !folded.contains(id));
             for some in unknown.chunks(LOOKED_AT_ONCE) {
                 self.restore_some(some, &mut report).boxed().await?;
             }
@@ -123,7 +118,7 @@ impl Node {
     async fn restore_some(self: &Arc<Self>, ids: &[TxnId], report: &mut SweepAllReport) -> Result<(), Error> {
         report.read += ids.len() as u64;
         let (mut young, mut old) = (Vec::new(), Vec::new());
-        let settled_ms = self.view.read().base().settled_ms();
+        let settled_ms = self.known.base().settled_ms();
         for (id, looked) in self.look_at(ids).await {
             match looked {
                 Ok(RegisterState::Committed { commits, .. }) => {
@@ -159,10 +154,10 @@ impl Node {
         old: Vec<Committed>,
         report: &mut SweepAllReport,
     ) -> Result<(), Error> {
-        self.feed_state.lock().look = true;
+        self.known.look_again();
         self.refresh().await?;
         let verified = self.now();
-        let base = Arc::clone(self.view.read().base());
+        let base = self.known.base();
         let mut lost = Vec::new();
         for (it, standing) in self.standings(&base, old, |it| &it.commit).await? {
             match standing {

@@ -15,13 +15,14 @@ use crate::clock::millis;
 use crate::error::Error;
 use crate::format::name::{Job, ObjectName};
 use crate::node::Node;
-use crate::node::exchange::feed_queue::{Publication, Told, objects_of};
 use crate::node::exchange::heal::publication;
 use crate::node::exchange::register::RegisterState;
 use crate::node::open::ignores_create;
 use crate::node::stats::add;
 use crate::node::store::retry_read;
 use crate::planted::{Planted, planted};
+use crate::protocol::feed_queue::{Publication, Told, objects_of};
+use crate::protocol::knowledge::Knowledge;
 use crate::protocol::timeliness::StoreTime;
 use crate::txn_id::TxnId;
 
@@ -95,19 +96,10 @@ impl Node {
 
     /// Every commit that was decided before this call and that no feed object carried, as far as this node knows.
     pub(crate) async fn find_unpublished(&self) -> Result<Unpublished, Error> {
-        let swept = self.feed_state.lock().swept_through;
-        let from = swept.map_or(0, |swept| self.limits.sweep_from_ms(swept));
-        let candidates = self.list_decisions(from).await?;
+        let from_ms = self.known.read(Knowledge::sweep_from_ms);
+        let candidates = self.list_decisions(from_ms).await?;
         let mut report = Unpublished { listed: candidates.len() as u64, ..Unpublished::default() };
-        let unpublished: Vec<_> = {
-            let known = self.feed_state.lock();
-            // A sweep that ended meanwhile has seen to what is older, and this node has forgotten it.
-            let oldest = known.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept));
-            let oldest = TxnId::window_start(oldest);
-            let settled =
-                |id: &TxnId| *id < oldest || known.published.contains_key(id) || known.dead.contains(id);
-            candidates.into_iter().filter(|id| !settled(id)).collect()
-        };
+        let unpublished = self.known.read(|known| known.unswept(candidates));
         let looked = self.look_at(&unpublished).await;
         for (id, looked) in looked {
             match looked {
@@ -117,7 +109,7 @@ impl Node {
                 }
                 Ok(RegisterState::Dead { .. }) => {
                     report.dead += 1;
-                    self.feed_state.lock().dead.insert(id);
+                    self.known.write(|known| known.note_dead(id));
                 }
                 // Collected between the listing and the look: it was folded, so it had been published.
                 Ok(RegisterState::Empty | RegisterState::Forgotten) => {}
@@ -152,8 +144,8 @@ impl Node {
             .await
             .map_err(|error| Error::storage("listing decisions", error))?;
         let mut ids = Vec::with_capacity(listed.len());
+        self.note_dates(&listed);
         for object in listed {
-            self.note_date(StoreTime::of(object.last_modified), &object.path);
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Decision(id)) => ids.push(id),
                 _ => tracing::warn!(
@@ -179,9 +171,8 @@ impl Node {
         let told = Told { swept_through: through, ..Told::default() };
         self.publish_object(last, &told).await?;
         if let Some(through) = through {
-            let mut known = self.feed_state.lock();
-            known.swept_through = known.swept_through.max(Some(through));
-            known.last_sweep = known.last_sweep.max(Some(StoreTime(self.now().wall_ms / 1000)));
+            let now_ms = self.now().wall_ms;
+            self.known.write(|known| known.note_swept(through, now_ms));
         }
         Ok(())
     }
@@ -195,17 +186,8 @@ impl Node {
         let interval = millis(node.config.sweep_interval);
         let now = node.now().wall_ms;
         let epoch = now / interval;
-        {
-            let mut known = node.feed_state.lock();
-            // One that lies further ahead than clocks may differ was noted by a clock that was wrong, and says nothing.
-            let ahead = interval.max(node.limits.skew_ms);
-            let recent = known.last_sweep.is_some_and(|last| {
-                let wrong = last.ms().saturating_sub(now) > ahead && !planted(Planted::TrustSweepsAhead);
-                now.saturating_sub(last.ms()) <= interval && !wrong
-            });
-            if recent || known.offered.insert(Job::Sweep, epoch) == Some(epoch) {
-                return;
-            }
+        if !node.known.write(|known| known.offer_sweep(now, interval, epoch)) {
+            return;
         }
         let span = tracing::debug_span!("sweep", epoch);
         let task = Arc::clone(node).sweep_for(epoch).instrument(span);

@@ -12,45 +12,20 @@ use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::name::{OUTCOMES, ObjectName};
 use crate::node::Node;
-use crate::node::exchange::feed_state::NOT_DATED;
 use crate::node::exchange::register::RegisterState;
 use crate::node::store::{Store, retry_read};
 use crate::planted::{Planted, planted};
-use crate::protocol::view::Home;
+use crate::protocol::knowledge::Teller;
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
 impl Node {
     /// What this node knows that says that a decision is a commit whose object must still be there; `None` where nothing does.
-    ///
-    /// The decision of a commit that is folded says nothing more: it may have been collected.
-    pub(crate) fn told(&self, id: TxnId) -> Option<String> {
+    pub(crate) fn told(&self, id: TxnId) -> Option<Teller> {
         if planted(Planted::BelieveLostRegister) {
             return None;
         }
-        let published = self.feed_state.lock().published.get(&id).copied();
-        let view = self.view.read();
-        let base = view.base();
-        let told = view.decided_by(id).find_map(|(commit, dated)| {
-            let first = dated.into_iter().chain(published).min();
-            if base.has_folded(commit.version, first, commit.restored) {
-                return None;
-            }
-            Some(match commit.home {
-                Home::Feed { name, .. } => format!("the feed object {:?} tells", name.to_string()),
-                _ if dated.is_some() => "the feed tells".to_owned(),
-                _ => "this node has seen".to_owned(),
-            })
-        });
-        // Pruned ones are not in the view.
-        let pruned = || {
-            let dated = published?;
-            let open = dated >= base.horizon() && id.start_ms() >= base.settled_ms();
-            open.then(|| {
-                if dated == NOT_DATED { "this node has published" } else { "the feed tells" }.to_owned()
-            })
-        };
-        told.or_else(pruned)
+        self.known.read(|known| known.told(id))
     }
 
     /// What a register says, where it denies no commit that this node knows of. It is asked once more where it seems to: what is known by
@@ -74,12 +49,12 @@ impl Node {
             }
         }
         if !planted(Planted::TellWithoutRefresh) {
-            self.feed_state.lock().look = true;
+            self.known.look_again();
             self.refresh().await?;
         }
         match self.told(id) {
             None => Ok(looked),
-            Some(told) => Err(self.denied(id, &looked, &told)),
+            Some(told) => Err(self.denied(id, &looked, &told.to_string())),
         }
     }
 
@@ -94,7 +69,7 @@ impl Node {
         id: TxnId,
         looked: &RegisterState,
     ) -> Result<(), Error> {
-        let horizon_ms = self.view.read().base().horizon().ms();
+        let horizon_ms = self.known.base().horizon().ms();
         // What began later is not folded: this node would know of it.
         if id.start_ms() > horizon_ms.saturating_add(self.limits.skew_ms)
             || planted(Planted::IgnoreOutcomeLists)

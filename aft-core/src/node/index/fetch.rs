@@ -64,7 +64,7 @@ impl Node {
             }
             // It was folded meanwhile, and the object that held it collected: the row has it now.
             Err(error) if error.kind() == ErrorKind::VersionUnavailable => {
-                self.feed_state.lock().look = true;
+                self.known.look_again();
                 self.refresh().await?;
                 match self.indexed_value(store, found).await {
                     Ok(value) => Ok(Some(value)),
@@ -82,7 +82,7 @@ impl Node {
     async fn indexed_value(self: &Arc<Self>, store: &Store, found: &Found) -> Result<Bytes, Error> {
         let key = found.key();
         for _ in 0..INDEX_TRIES {
-            let base = Arc::clone(self.view.read().base());
+            let base = self.known.base();
             match self.rows(store, &base, vec![key.clone()]).await {
                 Ok(rows) => {
                     if let Some(row) = rows.get(key).filter(|row| row.version == found.version()) {

@@ -10,13 +10,12 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::manifest::Manifest;
 use crate::format::name::{CHECKPOINTS, ObjectName};
-use crate::format::recent::{Recent, RecentCommit, RecentHome};
+use crate::format::recent::Recent;
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::{Commit, Home};
 use crate::storage::StorageError;
 
 /// A manifest as it was found.
@@ -35,12 +34,12 @@ impl Node {
             .await
             .map_err(|error| Error::storage("listing the checkpoints", error))?;
         let mut numbers = Vec::with_capacity(listed.len());
+        self.note_dates(&listed);
         for object in listed {
-            self.note_date(StoreTime::of(object.last_modified), &object.path);
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Checkpoint(number)) => numbers.push(number),
                 Some(ObjectName::Seal(number)) => {
-                    self.feed_state.lock().sealed.insert(number);
+                    self.known.write(|known| known.note_sealed(number));
                 }
                 _ => tracing::warn!(
                     path = object.path,
@@ -78,7 +77,7 @@ impl Node {
     /// Whether a manifest counts for nobody: it is dated too late, and no seal says that it landed in time.
     pub(crate) fn is_void(&self, manifest: &Manifest, dated: StoreTime) -> bool {
         let sealed =
-            self.feed_state.lock().sealed.contains(&manifest.number) && !planted(Planted::IgnoreSeals);
+            self.known.read(|known| known.is_sealed(manifest.number)) && !planted(Planted::IgnoreSeals);
         !sealed && self.limits.manifest_void(StoreTime(manifest.begun), dated)
     }
 
@@ -95,7 +94,7 @@ impl Node {
         let path = self.path(ObjectName::Seal(manifest.number));
         match retry_read(&self.rng, || self.store.get(&path)).await {
             Ok(_) => {
-                self.feed_state.lock().sealed.insert(manifest.number);
+                self.known.write(|known| known.note_sealed(manifest.number));
                 Ok(false)
             }
             Err(StorageError::NotFound { .. }) => Ok(true),
@@ -106,13 +105,13 @@ impl Node {
     /// Seals the manifest that this node builds on, where nobody did: it landed in time, and counts from now on whatever becomes of
     /// its date (HAZARDS 24). Its maker does so first of all; where that died, whoever builds on it. What fails here is done by the next.
     pub(crate) async fn seal(&self, number: u64) {
-        if number == 0 || self.read_only || self.feed_state.lock().sealed.contains(&number) {
+        if number == 0 || self.read_only || self.known.read(|known| known.is_sealed(number)) {
             return;
         }
         let path = self.path(ObjectName::Seal(number));
         match self.store.create(&path, bytes::Bytes::new()).await {
             Ok(()) | Err(StorageError::AlreadyExists { .. }) => {
-                self.feed_state.lock().sealed.insert(number);
+                self.known.write(|known| known.note_sealed(number));
             }
             Err(error) => tracing::warn!(%error, path, "a checkpoint is not sealed yet"),
         }
@@ -144,10 +143,8 @@ impl Node {
                 format!("the object {path:?} is the manifest of another checkpoint; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        let broken = {
-            let known = self.feed_state.lock();
-            manifest.objects().map(|name| self.path(name)).find(|path| known.distrusted.contains(path))
-        };
+        let needed = manifest.objects().map(|name| self.path(name));
+        let broken = self.known.read(|known| known.distrusted(needed));
         if let Some(broken) = broken {
             let message = format!("the checkpoint {path:?} needs {broken:?}, which is damaged or missing");
             return Err(Error::new(ErrorKind::Corrupt, message));
@@ -179,15 +176,4 @@ impl Node {
         }
         Ok(recent)
     }
-}
-
-/// A commit of a recent file, as the view holds it, and when it was published.
-pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
-    let home = match recent.home {
-        RecentHome::Decision { base } => Home::Decision { base },
-        RecentHome::Feed { name, base } => Home::Feed { name, base },
-    };
-    let mut commit = Commit::new(&recent.record, recent.decided_by, home);
-    (commit.keyed, commit.restored) = (recent.keyed, recent.restored);
-    (Arc::new(commit), StoreTime(recent.published))
 }

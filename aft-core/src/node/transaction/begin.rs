@@ -14,9 +14,9 @@ use crate::node::transaction::request::check_request_key;
 use crate::node::{Node, Outcome};
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::clock_check::LeastTime;
+use crate::protocol::knowledge::KnownBy;
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::{Commit, Home};
+use crate::protocol::view::Commit;
 use crate::receipt::{Receipt, store_bits};
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -184,15 +184,6 @@ impl Begin {
     }
 }
 
-/// Who knows of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KnownBy {
-    /// Whoever refreshes from now on.
-    WhoRefreshes,
-    /// Every node that begins a transaction from now on.
-    Everyone,
-}
-
 impl Node {
     pub(crate) async fn begin(self: &Arc<Self>, mut begin: Begin) -> Result<Transaction, Error> {
         self.check_open()?;
@@ -221,9 +212,10 @@ impl Node {
             tx.start_claim(key);
         }
         self.catch_up(tx.begin.latest, &tx.begin.after).await?;
+        let now = self.now();
         let reads = tx.reads.get_mut();
-        (reads.shown_until, reads.seen_until) = (self.shown_until(), self.seen_until());
-        tx.undated = self.undated();
+        (reads.shown_until, reads.seen_until, tx.undated) =
+            self.known.read(|known| (known.shown_until(), known.seen_until(), known.undated(now)));
         add(&self.counters.begun, 1);
         tracing::debug!(txn = %id, shared, "begin");
         Ok(tx)
@@ -245,27 +237,15 @@ impl Node {
         self.learn_receipts(after).await
     }
 
-    /// How old a transaction is, by the greater of what this node's clock and the store's say: a node whose own clock is wrong must not
-    /// go on with a transaction from elsewhere through a checkpoint that folded what it needs.
+    /// How old a transaction is, by the greater of what this node's clock and the store's say.
     pub(crate) fn age_ms(&self, id: TxnId) -> u64 {
         self.age_beside(id, None)
     }
 
-    /// The same, where the store's clock had passed `before` already when the transaction began: what it had passed then does not make
-    /// it any older (decision 0047).
+    /// The same, where the store's clock had passed `before` already when the transaction began.
     pub(crate) fn age_beside(&self, id: TxnId, before: Option<StoreTime>) -> u64 {
         let now = self.now();
-        let known = self.time.lock().newest_beside(before, now, &self.limits);
-        let known = known.filter(|_| !planted(Planted::AgeByOwnClock));
-        let by_store = known.map_or(0, |known| known.ms().saturating_sub(self.limits.skew_ms));
-        now.wall_ms.max(by_store).saturating_sub(id.start_ms())
-    }
-
-    /// The newest date ahead of this node's clock that it knows, where it writes nothing and so cannot tell which of the two is wrong.
-    pub(crate) fn undated(&self) -> Option<StoreTime> {
-        let now = self.now();
-        let time = self.time.lock();
-        time.ahead(now, &self.limits).filter(|_| self.read_only).map(|(date, _)| date)
+        self.known.read(|known| known.age_ms(id, before, now))
     }
 
     /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left
@@ -299,36 +279,6 @@ impl Node {
         }
     }
 
-    /// What was published before this is in the view, or in what the view builds on, as far as listings showed the feed: of what was not visible
-    /// yet when they did, the transaction's age tells.
-    fn shown_until(&self) -> StoreTime {
-        let folded = self.view.read().base().horizon();
-        let shown = self.feed_state.lock().shown_until;
-        shown.map_or(folded, |shown| shown.max(folded))
-    }
-
-    /// What was published before this is in the view, or in what the view builds on: what was visible when the last refresh began. The
-    /// store's time then is bounded by every date that was known before, and the time that has passed since.
-    fn seen_until(&self) -> StoreTime {
-        let folded = self.view.read().base().horizon();
-        let (basis, began) = {
-            let known = self.feed_state.lock();
-            (known.basis, known.began)
-        };
-        let mut least = self.time.lock().least;
-        if planted(Planted::SeenByLastDate) {
-            least = LeastTime::default();
-        }
-        let by_clock = began.and_then(|began| {
-            if planted(Planted::SeenByWallClock) {
-                Some(StoreTime(began.wall_ms / 1000))
-            } else {
-                least.at(began)
-            }
-        });
-        basis.max(by_clock).map_or(folded, |known| self.limits.seen_until(known).max(folded))
-    }
-
     /// The receipt of a commit of this store.
     pub(crate) fn receipt(&self, commit: &Commit) -> Receipt {
         commit.receipt().of_store(&self.marker.store_id)
@@ -354,25 +304,7 @@ impl Node {
         by: KnownBy,
     ) -> BTreeMap<Version, TxnId> {
         let now = self.now();
-        let least = self.time.lock().least.at(now);
-        // What was visible when any refresh began that is not older than a refresh may be.
-        let seen = least.map_or(StoreTime(0), |now| {
-            self.limits.seen_until(StoreTime((now.ms().saturating_sub(self.limits.staleness_ms)) / 1000))
-        });
-        let mut unknown: Vec<_> = {
-            let known = self.feed_state.lock();
-            let is_known = |commit: &Commit| match known.published.get(&commit.decided_by) {
-                Some(dated) => by == KnownBy::WhoRefreshes || *dated < seen,
-                None => matches!(commit.home, Home::Index { .. }),
-            };
-            commits.filter(|commit| !is_known(commit)).collect()
-        };
-        if !unknown.is_empty() {
-            // What was read and has left the view is folded.
-            let view = self.view.read();
-            unknown.retain(|commit| view.holds(commit.version));
-        }
-        unknown.into_iter().map(|commit| (commit.version, commit.decided_by)).collect()
+        self.known.read(|known| known.not_known(commits, by, now))
     }
 
     /// Makes sure that the commits of these receipts are in the view: one get for each that is not.
@@ -380,10 +312,9 @@ impl Node {
         if receipts.is_empty() || planted(Planted::IgnoreReceipts) {
             return Ok(());
         }
-        let unknown: BTreeSet<_> = {
-            let view = self.view.read();
-            receipts.iter().flat_map(Receipt::named).filter(|(version, _)| !view.contains(*version)).collect()
-        };
+        let named = receipts.iter().flat_map(Receipt::named);
+        let unknown: BTreeSet<_> =
+            self.known.read(|known| named.filter(|(version, _)| !known.view().contains(*version)).collect());
         futures::stream::iter(unknown)
             .map(|(version, decided_by)| async move { self.learn_commit(version, decided_by).await })
             .buffer_unordered(self.config.parallel_requests)
@@ -399,7 +330,7 @@ impl Node {
                 self.cache_inline(&it.commit, &it.payload).await;
             }
         }
-        if self.view.read().contains(version) {
+        if self.known.read(|known| known.view().contains(version)) {
             return Ok(());
         }
         // A decision is only collected once its commit is folded, which this node has: it was published long ago.
@@ -418,14 +349,14 @@ impl Node {
     pub(crate) fn expired(&self, id: TxnId) -> Error {
         let now = self.now();
         let young = now.wall_ms.saturating_sub(id.start_ms()) <= self.limits.lifetime_ms;
-        let time = self.time.lock();
-        if let Some((date, path)) = time.ahead(now, &self.limits).filter(|_| young) {
+        let ahead = self.known.read(|known| known.ahead(now).map(|(date, path)| (date, path.to_owned())));
+        if let Some((date, path)) = ahead.filter(|_| young) {
             let by = date.ms().saturating_sub(now.wall_ms);
             let message = format!(
                 "the object {path:?} is dated {by} ms ahead of this machine's clock, so the transaction may be too old, and nothing more was \
                  done: if the clock is behind, mend it; if the object is dated in the future, delete it, or wait"
             );
-            return Error::new(ErrorKind::ClockSkew, message).with_txn(id).with_object(path);
+            return Error::new(ErrorKind::ClockSkew, message).with_txn(id).with_object(&path);
         }
         expired(id, self.limits.lifetime_ms)
     }

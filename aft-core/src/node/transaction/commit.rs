@@ -12,13 +12,13 @@ use tracing::Instrument;
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
 use crate::format::record::CommitRecord;
-use crate::node::exchange::feed_queue::Publication;
 use crate::node::exchange::register::{Committed, Decided, Proposal, RegisterState, commit_of};
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
-use crate::node::transaction::begin::KnownBy;
 use crate::node::transaction::begin::expired;
 use crate::planted::{Planted, planted};
+use crate::protocol::feed_queue::Publication;
+use crate::protocol::knowledge::KnownBy;
 use crate::protocol::timeliness::Void;
 use crate::protocol::view::{self, Home};
 use crate::receipt::{NAMED_AT_MOST, Receipt};
@@ -306,19 +306,10 @@ impl Transaction {
         self.node.check_clock().map_err(|error| self.named(error))?;
         let since = self.node.now();
         let read = self.reads.lock().set.greatest().clock;
-        let clock = {
-            let mut time = self.node.time.lock();
-            if planted(Planted::WallClockVersion) {
-                let forgetful = crate::version::HybridClock::default();
-                forgetful.reading(since.wall_ms, self.id.start_ms(), Timestamp::default())
-            } else {
-                let clock = time.hybrid.reading(since.wall_ms, self.id.start_ms(), read);
-                if planted(Planted::KeepEveryReading) {
-                    time.hybrid.observe(clock);
-                }
-                clock
-            }
-        };
+        let clock = self.node.known.read(|known| known.reading(since, self.id.start_ms(), read));
+        if planted(Planted::KeepEveryReading) {
+            self.node.known.write(|known| known.keep_reading(clock));
+        }
         let lifetime_ms = self.node.limits.lifetime_ms;
         if planted(Planted::NoExpiryCheck) {
             return self.draft_at(clock, since);
@@ -382,7 +373,7 @@ impl Transaction {
         add(&node.counters.replays, 1);
         node.learn([Arc::clone(&own.commit)]);
         let receipt = node.receipt(&own.commit);
-        if !node.feed_state.lock().published.contains_key(&own.commit.decided_by) {
+        if !node.known.read(|known| known.is_published(own.commit.decided_by)) {
             node.enqueue(Publication::new(own.commit, own.request_key, &own.payload));
             self.publish_acknowledged(&receipt).await?;
         }

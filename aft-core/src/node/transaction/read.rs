@@ -193,10 +193,12 @@ impl Transaction {
     }
 
     fn snapshot(&self, keys: &[Bytes]) -> Snapshot {
-        let view = self.node.view.read();
-        let reads = self.reads.lock();
-        let look = |key: &Bytes| (view.versions(key).to_vec(), needs_index(key, &reads.set, &view));
-        Snapshot { keys: keys.iter().map(look).collect(), base: Arc::clone(view.base()), notes: reads.notes }
+        self.node.known.read(|known| {
+            let (view, reads) = (known.view(), self.reads.lock());
+            let look = |key: &Bytes| (view.versions(key).to_vec(), needs_index(key, &reads.set, view));
+            let keys = keys.iter().map(look).collect();
+            Snapshot { keys, base: Arc::clone(view.base()), notes: reads.notes }
+        })
     }
 
     async fn look_up(&self, base: &Base, keys: Vec<Bytes>) -> Result<BTreeMap<Bytes, Row>, Error> {
@@ -261,12 +263,11 @@ impl Transaction {
         let most = limit.max(1).saturating_add(1);
         let mut failures = 0;
         while failures < INDEX_TRIES {
-            let (base, recent, notes) = {
-                let view = self.node.view.read();
-                let keys = view.keys_in(&range).take(most);
+            let (base, recent, notes) = self.node.known.read(|known| {
+                let keys = known.view().keys_in(&range).take(most);
                 let recent: Vec<_> = keys.map(|(key, found)| (key.clone(), found.to_vec())).collect();
-                (Arc::clone(view.base()), recent, self.reads.lock().notes)
-            };
+                (Arc::clone(known.base()), recent, self.reads.lock().notes)
+            });
             let rows = match self.node.rows_in(&self.store, &base, &range, most).await {
                 Ok(rows) => rows,
                 Err(error) => {

@@ -143,12 +143,14 @@ impl Node {
         };
         let read_through = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
         // What it read through a newer checkpoint holds only where that is built on, or one after it: it is there to be found.
-        let behind = !over && self.view.read().base().number() < read_through;
-        self.feed_state.lock().look |= behind;
+        let behind = !over && self.known.base().number() < read_through;
+        if behind {
+            self.known.look_again();
+        }
         let caught_up = self.catch_up(state.latest || behind, &receipts).await;
         caught_up.map_err(|error| error.with_txn(state.txn))?;
         if !over && !planted(Planted::OldTokensNeedReads) {
-            let base = Arc::clone(self.view.read().base());
+            let base = self.known.base();
             over = if folded_unknown(&base, StoreTime(state.seen_until)) {
                 self.committed_or(state.txn, travelled_too_long(state.txn)).await?
             } else if base.number() < read_through {
@@ -202,11 +204,10 @@ impl Transaction {
     /// The read set as it was; what the view does not hold is looked up in the index.
     async fn restored_reads(&self, state: &Suspended) -> Result<ReadSet, Error> {
         for _ in 0..INDEX_TRIES {
-            let (base, beyond) = {
-                let view = self.node.view.read();
-                let beyond: Vec<_> = reads_beyond(state, &view).cloned().collect();
-                (Arc::clone(view.base()), beyond)
-            };
+            let (base, beyond) = self.node.known.read(|known| {
+                let beyond: Vec<_> = reads_beyond(state, known.view()).cloned().collect();
+                (Arc::clone(known.base()), beyond)
+            });
             let rows = match self.node.rows(&self.store, &base, beyond).await {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -214,14 +215,14 @@ impl Transaction {
                     continue;
                 }
             };
-            let view = self.node.view.read();
-            if !Arc::ptr_eq(view.base(), &base) {
-                continue;
-            }
+            let rows = rows.iter().map(|(key, row)| (key.clone(), Found::from_row(row))).collect();
+            let restored = self.node.known.read(|known| {
+                Arc::ptr_eq(known.base(), &base).then(|| restore_reads(state, known.view(), &rows))
+            });
+            let Some(restored) = restored else { continue };
             let through = self.reads.lock().through(&base, true);
             through.map_err(|refused| self.refused(refused, &base))?;
-            let rows = rows.iter().map(|(key, row)| (key.clone(), Found::from_row(row))).collect();
-            return restore_reads(state, &view, &rows).map_err(|cause| {
+            return restored.map_err(|cause| {
                 let message =
                     "a version that this transaction has read is not to be had any more; run it again as a new transaction";
                 Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)

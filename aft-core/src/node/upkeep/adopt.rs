@@ -188,17 +188,13 @@ impl Node {
     async fn review(self: &Arc<Self>, objects: u64) -> Result<AdoptReport, Error> {
         self.refresh().await?;
         let mut report = AdoptReport { objects, ..AdoptReport::default() };
-        report.commits = self.view.read().commit_count() as u64;
+        report.commits = self.known.read(|known| known.view().commit_count() as u64);
         let carried = self.listed_as_folded().await?;
-        let ids: Vec<_> = {
-            let listed = self.list_decisions(0).await?;
-            let known = self.feed_state.lock();
-            let told = |id: &TxnId| known.published.contains_key(id) || carried.contains(id);
-            listed.into_iter().filter(|id| !told(id)).collect()
-        };
+        let mut ids = self.list_decisions(0).await?;
+        self.known.read(|known| ids.retain(|id| !known.is_published(*id) && !carried.contains(id)));
         for some in ids.chunks(READ_AT_ONCE) {
             for id in self.commits_among(some).await? {
-                if self.feed_state.lock().dead.contains(&id) {
+                if self.known.read(|known| known.is_dead(id)) {
                     continue;
                 }
                 if report.unpublished.len() < NAMED {
@@ -257,7 +253,7 @@ impl Node {
         unpublished: Unpublished,
         report: &mut AdoptReport,
     ) -> Result<(), Error> {
-        let dead: Vec<_> = self.feed_state.lock().dead.iter().copied().collect();
+        let dead: Vec<_> = self.known.read(|known| known.dead().collect());
         for some in dead.chunks(READ_AT_ONCE) {
             for id in self.commits_among(some).await? {
                 self.make_abort(id).await?;

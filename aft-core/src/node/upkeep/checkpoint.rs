@@ -14,21 +14,16 @@ use crate::error::{Error, ErrorKind};
 use crate::format::envelope::{FormatError, checksum};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
-use crate::format::name::{FeedName, FileId, ObjectName};
-use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
-use crate::format::record::CommitRecord;
+use crate::format::name::{FileId, ObjectName};
 use crate::node::Node;
 use crate::node::stats::add;
 use crate::node::upkeep::fold::Fold;
 use crate::node::write_once::write_once;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::fold::{purge_bound, settled_ms};
+use crate::protocol::knowledge::draft::{Draft, NoDraft};
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::{Commit, Home};
 use crate::storage::StorageError;
-use crate::txn_id::TxnId;
-use crate::version::Version;
 
 /// What a checkpoint did.
 ///
@@ -85,24 +80,6 @@ pub(crate) struct Written {
     pub(crate) purged: u64,
 }
 
-/// Everything that a checkpoint is made of, from one moment.
-struct Draft {
-    base: Arc<Base>,
-    begun: StoreTime,
-    horizon: StoreTime,
-    /// The newest publication among what it folds, and what was folded before.
-    folded_until: StoreTime,
-    basis: StoreTime,
-    swept_through: StoreTime,
-    settled_ms: u64,
-    /// Tombstones strictly below may leave the index.
-    purge_bound: Version,
-    fold: Vec<Arc<Commit>>,
-    /// Commits whose batch superseded them, and that are as old as the folded ones.
-    pruned: Vec<PrunedCommit>,
-    recent: Recent,
-}
-
 /// Tries before a manifest is given up as unknown: about 15 s of waiting.
 const MANIFEST_TRIES: u32 = 14;
 /// How often a maker begins anew because others were faster.
@@ -119,7 +96,7 @@ impl Node {
     pub(crate) async fn checkpoint(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
         self.check_writable()?;
         self.check_dates().await?;
-        self.feed_state.lock().look = true;
+        self.known.look_again();
         self.sweep().await?;
         // Dates this node's own feed objects: what was published when is what is folded.
         self.refresh().await?;
@@ -166,9 +143,9 @@ impl Node {
 
     /// Another node made the checkpoint.
     async fn lost(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
-        self.feed_state.lock().look = true;
+        self.known.look_again();
         self.refresh().await?;
-        let number = self.view.read().base().number();
+        let number = self.known.base().number();
         tracing::info!(number, "another node made the checkpoint");
         Ok(CheckpointReport { number, ..CheckpointReport::default() })
     }
@@ -185,7 +162,7 @@ impl Node {
     /// The number after every manifest that is there. A newer one that counts is built on first.
     async fn next_number(self: &Arc<Self>) -> Result<u64, Error> {
         for _ in 0..CHECKPOINT_TRIES {
-            let number = self.view.read().base().number();
+            let number = self.known.base().number();
             let above = self.list_manifests(number).await?;
             let mut newer = false;
             for number in &above {
@@ -202,7 +179,7 @@ impl Node {
             if !newer {
                 return Ok(above.first().copied().unwrap_or(number).max(number) + 1);
             }
-            self.feed_state.lock().look = true;
+            self.known.look_again();
             self.refresh().await?;
         }
         let message = "other nodes made checkpoints again and again meanwhile";
@@ -210,79 +187,17 @@ impl Node {
     }
 
     fn draft_checkpoint(&self) -> Result<Draft, Error> {
-        let unknown = || Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again");
-        let begun = self.store_time().ok_or_else(unknown)?;
-        // First what was seen, then the view: everything that was seen is in it then.
-        let (mut recent, basis, swept_through, pruned) = {
-            let known = self.feed_state.lock();
-            // Whoever begins from this checkpoint would not look where they are told.
-            if !known.found.is_empty() && !planted(Planted::CheckpointForgetsFound) {
-                let message = "no checkpoint was made: feed objects whose dates were changed tell of commits that the next sweep publishes; try again";
-                return Err(Error::new(ErrorKind::Unavailable, message));
-            }
-            let published = known.published.iter().map(|(id, dated)| (*id, dated.0)).collect();
-            let seen: Vec<FeedName> = known.seen.iter().copied().collect();
-            let recent =
-                Recent { seen, published, dead: known.dead.iter().copied().collect(), ..Recent::default() };
-            let basis = known.basis.ok_or_else(unknown)?;
-            let pruned: Vec<_> = known.pruned.values().cloned().collect();
-            (recent, basis, known.swept_through.ok_or_else(unknown)?, pruned)
-        };
-        let (base, commits) = {
-            let view = self.view.read();
-            let commits: Vec<_> = view
-                .recent()
-                .filter_map(|(commit, published)| Some((Arc::clone(commit), published?)))
-                .collect();
-            (Arc::clone(view.base()), commits)
-        };
-        let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
-        let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
-        // By what the feed showed: of what came later nobody here knows when it was published.
-        let known_until = self.shown_time(Planted::HorizonByAnyDate).ok_or_else(unknown)?;
-        let horizon = self.limits.horizon(begun.min(known_until)).max(base.horizon());
-        let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
-            let by_clock = planted(Planted::FoldByCommitTime);
-            if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
-        });
-        // Below the horizon, also where what is planted folds more.
-        let newest =
-            fold.iter().map(|(_, published)| StoreTime(published.0.min(horizon.0.saturating_sub(1))));
-        let folded_until = newest.max().max(Some(base.folded_until())).unwrap_or(StoreTime(0));
-        let (pruned, young_pruned): (Vec<_>, Vec<_>) =
-            pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
-        let open = young.iter().map(|(commit, _)| commit.version.txn);
-        let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
-        let before = base.manifest().map_or(0, |manifest| manifest.settled_ms);
-        let sweep_from_ms = self.limits.sweep_from_ms(swept_through);
-        let mut settled_ms = settled_ms(before, sweep_from_ms, open.map(TxnId::start_ms));
-        if planted(Planted::SettleTooMuch) {
-            settled_ms = begun.ms();
-        } else if planted(Planted::SettleWithoutUnfolded) {
-            settled_ms = before.max(sweep_from_ms);
-        }
-        recent.published.retain(|(id, dated)| {
-            let unsettled = id.start_ms() >= settled_ms.min(sweep_from_ms);
-            *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
-        });
-        recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
-        recent.pruned = young_pruned;
-        let fold = fold.into_iter().map(|(commit, _)| commit).collect();
-        // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
-        let purge_bound = restored.into_iter().fold(purge_bound(settled_ms), Version::min);
-        Ok(Draft {
-            base,
-            begun,
-            horizon,
-            folded_until,
-            basis,
-            swept_through,
-            settled_ms,
-            purge_bound,
-            fold,
-            pruned,
-            recent,
-        })
+        let now = self.now();
+        let gathered = self.known.read(|known| known.gather(now)).map_err(|refused| {
+            let message = match refused {
+                NoDraft::TimeUnknown => "the store's time is not known yet; try again",
+                NoDraft::ToldLate => {
+                    "no checkpoint was made: feed objects whose dates were changed tell of commits that the next sweep publishes; try again"
+                }
+            };
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        Ok(gathered.draft())
     }
 
     /// Writes what the manifest names beside the runs, and says what it will say.
@@ -401,25 +316,6 @@ pub(crate) fn unencodable(cause: FormatError) -> Error {
 
 pub(crate) fn file_ref(id: FileId, bytes: &Bytes, entries: u64) -> FileRef {
     FileRef { id, bytes: bytes.len() as u64, entries, checksum: checksum(bytes) }
-}
-
-fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
-    let home = match commit.home {
-        Home::Decision { base } => RecentHome::Decision { base },
-        Home::Feed { name, base } => RecentHome::Feed { name, base },
-        // A view holds no rows of the index.
-        Home::Index { .. } => RecentHome::Decision { base: 0 },
-    };
-    let record = CommitRecord {
-        txn: commit.version.txn,
-        clock: commit.version.clock,
-        request_key: None,
-        result: None,
-        guards: Vec::new(),
-        writes: commit.writes.to_vec(),
-    };
-    let Commit { decided_by, keyed, restored, .. } = *commit;
-    RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
 }
 
 fn report(manifest: &Manifest, written: &Written) -> CheckpointReport {

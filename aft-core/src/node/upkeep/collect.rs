@@ -98,7 +98,7 @@ impl Node {
             self.check_writable()?;
         }
         self.check_dates().await?;
-        self.feed_state.lock().look = true;
+        self.known.look_again();
         self.refresh().await?;
         let now = self.store_time().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again")
@@ -139,7 +139,7 @@ impl Node {
     /// a wrong date would make everything look old. A date far behind is that of a quiet store, and only delays.
     fn check_time(&self, newest: StoreTime) -> Result<(), Error> {
         let now = self.now();
-        let skewed = self.time.lock().check.skewed_by(&self.limits, now, Some(newest));
+        let skewed = self.known.read(|known| known.skewed_by(now, Some(newest)));
         let Some(by) = skewed.filter(|_| !planted(Planted::CollectByAnyTime)) else { return Ok(()) };
         let (by, side) = (by.unsigned_abs(), if by > 0 { "ahead of" } else { "behind" });
         let (bound, newest) = (self.limits.skew_ms, newest.0);
@@ -184,12 +184,12 @@ impl Collection<'_> {
     async fn manifests(&mut self) -> Result<Manifests, Error> {
         let mut manifests = Manifests::default();
         // Before the listing: what this node builds on only since then need not be in it.
-        let built_on = self.node.view.read().base().number();
+        let built_on = self.node.known.base().number();
         for object in self.list(CHECKPOINTS, |_| true).await? {
             match ObjectName::parse(&object.path, self.node.shards) {
                 Some(ObjectName::Checkpoint(number)) => manifests.listed.push((number, object)),
                 Some(ObjectName::Seal(number)) => {
-                    self.node.feed_state.lock().sealed.insert(number);
+                    self.node.known.write(|known| known.note_sealed(number));
                     manifests.seals.push((number, object));
                 }
                 _ => {}
@@ -317,7 +317,7 @@ impl Collection<'_> {
                 return Ok(());
             }
             self.delete(GarbageKind::GarbageLists, vec![object]).await?;
-            self.node.feed_state.lock().worked_off.extend(list.filter(|_| !self.dry_run));
+            self.node.worked_off.lock().extend(list.filter(|_| !self.dry_run));
         }
         self.delete_manifests(manifests, u64::MAX).await
     }

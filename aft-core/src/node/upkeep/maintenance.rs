@@ -43,7 +43,7 @@ impl Node {
         {
             self.checkpoint().await?;
         }
-        if self.view.read().base().number() > 0
+        if self.known.base().number() > 0
             && self.takes_turn(Job::Collect, maintenance.collect_interval).await?
         {
             self.collect_garbage(false).await?;
@@ -52,10 +52,10 @@ impl Node {
     }
 
     fn wants_checkpoint(&self, maintenance: &Maintenance) -> bool {
-        let (beyond, last) = {
-            let view = self.view.read();
-            (view.commit_count() as u64, view.base().manifest().map(|manifest| manifest.begun))
-        };
+        let (beyond, last) = self.known.read(|known| {
+            let begun = known.base().manifest().map(|manifest| manifest.begun);
+            (known.view().commit_count() as u64, begun)
+        });
         let interval_ms = millis(maintenance.checkpoint_interval);
         let now = self.store_time().map_or(0, |now| now.ms());
         let old = last.is_none_or(|last| now.saturating_sub(last.saturating_mul(1000)) >= interval_ms);
@@ -66,7 +66,7 @@ impl Node {
     async fn takes_turn(&self, job: Job, length: Duration) -> Result<bool, Error> {
         let length_ms = millis(length).max(1);
         let epoch = self.now().wall_ms / length_ms;
-        if self.feed_state.lock().offered.insert(job, epoch) == Some(epoch) {
+        if !self.known.write(|known| known.offer(job, epoch)) {
             return Ok(false);
         }
         self.takes_epoch(job, epoch).await

@@ -92,10 +92,10 @@ impl Collection<'_> {
     async fn index(&self, manifests: &Manifests) -> Result<Index, Error> {
         let read = self.node.now();
         if !planted(Planted::OrphansByOldIndex) {
-            self.node.feed_state.lock().look = true;
+            self.node.known.look_again();
             self.node.refresh().await?;
         }
-        let base = Arc::clone(self.node.view.read().base());
+        let base = self.node.known.base();
         let files = manifests.all.values().chain(base.manifest()).flat_map(Manifest::files);
         let files = files.map(|file| (file.id, file.clone())).collect();
         Ok(Index { base, files, read })
@@ -215,9 +215,9 @@ impl Collection<'_> {
         if error.kind() != ErrorKind::VersionUnavailable || planted(Planted::NeverOvertaken) {
             return Ok(false);
         }
-        self.node.feed_state.lock().look = true;
+        self.node.known.look_again();
         self.node.refresh().await?;
-        let newest = Arc::clone(self.node.view.read().base());
+        let newest = self.node.known.base();
         let mut needed = newest.manifest().into_iter().flat_map(Manifest::files);
         Ok(newest.number() > base.number() || !needed.any(|needed| needed.id == file))
     }

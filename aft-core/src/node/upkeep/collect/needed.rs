@@ -9,9 +9,9 @@ use super::{Collection, GarbageKind, Manifests};
 use crate::error::{Error, ErrorKind};
 use crate::format::manifest::Manifest;
 use crate::format::name::{FeedName, FileId, ObjectName, ValueName};
-use crate::node::index::load::recent_commit;
 use crate::planted::{Planted, planted};
 use crate::protocol::collect::manifest_may_go;
+use crate::protocol::knowledge::draft::recent_commit;
 use crate::protocol::view::{Commit, Home};
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
@@ -68,15 +68,16 @@ impl Needed {
 impl Collection<'_> {
     /// What the commits of this node's view need: those that were published and that its base did not fold.
     pub(super) fn need_view(&mut self) {
-        let view = self.node.view.read();
-        for (commit, _) in view.recent().filter(|(_, published)| published.is_some()) {
-            self.needed.add(commit);
-        }
+        self.node.known.read(|known| {
+            for (commit, _) in known.view().recent().filter(|(_, published)| published.is_some()) {
+                self.needed.add(commit);
+            }
+        });
     }
 
     /// What the recent files need of the manifests after the settled one. That of the node's own base is in its view.
     pub(super) async fn need_recent(&mut self, manifests: &Manifests) -> Result<(), Error> {
-        let own = self.node.view.read().base().number();
+        let own = self.node.known.base().number();
         let stay = manifests.all.range(manifests.settled.map_or(0, |settled| settled + 1)..);
         let stay: Vec<_> = stay.filter(|(number, _)| **number != own).collect();
         for (_, manifest) in stay {
@@ -107,7 +108,7 @@ impl Collection<'_> {
     /// Whether the listing of the checkpoints shows the one that this node builds on, or a newer one.
     pub(super) async fn expect_manifest(&self, manifests: &Manifests, number: u64) -> Result<(), Error> {
         let later = planted(Planted::ExpectLaterCheckpoint);
-        let number = if later { self.node.view.read().base().number() } else { number };
+        let number = if later { self.node.known.base().number() } else { number };
         let shown = manifests.listed.iter().any(|(listed, _)| *listed >= number);
         if number == 0 || shown || planted(Planted::TrustListings) {
             return Ok(());
@@ -148,7 +149,7 @@ impl Collection<'_> {
         let named: BTreeMap<_, _> =
             manifests.all.values().filter_map(|it| Some((it.garbage?.id, it.number))).collect();
         let missing: Vec<_> = {
-            let worked_off = &mut self.node.feed_state.lock().worked_off;
+            let mut worked_off = self.node.worked_off.lock();
             worked_off.retain(|id| named.contains_key(id));
             let due = named.iter().filter(|(_, number)| manifest_may_go(**number, settled));
             due.map(|(id, _)| *id).filter(|id| !listed.contains_key(id) && !worked_off.contains(id)).collect()

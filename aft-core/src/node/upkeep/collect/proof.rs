@@ -69,7 +69,7 @@ impl Collection<'_> {
             return Ok(true);
         }
         let proven = {
-            let proofs = &mut self.node.feed_state.lock().proofs.0;
+            let proofs = &mut self.node.proofs.lock().0;
             proofs.retain(|attempt, _| manifests.all.values().any(|it| it.attempt == *attempt));
             proofs.get(&manifest.attempt).cloned()
         };
@@ -81,7 +81,7 @@ impl Collection<'_> {
         match read {
             Ok(named) => {
                 if whole {
-                    self.node.feed_state.lock().proofs.0.insert(manifest.attempt, Arc::clone(&named));
+                    self.node.proofs.lock().0.insert(manifest.attempt, Arc::clone(&named));
                 }
                 self.named = named;
                 Ok(true)

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::name::{FeedName, FileId, Job, ValueName};
+use crate::format::name::{FeedName, Job, ValueName};
 use crate::format::recent::PrunedCommit;
-use crate::node::upkeep::collect::proof::Proofs;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
@@ -14,71 +13,67 @@ use crate::version::Version;
 
 /// What a node knows of the feed and of the checkpoints.
 #[derive(Debug, Default)]
-pub(crate) struct FeedState {
+pub(super) struct FeedState {
     /// The newest `last_modified` that listings of the feed had shown when the last complete refresh began: where the next one looks from.
-    pub(crate) basis: Option<StoreTime>,
+    pub(super) basis: Option<StoreTime>,
     /// The newest date that the listings of complete refreshes showed of the feed, and the last one's so far.
-    pub(crate) shown: Option<StoreTime>,
-    pub(crate) showing: Option<StoreTime>,
+    pub(super) shown: Option<StoreTime>,
+    pub(super) showing: Option<StoreTime>,
     /// All that was published before this was in those listings, as far as what they showed tells; and when the last one began that showed the newest
     /// of it.
-    pub(crate) shown_until: Option<StoreTime>,
+    pub(super) shown_until: Option<StoreTime>,
     shown_at: Option<LocalTime>,
     /// When the last complete refresh began.
-    pub(crate) began: Option<LocalTime>,
+    pub(super) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
-    pub(crate) seen: BTreeSet<FeedName>,
+    pub(super) seen: BTreeSet<FeedName>,
     /// Late feed objects of other nodes that were read. No checkpoint names them: each node reads them once.
-    pub(crate) late: BTreeSet<FeedName>,
+    pub(super) late: BTreeSet<FeedName>,
     /// Decisions whose commits a late feed object told and nobody is known to have published, and that object.
-    pub(crate) found: BTreeMap<TxnId, FeedName>,
+    pub(super) found: BTreeMap<TxnId, FeedName>,
     /// Whether decisions that cannot be read are passed over: a caller asked for what can still be had.
-    pub(crate) forgiving: bool,
+    pub(super) forgiving: bool,
     /// Own feed objects whose date is not known yet.
-    pub(crate) own: BTreeMap<FeedName, OwnObject>,
+    pub(super) own: BTreeMap<FeedName, OwnObject>,
     /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
     /// [`NOT_DATED`] where that is not known yet.
-    pub(crate) published: BTreeMap<TxnId, StoreTime>,
+    pub(super) published: BTreeMap<TxnId, StoreTime>,
     /// Commits that their batch superseded, by the id of the decision, until they are as old as what is folded.
-    pub(crate) pruned: BTreeMap<TxnId, PrunedCommit>,
+    pub(super) pruned: BTreeMap<TxnId, PrunedCommit>,
     /// Decisions found to be aborts or void, as far back as sweeps still look.
-    pub(crate) dead: BTreeSet<TxnId>,
+    pub(super) dead: BTreeSet<TxnId>,
     /// Every commit decided before this was published.
-    pub(crate) swept_through: Option<StoreTime>,
+    pub(super) swept_through: Option<StoreTime>,
     /// When the last sweep was published.
-    pub(crate) last_sweep: Option<StoreTime>,
+    pub(super) last_sweep: Option<StoreTime>,
     /// The last epoch of each job in which this node offered to do it.
-    pub(crate) offered: BTreeMap<Job, u64>,
+    pub(super) offered: BTreeMap<Job, u64>,
     /// When this node last looked for a newer checkpoint.
-    pub(crate) looked: Option<LocalTime>,
+    pub(super) looked: Option<LocalTime>,
     /// Whether the next refresh must begin from a manifest, as at a cold start.
-    pub(crate) reload: bool,
+    pub(super) reload: bool,
     /// Whether the next refresh must look for a newer checkpoint.
-    pub(crate) look: bool,
+    pub(super) look: bool,
     /// For which sweep and checkpoint what can be forgotten was.
     forgot: Option<(StoreTime, u64)>,
     /// Checkpoints that were seen to be sealed: they count, whatever their date.
-    pub(crate) sealed: BTreeSet<u64>,
+    pub(super) sealed: BTreeSet<u64>,
     /// Index files found damaged or missing.
-    pub(crate) distrusted: BTreeSet<String>,
-    /// Checkpoints that a collection of this node has read as a whole.
-    pub(crate) proofs: Proofs,
-    /// Lists of garbage that a collection of this node worked off, as long as their checkpoints are there.
-    pub(crate) worked_off: BTreeSet<FileId>,
+    pub(super) distrusted: BTreeSet<String>,
 }
 
 /// The date of a feed object whose date is not known yet: later than any.
-pub(crate) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
+pub(super) const NOT_DATED: StoreTime = StoreTime(u64::MAX);
 
 /// Own feed objects are remembered until a refresh shows their date; more of them are not needed.
 const OWN_REMEMBERED: usize = 64;
 
 /// A feed object of this node.
 #[derive(Debug)]
-pub(crate) struct OwnObject {
-    pub(crate) sent: LocalTime,
-    pub(crate) answered: LocalTime,
-    pub(crate) commits: Vec<OwnCommit>,
+pub(super) struct OwnObject {
+    pub(super) sent: LocalTime,
+    pub(super) answered: LocalTime,
+    pub(super) commits: Vec<OwnCommit>,
 }
 
 /// A commit in a feed object of this node.
@@ -92,12 +87,13 @@ pub(crate) struct OwnCommit {
 
 impl FeedState {
     /// What is known of a store whose marker was made at `made`: nothing was decided before.
-    pub(crate) fn since(made: StoreTime) -> Self {
-        Self { swept_through: Some(made), last_sweep: Some(made), shown: Some(made), ..Self::default() }
+    pub(super) fn since(made: StoreTime, forgiving: bool) -> Self {
+        let made = Some(made);
+        Self { swept_through: made, last_sweep: made, shown: made, forgiving, ..Self::default() }
     }
 
     /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.
-    pub(crate) fn note_own(
+    pub(super) fn note_own(
         &mut self,
         name: FeedName,
         (sent, answered): (LocalTime, LocalTime),
@@ -112,7 +108,7 @@ impl FeedState {
     /// Notes that a complete refresh began then, and what its listing showed. One that shows the newest object there is shows all that was
     /// published before, but for what was not visible yet, and that the age of transactions answers for. One that does not may lie: all that it
     /// leaves sure is what was visible when the newest one was made. Or the feed was collected meanwhile.
-    pub(crate) fn note_shown(&mut self, limits: &Limits, began: LocalTime) {
+    pub(super) fn note_shown(&mut self, limits: &Limits, began: LocalTime) {
         let showing = self.showing.take();
         let shows_newest = showing.is_some() && showing >= self.shown;
         self.shown = self.shown.max(showing);
@@ -125,7 +121,7 @@ impl FeedState {
         }
     }
 
-    pub(crate) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
+    pub(super) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
         let first = self.published.entry(decided_by).or_insert(dated);
         *first = (*first).min(dated);
         self.found.remove(&decided_by);
@@ -133,20 +129,20 @@ impl FeedState {
 
     /// When a commit was published that a feed object of this date carries: an earlier one may have carried it before, and been folded and
     /// collected since.
-    pub(crate) fn first_published(&self, decided_by: TxnId, dated: StoreTime) -> StoreTime {
+    pub(super) fn first_published(&self, decided_by: TxnId, dated: StoreTime) -> StoreTime {
         if planted(Planted::TrustLaterCopy) {
             return dated;
         }
         self.published.get(&decided_by).map_or(dated, |first| dated.min(*first))
     }
 
-    pub(crate) fn note_pruned(&mut self, pruned: PrunedCommit) {
+    pub(super) fn note_pruned(&mut self, pruned: PrunedCommit) {
         let known = self.pruned.entry(pruned.decided_by).or_insert_with(|| pruned.clone());
         known.published = known.published.min(pruned.published);
     }
 
     /// Drops what no refresh and no sweep can ask for any more.
-    pub(crate) fn forget_old(&mut self, limits: &Limits, base: &Base) {
+    pub(super) fn forget_old(&mut self, limits: &Limits, base: &Base) {
         let (horizon, settled_ms) = (base.horizon(), base.settled_ms());
         // An older one is listed anew where it is needed.
         self.sealed = self.sealed.split_off(&base.number());

@@ -1,0 +1,172 @@
+//! What a checkpoint folds, and what it tells of beside the index.
+
+use std::sync::Arc;
+
+use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
+use crate::format::record::CommitRecord;
+use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::fold::{purge_bound, settled_ms};
+use crate::protocol::knowledge::Knowledge;
+use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::view::{Commit, Home};
+use crate::txn_id::TxnId;
+use crate::version::Version;
+
+/// Everything that a checkpoint is made of, from one moment.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) base: Arc<Base>,
+    pub(crate) begun: StoreTime,
+    pub(crate) horizon: StoreTime,
+    /// The newest publication among what it folds, and what was folded before.
+    pub(crate) folded_until: StoreTime,
+    pub(crate) basis: StoreTime,
+    pub(crate) swept_through: StoreTime,
+    pub(crate) settled_ms: u64,
+    /// Tombstones strictly below may leave the index.
+    pub(crate) purge_bound: Version,
+    pub(crate) fold: Vec<Arc<Commit>>,
+    /// Commits whose batch superseded them, and that are as old as the folded ones.
+    pub(crate) pruned: Vec<PrunedCommit>,
+    pub(crate) recent: Recent,
+}
+
+/// Why no checkpoint can be made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoDraft {
+    /// The store's time is not known yet.
+    TimeUnknown,
+    /// Late feed objects told of commits that nobody has published.
+    ToldLate,
+}
+
+/// What a checkpoint is drafted from: all of it is copied at one moment, so that others need not wait while it is sorted.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    limits: Limits,
+    base: Arc<Base>,
+    begun: StoreTime,
+    /// How far the feed is known: of what came later nobody here knows when it was published.
+    known_until: StoreTime,
+    basis: StoreTime,
+    swept_through: StoreTime,
+    commits: Vec<(Arc<Commit>, StoreTime)>,
+    pruned: Vec<PrunedCommit>,
+    /// What was seen; no commits yet.
+    recent: Recent,
+}
+
+impl Knowledge {
+    /// What a checkpoint that is begun now is drafted from.
+    pub(crate) fn gather(&self, now: LocalTime) -> Result<Gathered, NoDraft> {
+        let known = &self.feed;
+        let begun = self.store_time(now).ok_or(NoDraft::TimeUnknown)?;
+        // Whoever begins from this checkpoint would not look where they are told.
+        if !known.found.is_empty() && !planted(Planted::CheckpointForgetsFound) {
+            return Err(NoDraft::ToldLate);
+        }
+        let commits =
+            self.view.recent().filter_map(|(commit, published)| Some((Arc::clone(commit), published?)));
+        Ok(Gathered {
+            limits: self.limits,
+            base: Arc::clone(self.base()),
+            begun,
+            known_until: self.shown_time(now, Planted::HorizonByAnyDate).ok_or(NoDraft::TimeUnknown)?,
+            basis: known.basis.ok_or(NoDraft::TimeUnknown)?,
+            swept_through: known.swept_through.ok_or(NoDraft::TimeUnknown)?,
+            commits: commits.collect(),
+            pruned: known.pruned.values().cloned().collect(),
+            recent: Recent {
+                seen: known.seen.iter().copied().collect(),
+                published: known.published.iter().map(|(id, dated)| (*id, dated.0)).collect(),
+                dead: known.dead.iter().copied().collect(),
+                ..Recent::default()
+            },
+        })
+    }
+}
+
+impl Gathered {
+    /// Which commits are folded, and what is settled then.
+    pub(crate) fn draft(self) -> Draft {
+        let Self { limits, base, begun, known_until, basis, swept_through, commits, pruned, mut recent } =
+            self;
+        let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
+        let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
+        let horizon = limits.horizon(begun.min(known_until)).max(base.horizon());
+        let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
+            let by_clock = planted(Planted::FoldByCommitTime);
+            if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
+        });
+        // Below the horizon, also where what is planted folds more.
+        let newest =
+            fold.iter().map(|(_, published)| StoreTime(published.0.min(horizon.0.saturating_sub(1))));
+        let folded_until = newest.max().max(Some(base.folded_until())).unwrap_or(StoreTime(0));
+        let (pruned, young_pruned): (Vec<_>, Vec<_>) =
+            pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
+        let open = young.iter().map(|(commit, _)| commit.version.txn);
+        let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
+        let sweep_from_ms = limits.sweep_from_ms(swept_through);
+        let mut settled_ms = settled_ms(base.settled_ms(), sweep_from_ms, open.map(TxnId::start_ms));
+        if planted(Planted::SettleTooMuch) {
+            settled_ms = begun.ms();
+        } else if planted(Planted::SettleWithoutUnfolded) {
+            settled_ms = base.settled_ms().max(sweep_from_ms);
+        }
+        recent.published.retain(|(id, dated)| {
+            let unsettled = id.start_ms() >= settled_ms.min(sweep_from_ms);
+            *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
+        });
+        recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
+        recent.pruned = young_pruned;
+        let fold = fold.into_iter().map(|(commit, _)| commit).collect();
+        // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
+        let purge_bound = restored.into_iter().fold(purge_bound(settled_ms), Version::min);
+        Draft {
+            base,
+            begun,
+            horizon,
+            folded_until,
+            basis,
+            swept_through,
+            settled_ms,
+            purge_bound,
+            fold,
+            pruned,
+            recent,
+        }
+    }
+}
+
+/// A commit as a recent file tells it.
+fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
+    let home = match commit.home {
+        Home::Decision { base } => RecentHome::Decision { base },
+        Home::Feed { name, base } => RecentHome::Feed { name, base },
+        // A view holds no rows of the index.
+        Home::Index { .. } => RecentHome::Decision { base: 0 },
+    };
+    let record = CommitRecord {
+        txn: commit.version.txn,
+        clock: commit.version.clock,
+        request_key: None,
+        result: None,
+        guards: Vec::new(),
+        writes: commit.writes.to_vec(),
+    };
+    let Commit { decided_by, keyed, restored, .. } = *commit;
+    RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
+}
+
+/// A commit of a recent file, as the view holds it, and when it was published.
+pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
+    let home = match recent.home {
+        RecentHome::Decision { base } => Home::Decision { base },
+        RecentHome::Feed { name, base } => Home::Feed { name, base },
+    };
+    let mut commit = Commit::new(&recent.record, recent.decided_by, home);
+    (commit.keyed, commit.restored) = (recent.keyed, recent.restored);
+    (Arc::new(commit), StoreTime(recent.published))
+}

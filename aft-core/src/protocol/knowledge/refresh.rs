@@ -1,0 +1,313 @@
+//! What a refresh lists, reads and takes in.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::format::feed::{Entry, Feed, Home};
+use crate::format::name::FeedName;
+use crate::format::recent::{PrunedCommit, Recent};
+use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::clock_check::LocalTime;
+use crate::protocol::knowledge::Knowledge;
+use crate::protocol::knowledge::draft::recent_commit;
+use crate::protocol::knowledge::feed_state::{OwnCommit, OwnObject};
+use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::view::{self, Commit};
+use crate::txn_id::TxnId;
+
+/// What a refresh is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// When it began.
+    began: LocalTime,
+    /// The newest date that listings of the feed had shown when it began: what the next refresh looks from.
+    newest: Option<StoreTime>,
+    /// The least time in the names that it lists.
+    pub(crate) cursor: Option<u64>,
+    /// Whether it looks for a newer checkpoint.
+    pub(crate) look: bool,
+    /// Whether it begins from a manifest: at a cold start, and where the feed may have been collected since the last refresh.
+    pub(crate) whole: bool,
+    /// Whether it may go on from the last refresh, where nothing was collected since.
+    pub(crate) goes_on: bool,
+}
+
+impl Plan {
+    /// The same, where it has looked for a newer checkpoint.
+    pub(crate) const fn having_looked(self) -> Self {
+        Self { look: false, ..self }
+    }
+}
+
+/// An object as a listing of the feed shows it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    pub(crate) last_modified: StoreTime,
+}
+
+/// What a listing of the feed shows that was not taken in yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unseen {
+    /// Feed objects that are to be read.
+    pub(crate) unread: Vec<Unread>,
+    /// Paths that are no names of feed objects.
+    pub(crate) foreign: Vec<String>,
+}
+
+/// A feed object that is to be read.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) name: FeedName,
+    pub(crate) last_modified: StoreTime,
+    pub(crate) size: u64,
+    /// Whether it is dated too late to publish anything.
+    pub(crate) late: bool,
+}
+
+/// A feed object as it was read.
+#[derive(Debug)]
+pub(crate) struct FeedObject {
+    name: FeedName,
+    last_modified: StoreTime,
+    late: bool,
+    pub(crate) commits: Vec<Arc<Commit>>,
+    published: Vec<TxnId>,
+    pruned: Vec<PrunedCommit>,
+    swept_through: Option<StoreTime>,
+    instead_of: Vec<FeedName>,
+}
+
+/// A feed object carries this transaction's commit, whose version was taken later than its feed object landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FromTheFuture(pub(crate) TxnId);
+
+impl FeedObject {
+    /// # Errors
+    /// [`FromTheFuture`]: only commits in time are published, so none can be dated after its feed object; one that claims so would drag
+    /// every clock along.
+    pub(crate) fn new(unread: &Unread, feed: Feed, limits: &Limits) -> Result<Self, FromTheFuture> {
+        let Unread { name, last_modified, late, .. } = *unread;
+        let mut commits = Vec::with_capacity(feed.entries.len());
+        let mut published = Vec::with_capacity(feed.entries.len());
+        let mut pruned = Vec::new();
+        let landed = last_modified.ms();
+        let landed = if late { landed.min(latest_ms(name, limits)) } else { landed };
+        let latest = landed + limits.skew_ms + limits.visibility_ms + 1000;
+        for entry in feed.entries {
+            match entry {
+                Entry::Pruned { decided_by, txn, values } => {
+                    published.push(decided_by);
+                    pruned.push(PrunedCommit { published: last_modified.0, decided_by, txn, values });
+                }
+                Entry::Commit { decided_by, home, restored, record } => {
+                    published.push(decided_by);
+                    let home = match home {
+                        Home::Decision { base } => view::Home::Decision { base },
+                        Home::Feed { base } => view::Home::Feed { name, base },
+                    };
+                    if record.clock.ms() > latest {
+                        return Err(FromTheFuture(record.txn));
+                    }
+                    let commit = Commit::new(&record, decided_by, home);
+                    commits.push(Arc::new(Commit { restored, ..commit }));
+                }
+            }
+        }
+        let swept_through = feed.swept_through.map(StoreTime);
+        let instead_of = feed.instead_of;
+        Ok(Self { name, last_modified, late, commits, published, pruned, swept_through, instead_of })
+    }
+}
+
+/// The latest date at which a feed object of this name is in time, in milliseconds.
+fn latest_ms(name: FeedName, limits: &Limits) -> u64 {
+    name.time_ms.saturating_add(limits.publish_ms)
+}
+
+impl Knowledge {
+    /// Whether the last refresh began longer than this ago (I7).
+    pub(crate) fn is_stale(&self, now: LocalTime, most_ms: u64) -> bool {
+        self.feed.began.is_none_or(|began| now.elapsed_since(began) > most_ms)
+    }
+
+    /// Whether no refresh was complete yet.
+    pub(crate) const fn is_cold(&self) -> bool {
+        self.feed.began.is_none()
+    }
+
+    /// Whether the last refresh lies so far back that the feed since then may have been collected.
+    pub(crate) fn slept(&self, now: LocalTime) -> bool {
+        self.is_stale(now, self.limits.feed_kept_ms()) && !self.is_cold()
+    }
+
+    /// Begins a refresh; it looks for a newer checkpoint where none was looked for within this time.
+    pub(crate) fn begin_refresh(&mut self, now: LocalTime, look_interval_ms: u64) -> Plan {
+        let mut newest = self.shown_time(now, Planted::CursorByAnyDate);
+        if planted(Planted::RefreshByOwnClock) {
+            newest = Some(StoreTime(now.wall_ms / 1000));
+        }
+        // What a refresh that failed was shown, it did not take in.
+        self.feed.showing = None;
+        let slept = self.slept(now) && !planted(Planted::TrustOldFeed);
+        let looked = self.feed.looked;
+        let look = self.feed.look || looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval_ms);
+        let goes_on = !self.is_cold() && !self.feed.reload;
+        let cursor = self.feed.basis.map(|basis| self.limits.refresh_from_ms(basis));
+        Plan { began: now, newest, cursor, look, whole: slept || !goes_on, goes_on }
+    }
+
+    /// Notes that a refresh is complete, and forgets what none asks for any more.
+    pub(crate) fn note_refreshed(&mut self, plan: Plan) {
+        let known = &mut self.feed;
+        known.basis = known.basis.max(plan.newest);
+        known.note_shown(&self.limits, plan.began);
+        known.began = Some(plan.began);
+        known.reload = false;
+        if plan.look || plan.whole {
+            (known.looked, known.look) = (Some(plan.began), false);
+        }
+        known.forget_old(&self.limits, self.view.base());
+    }
+
+    /// The feed objects of a listing that were not taken in yet; or, where a view is made anew, those not in this set.
+    pub(crate) fn unseen(
+        &mut self,
+        listed: Vec<Listed>,
+        anew: Option<&BTreeSet<FeedName>>,
+        now: LocalTime,
+    ) -> Unseen {
+        let mut unseen = Unseen::default();
+        for Listed { path, size, last_modified } in listed {
+            self.time.note(last_modified, &path, now, &self.limits);
+            let Some(name) = FeedName::parse(&path) else {
+                unseen.foreign.push(path);
+                continue;
+            };
+            // An object whose date was changed shows no more than its name does: others may lie behind it.
+            let latest = StoreTime(latest_ms(name, &self.limits) / 1000);
+            self.feed.showing = self.feed.showing.max(Some(last_modified.min(latest)));
+            let mine = self.feed.own.remove(&name);
+            if let Some(OwnObject { sent, answered, .. }) = mine {
+                self.time.check.measure(sent, answered, last_modified);
+            }
+            let taken_in =
+                anew.map_or_else(|| self.feed.seen.contains(&name), |in_recent| in_recent.contains(&name));
+            if !self.limits.feed_in_time(name.time_ms, last_modified) {
+                // It publishes nothing; but what it tells of is committed. Of its own objects a node knows that.
+                let told = mine.is_some() || taken_in || self.feed.seen.contains(&name);
+                if !told && !self.feed.late.contains(&name) && !planted(Planted::LateSaysNothing) {
+                    unseen.unread.push(Unread { name, last_modified, size, late: true });
+                }
+                continue;
+            }
+            if let Some(OwnObject { commits, .. }) = mine {
+                self.date_own(name, commits, last_modified);
+                if anew.is_none() {
+                    continue;
+                }
+            }
+            if !taken_in {
+                unseen.unread.push(Unread { name, last_modified, size, late: false });
+            }
+        }
+        unseen
+    }
+
+    /// The date of an own feed object that is in time is known now.
+    fn date_own(&mut self, name: FeedName, commits: Vec<OwnCommit>, last_modified: StoreTime) {
+        self.feed.seen.insert(name);
+        for OwnCommit { decided_by, version, pruned } in commits {
+            self.feed.note_published(decided_by, last_modified);
+            self.view.note_published(version, last_modified);
+            if let Some(values) = pruned {
+                let (published, txn) = (last_modified.0, version.txn);
+                self.feed.note_pruned(PrunedCommit { published, decided_by, txn, values });
+            }
+        }
+    }
+
+    /// Takes in what a feed object tells.
+    pub(crate) fn take_in(&mut self, object: &FeedObject) {
+        if object.late {
+            return self.take_in_late(object);
+        }
+        let first = |commit: &Commit| self.feed.first_published(commit.decided_by, object.last_modified);
+        let commits: Vec<_> =
+            object.commits.iter().map(|commit| (Arc::clone(commit), Some(first(commit)))).collect();
+        self.learn(commits);
+        self.note_feed_object(object);
+    }
+
+    fn note_feed_object(&mut self, object: &FeedObject) {
+        let known = &mut self.feed;
+        object.published.iter().for_each(|id| known.note_published(*id, object.last_modified));
+        object.pruned.iter().for_each(|pruned| known.note_pruned(pruned.clone()));
+        if let Some(through) = object.swept_through {
+            known.swept_through = known.swept_through.max(Some(through));
+            known.last_sweep = known.last_sweep.max(Some(object.last_modified));
+        }
+        known.seen.insert(object.name);
+        known.seen.extend(object.instead_of.iter().copied());
+    }
+
+    /// Takes in what a late feed object tells and nobody is known to have published. What is older than what is settled is folded, or
+    /// was never known to a checkpoint: that is for looking over all decisions to say.
+    fn take_in_late(&mut self, object: &FeedObject) {
+        let new = |commit: &&Arc<Commit>| !commit.restored && !self.is_published(commit.decided_by);
+        let unpublished: Vec<_> = object.commits.iter().filter(new).cloned().collect();
+        self.learn(unpublished.iter().map(|commit| (Arc::clone(commit), None)));
+        let settled_ms = self.base().settled_ms();
+        self.feed.late.insert(object.name);
+        let open = unpublished.iter().filter(|commit| commit.version.txn.start_ms() >= settled_ms);
+        self.feed.found.extend(open.map(|commit| (commit.decided_by, object.name)));
+    }
+
+    /// Builds on another manifest, with everything that it did not fold, in one step.
+    pub(crate) fn take_in_whole(
+        &mut self,
+        base: &Arc<Base>,
+        recent: Option<Recent>,
+        objects: Vec<FeedObject>,
+    ) {
+        let (late, objects): (Vec<_>, Vec<_>) = objects.into_iter().partition(|object| object.late);
+        let published = recent.iter().flat_map(|recent| &recent.published);
+        published.for_each(|(id, dated)| self.feed.note_published(*id, StoreTime(*dated)));
+        let told: Vec<_> = recent.iter().flat_map(|recent| &recent.commits).map(recent_commit).collect();
+        let fed: Vec<_> = objects
+            .iter()
+            .flat_map(|object| object.commits.iter().map(|commit| (commit, object.last_modified)))
+            .map(|(commit, dated)| (Arc::clone(commit), self.feed.first_published(commit.decided_by, dated)))
+            .collect();
+        self.view.rebase(Arc::clone(base));
+        self.time.hybrid.observe(base.greatest().clock);
+        self.learn(told.into_iter().chain(fed).map(|(commit, published)| (commit, Some(published))));
+        objects.iter().for_each(|object| self.note_feed_object(object));
+        let known = &mut self.feed;
+        if let Some(recent) = recent {
+            known.seen.extend(recent.seen);
+            known.dead.extend(recent.dead);
+            recent.pruned.into_iter().for_each(|pruned| known.note_pruned(pruned));
+        }
+        if let Some(manifest) = base.manifest() {
+            known.swept_through = known.swept_through.max(Some(StoreTime(manifest.swept_through)));
+            known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.swept_through)));
+            // Its maker was shown that much.
+            known.basis = known.basis.max(Some(StoreTime(manifest.basis)));
+            known.shown = known.shown.max(Some(StoreTime(manifest.basis)));
+        }
+        late.iter().for_each(|object| self.take_in_late(object));
+    }
+
+    /// Whether a feed object that is damaged has nothing that stands in for it yet.
+    pub(crate) fn needs_healing(&self, name: FeedName) -> bool {
+        !self.feed.seen.contains(&name) || planted(Planted::StandInUnread)
+    }
+
+    /// Notes that damaged feed objects need not be read any more.
+    pub(crate) fn note_replaced(&mut self, names: impl IntoIterator<Item = FeedName>) {
+        self.feed.seen.extend(names);
+    }
+}
