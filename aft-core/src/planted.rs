@@ -14,8 +14,6 @@ pub enum Planted {
     TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
-    /// A token that can only be told its outcome reads all the same, without what it had read.
-    ReadsWhenOver,
     /// A commit leaves the view by the date of its first publication, whatever came after.
     FoldedByFirstCopy,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.

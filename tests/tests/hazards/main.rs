@@ -405,7 +405,6 @@ cases! {
         FoldedByFirstCopy: "what was committed is seen",
     }
     lies::a_token_that_can_only_be_told_its_outcome_reads_nothing {
-        ReadsWhenOver: "what was read once is read again",
     }
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",

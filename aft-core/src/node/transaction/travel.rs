@@ -175,10 +175,6 @@ impl Node {
 impl Transaction {
     async fn restore(&mut self, state: &Suspended, over: bool) -> Result<(), Error> {
         self.at_least_as_old_as(state.age_ms);
-        // All that is left for it is to be told its outcome: without its read set it reads nothing, as if it were too old by itself.
-        if over && !planted(Planted::ReadsWhenOver) {
-            self.at_least_as_old_as(self.node.limits.lifetime_ms.saturating_add(1));
-        }
         let reads = self.reads.get_mut();
         reads.seen_until = StoreTime(state.seen_until);
         reads.shown_until = reads.seen_until;

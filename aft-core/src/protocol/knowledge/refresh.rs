@@ -238,7 +238,15 @@ impl Knowledge {
         let commits: Vec<_> =
             object.commits.iter().map(|commit| (Arc::clone(commit), Some(first(commit)))).collect();
         self.learn(commits);
+        self.note_carried(object);
         self.note_feed_object(object);
+    }
+
+    /// Notes that commits of the view are carried by this object, too: they were published by somebody who did not know of an earlier one.
+    fn note_carried(&mut self, object: &FeedObject) {
+        for commit in &object.commits {
+            self.view.note_published(commit.version, object.last_modified);
+        }
     }
 
     fn note_feed_object(&mut self, object: &FeedObject) {
@@ -284,7 +292,10 @@ impl Knowledge {
         self.view.rebase(Arc::clone(base));
         self.time.hybrid.observe(base.greatest().clock);
         self.learn(told.into_iter().chain(fed).map(|(commit, published)| (commit, Some(published))));
-        objects.iter().for_each(|object| self.note_feed_object(object));
+        for object in &objects {
+            self.note_carried(object);
+            self.note_feed_object(object);
+        }
         let known = &mut self.feed;
         if let Some(recent) = recent {
             known.seen.extend(recent.seen);
