@@ -8,6 +8,8 @@
 #[cfg_attr(feature = "planted-bugs", derive(strum::VariantArray))]
 #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "only tests plant bugs"))]
 pub enum Planted {
+    /// What a sweep published is taken for known before it is shown.
+    ClaimsOutrun,
     /// A version that was taken pushes those after it, whatever came of it.
     KeepEveryReading,
     /// Whoever noted a sweep with a wrong clock sweeps no more until that time has come.

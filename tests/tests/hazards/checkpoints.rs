@@ -49,6 +49,10 @@ pub(crate) async fn h02_a_deletion_stays_where_an_older_write_is_published_again
     other.publish().await.unwrap();
     sleep(HOUR).await;
     tell_the_time(&other).await;
+    // A minute later others believe that it swept.
+    other.sweep().await.unwrap();
+    sleep(secs(60)).await;
+    tell_the_time(&other).await;
     assert_eq!(other.checkpoint().await.unwrap().tombstones_purged, 1);
     sleep(HOUR).await;
     sleeper.publish().await.unwrap();

@@ -28,6 +28,9 @@ async fn an_hour_of_sweeps(node: &Aft) {
     sleep(secs(HOUR)).await;
     tell_the_time(node).await;
     node.sweep().await.unwrap();
+    // Others believe it by then.
+    sleep(secs(60)).await;
+    tell_the_time(node).await;
     sleep(secs(1)).await;
 }
 
@@ -93,6 +96,9 @@ pub(crate) async fn h24_a_checkpoint_waits_for_what_was_told_late() {
     let told = published(&world, &writer).await;
     tell_the_time(&writer).await;
     writer.sweep().await.unwrap();
+    // Others believe it by then.
+    sleep(secs(34)).await;
+    tell_the_time(&writer).await;
     let object = world.memory.get(&told).await.unwrap();
     delete(&world, &told).await;
     let maker = world.node().await;

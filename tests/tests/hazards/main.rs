@@ -463,8 +463,8 @@ cases! {
 }
 
 /// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`.
-const FOUND_BY_MODELS: [Planted; 3] =
-    [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly];
+const FOUND_BY_MODELS: [Planted; 4] =
+    [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly, Planted::ClaimsOutrun];
 
 /// Those that `tests/tests/clone` finds.
 const FOUND_BY_CLONES: [Planted; 8] = [

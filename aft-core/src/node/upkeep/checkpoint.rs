@@ -234,7 +234,7 @@ impl Node {
             horizon: draft.horizon.0,
             folded_until: draft.folded_until.0,
             basis: draft.basis.0,
-            swept_through: draft.swept_through.0,
+            swept_through: draft.told_through.0,
             settled_ms: draft.settled_ms,
             greatest: fold.greatest,
             purged: fold.purged,

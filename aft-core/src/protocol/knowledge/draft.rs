@@ -23,7 +23,8 @@ pub(crate) struct Draft {
     /// The newest publication among what it folds, and what was folded before.
     pub(crate) folded_until: StoreTime,
     pub(crate) basis: StoreTime,
-    pub(crate) swept_through: StoreTime,
+    /// What was swept as everybody is shown who begins from it.
+    pub(crate) told_through: StoreTime,
     pub(crate) settled_ms: u64,
     /// Tombstones strictly below may leave the index.
     pub(crate) purge_bound: Version,
@@ -52,6 +53,7 @@ pub(crate) struct Gathered {
     known_until: StoreTime,
     basis: StoreTime,
     swept_through: StoreTime,
+    told_through: StoreTime,
     commits: Vec<(Arc<Commit>, StoreTime)>,
     pruned: Vec<PrunedCommit>,
     /// What was seen; no commits yet.
@@ -76,6 +78,7 @@ impl Knowledge {
             known_until: self.shown_time(now, Planted::HorizonByAnyDate).ok_or(NoDraft::TimeUnknown)?,
             basis: known.basis.ok_or(NoDraft::TimeUnknown)?,
             swept_through: known.swept_through.ok_or(NoDraft::TimeUnknown)?,
+            told_through: known.told_through.ok_or(NoDraft::TimeUnknown)?,
             commits: commits.collect(),
             pruned: known.pruned.values().cloned().collect(),
             recent: Recent {
@@ -91,8 +94,9 @@ impl Knowledge {
 impl Gathered {
     /// Which commits are folded, and what is settled then.
     pub(crate) fn draft(self) -> Draft {
-        let Self { limits, base, begun, known_until, basis, swept_through, commits, pruned, mut recent } =
-            self;
+        let Self { limits, base, begun, known_until, basis, commits, pruned, mut recent, .. } = self;
+        let (swept_through, told_through) = (self.swept_through, self.told_through);
+        let told_through = if planted(Planted::ClaimsOutrun) { swept_through } else { told_through };
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
         let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
         let horizon = limits.horizon(begun.min(known_until)).max(base.horizon());
@@ -116,7 +120,7 @@ impl Gathered {
             settled_ms = base.settled_ms().max(sweep_from_ms);
         }
         recent.published.retain(|(id, dated)| {
-            let unsettled = id.start_ms() >= settled_ms.min(sweep_from_ms);
+            let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_from_ms(told_through));
             *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
         });
         recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
@@ -130,7 +134,7 @@ impl Gathered {
             horizon,
             folded_until,
             basis,
-            swept_through,
+            told_through,
             settled_ms,
             purge_bound,
             fold,

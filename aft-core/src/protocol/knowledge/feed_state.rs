@@ -42,8 +42,12 @@ pub(super) struct FeedState {
     pub(super) pruned: BTreeMap<TxnId, PrunedCommit>,
     /// Decisions found to be aborts or void, as far back as sweeps still look.
     pub(super) dead: BTreeSet<TxnId>,
-    /// Every commit decided before this was published.
+    /// Every commit decided before this was published, by what this node has been shown or has made.
     pub(super) swept_through: Option<StoreTime>,
+    /// The same, by what everybody is shown who builds on what this node was shown.
+    pub(super) told_through: Option<StoreTime>,
+    /// What newer sweeps say, by when what they published was dated at the latest.
+    claims: BTreeMap<StoreTime, StoreTime>,
     /// When the last sweep was published.
     pub(super) last_sweep: Option<StoreTime>,
     /// The last epoch of each job in which this node offered to do it.
@@ -89,7 +93,8 @@ impl FeedState {
     /// What is known of a store whose marker was made at `made`: nothing was decided before.
     pub(super) fn since(made: StoreTime, forgiving: bool) -> Self {
         let made = Some(made);
-        Self { swept_through: made, last_sweep: made, shown: made, forgiving, ..Self::default() }
+        let (swept_through, told_through, last_sweep) = (made, made, made);
+        Self { swept_through, told_through, last_sweep, shown: made, forgiving, ..Self::default() }
     }
 
     /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.
@@ -119,6 +124,28 @@ impl FeedState {
         } else if self.shown_at.is_none_or(|at| began.elapsed_since(at) <= limits.feed_kept_ms()) {
             self.shown_until = Some(limits.seen_until(newest));
         }
+    }
+
+    /// Notes what a sweep says that was published by then. It may be known before what it published is shown, and that before what it found
+    /// published already: whoever took it at its word would look no more for what is on its way, and call it settled.
+    pub(super) fn note_claim(&mut self, through: StoreTime, dated: StoreTime) {
+        let claim = self.claims.entry(dated).or_insert(through);
+        *claim = (*claim).max(through);
+    }
+
+    /// Believes the sweeps whose publications were shown, like everything that was visible when the newest object that is shown was made.
+    pub(super) fn believe_claims(&mut self, limits: &Limits) {
+        let shown = self.shown.map_or(StoreTime(0), |shown| limits.seen_until(shown));
+        let late =
+            if planted(Planted::ClaimsOutrun) { BTreeMap::new() } else { self.claims.split_off(&shown) };
+        let through = std::mem::replace(&mut self.claims, late).into_values().max();
+        self.swept_through = self.swept_through.max(through);
+        self.told_through = self.told_through.max(through);
+    }
+
+    /// The newest moment that any sweep says.
+    pub(super) fn newest_claim(&self) -> Option<StoreTime> {
+        self.swept_through.max(self.claims.values().max().copied())
     }
 
     pub(super) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
@@ -166,7 +193,9 @@ impl FeedState {
                 self.published.remove(id);
             });
             self.pruned.retain(|_, pruned| pruned.published >= horizon.0);
-            self.dead = self.dead.split_off(&oldest);
+            // Whoever begins from a checkpoint of this node looks back as far as that one tells.
+            let told = self.told_through.map_or(0, |told| limits.sweep_from_ms(told));
+            self.dead = self.dead.split_off(&oldest.min(TxnId::window_start(told)));
         }
     }
 }

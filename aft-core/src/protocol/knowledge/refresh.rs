@@ -164,6 +164,7 @@ impl Knowledge {
         let known = &mut self.feed;
         known.basis = known.basis.max(plan.newest);
         known.note_shown(&self.limits, plan.began);
+        known.believe_claims(&self.limits);
         known.began = Some(plan.began);
         known.reload = false;
         if plan.look || plan.whole {
@@ -254,7 +255,7 @@ impl Knowledge {
         object.published.iter().for_each(|id| known.note_published(*id, object.last_modified));
         object.pruned.iter().for_each(|pruned| known.note_pruned(pruned.clone()));
         if let Some(through) = object.swept_through {
-            known.swept_through = known.swept_through.max(Some(through));
+            known.note_claim(through, object.last_modified);
             known.last_sweep = known.last_sweep.max(Some(object.last_modified));
         }
         known.seen.insert(object.name);
@@ -304,7 +305,9 @@ impl Knowledge {
         }
         if let Some(manifest) = base.manifest() {
             known.swept_through = known.swept_through.max(Some(StoreTime(manifest.swept_through)));
-            known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.swept_through)));
+            known.told_through = known.told_through.max(Some(StoreTime(manifest.swept_through)));
+            // Its maker had just swept.
+            known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.begun)));
             // Its maker was shown that much.
             known.basis = known.basis.max(Some(StoreTime(manifest.basis)));
             known.shown = known.shown.max(Some(StoreTime(manifest.basis)));

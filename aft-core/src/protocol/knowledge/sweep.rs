@@ -36,14 +36,16 @@ impl fmt::Display for Teller {
 }
 
 impl Knowledge {
-    /// Every commit decided before this is published, as far as is known.
-    pub(crate) const fn swept_through(&self) -> Option<StoreTime> {
-        self.feed.swept_through
+    /// Every commit decided before this is published, as some sweep says.
+    pub(crate) fn swept_through(&self) -> Option<StoreTime> {
+        self.feed.newest_claim()
     }
 
-    /// The least start of a transaction whose decision no sweep has seen, in milliseconds.
+    /// The least start of a transaction whose decision no sweep has seen, in milliseconds; or whose commit a sweep may have published, and this
+    /// node was not shown it yet. What is settled is folded.
     pub(crate) fn sweep_from_ms(&self) -> u64 {
-        self.feed.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept))
+        let swept = self.feed.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+        if planted(Planted::ClaimsOutrun) { swept } else { swept.max(self.base().settled_ms()) }
     }
 
     /// Those of these decisions that neither the feed nor a look at them has told of.
@@ -62,6 +64,8 @@ impl Knowledge {
     /// Notes a sweep of this node, which is published now, at this time of its clock.
     pub(crate) fn note_swept(&mut self, through: StoreTime, now_ms: u64) {
         self.feed.swept_through = self.feed.swept_through.max(Some(through));
+        // Others may not be shown yet what it published, later than no clock says that it is.
+        self.feed.note_claim(through, StoreTime(now_ms.saturating_add(self.limits.skew_ms) / 1000 + 1));
         self.feed.last_sweep = self.feed.last_sweep.max(Some(StoreTime(now_ms / 1000)));
     }
 

@@ -171,7 +171,7 @@ fn manifest(number: u64, draft: &Draft) -> Manifest {
         horizon: draft.horizon.0,
         folded_until: draft.folded_until.0,
         basis: draft.basis.0,
-        swept_through: draft.swept_through.0,
+        swept_through: draft.told_through.0,
         settled_ms: draft.settled_ms,
         greatest: greatest.into_iter().chain([draft.base.greatest()]).max().unwrap_or(Version::ABSENT),
         purged: Version::ABSENT,
