@@ -18,6 +18,12 @@ pub enum Planted {
     CancelTheFuture,
     /// A commit leaves the view by the date of its first publication, whatever came after.
     FoldedByFirstCopy,
+    /// A token that can only be told its outcome reads all the same, without what it had read.
+    ReadsWhenOver,
+    /// A commit stays in the view until its last publication is folded, also where the index has it.
+    FoldedByLastCopy,
+    /// A node builds on a checkpoint whose maker was shown more of the feed.
+    AdoptUnshown,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.
     ReadsUnshown,
     /// What a transaction's view had is known by the newest date of the store alone.

@@ -33,6 +33,8 @@ pub struct Manifest {
     /// None of the commits in the runs was published after this: whoever was shown that much of the feed knew them all. 0 where there are none, and in
     /// a clone, whose runs hold what was published elsewhere.
     pub folded_until: u64,
+    /// The newest date that listings of the feed had shown its maker. Who was shown less does not build on it. 0 in a clone.
+    pub shown: u64,
     /// Where refreshes go on: all feed objects that a refresh from here would not look at are in the runs or the recent file.
     pub basis: u64,
     /// What the newest sweep that is in here says of itself.
@@ -115,7 +117,8 @@ impl Manifest {
         if self.number >= 1 << 48 {
             return Err(FormatError::Malformed("a number that has no name"));
         }
-        let seconds = [self.begun, self.horizon, self.basis, self.swept_through, self.settled_ms / 1000];
+        let seconds =
+            [self.begun, self.horizon, self.shown, self.basis, self.swept_through, self.settled_ms / 1000];
         if seconds.into_iter().any(|time| time >= MOST_SECONDS) {
             return Err(FormatError::Malformed("a time that no clock says"));
         }
@@ -200,6 +203,7 @@ struct WireManifest {
     begun: u64,
     horizon: u64,
     folded_until: u64,
+    shown: u64,
     basis: u64,
     swept_through: u64,
     settled_ms: u64,
@@ -250,6 +254,7 @@ impl Manifest {
             begun: self.begun,
             horizon: self.horizon,
             folded_until: self.folded_until,
+            shown: self.shown,
             basis: self.basis,
             swept_through: self.swept_through,
             settled_ms: self.settled_ms,
@@ -285,9 +290,9 @@ impl Manifest {
         if format != FORMAT_VERSION {
             return Err(FormatError::UnsupportedVersion(format));
         }
-        let wire: WireManifest = serde_json::from_slice(object)
+        let mut wire: WireManifest = serde_json::from_slice(object)
             .map_err(|_| FormatError::Malformed("a manifest with other fields"))?;
-        if wire.checksum != wire.sum() {
+        if std::mem::take(&mut wire.checksum) != wire.sum() {
             return Err(FormatError::Checksum);
         }
         let version =
@@ -302,6 +307,7 @@ impl Manifest {
             begun: wire.begun,
             horizon: wire.horizon,
             folded_until: wire.folded_until,
+            shown: wire.shown,
             basis: wire.basis,
             swept_through: wire.swept_through,
             settled_ms: wire.settled_ms,
@@ -319,26 +325,9 @@ impl Manifest {
 }
 
 impl WireManifest {
+    /// The checksum of everything else; only to be asked while there is none.
     fn sum(&self) -> String {
-        let fields = (
-            self.format,
-            &self.store_id,
-            self.number,
-            &self.attempt,
-            self.begun,
-            self.horizon,
-            self.folded_until,
-            self.basis,
-            self.swept_through,
-            self.settled_ms,
-            &self.greatest,
-            &self.purged,
-            &self.runs,
-            &self.recent,
-            &self.garbage,
-            &self.outcomes,
-        );
-        format!("{:016x}", checksum(&serde_json::to_vec(&fields).unwrap_or_default()))
+        format!("{:016x}", checksum(&serde_json::to_vec(self).unwrap_or_default()))
     }
 }
 

@@ -41,6 +41,12 @@ impl Base {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.folded_until))
     }
 
+    /// The newest date that listings of the feed had shown its maker.
+    #[must_use]
+    pub fn shown(&self) -> StoreTime {
+        StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.shown))
+    }
+
     /// Whether the runs may hold commits that were published at this moment or later.
     #[must_use]
     pub fn folded_beyond(&self, known_until: StoreTime) -> bool {

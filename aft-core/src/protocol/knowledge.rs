@@ -13,6 +13,7 @@ pub(crate) mod refresh;
 mod sweep;
 mod time;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) use feed_state::OwnCommit;
@@ -28,7 +29,7 @@ use crate::protocol::knowledge::time::NodeTime;
 use crate::protocol::timeliness::{Limits, StoreTime};
 use crate::protocol::view::{Commit, View};
 use crate::txn_id::TxnId;
-use crate::version::Timestamp;
+use crate::version::{Timestamp, Version};
 
 /// What a node knows.
 #[derive(Debug)]
@@ -67,14 +68,28 @@ impl Knowledge {
         self.time.hybrid.observe(greatest);
     }
 
-    /// Builds on a newer manifest: all that it did not fold is in the view already. Whether it is newer.
-    pub(crate) fn adopt(&mut self, base: &Arc<Base>) -> bool {
+    /// Whether a newer manifest may be built on: only where listings have shown this node as much of the feed as they had shown its maker. Else
+    /// what was published again just before it was made may be on its way, and the commit be taken for folded.
+    pub(crate) fn may_adopt(&self, base: &Base) -> bool {
+        // What the listing of the refresh under way showed is taken in by now.
+        let shown = self.feed.shown.max(self.feed.showing);
+        shown >= Some(base.shown()) || planted(Planted::AdoptUnshown)
+    }
+
+    /// Builds on a newer manifest: all that it did not fold is in the view already. Whether it is newer. `left_out`: those of the
+    /// [doubtful](View::doubtful) that it left out.
+    pub(crate) fn adopt(&mut self, base: &Arc<Base>, left_out: &BTreeSet<Version>) -> bool {
         if base.number() <= self.view.base().number() {
             return false;
         }
-        self.view.rebase(Arc::clone(base));
+        self.view.rebase(Arc::clone(base), left_out);
         self.time.hybrid.observe(base.greatest().clock);
         true
+    }
+
+    /// A newer manifest that was found is not built on yet: the next refresh looks again.
+    pub(crate) const fn postpone(&mut self) {
+        self.feed.postponed = true;
     }
 
     /// The next refresh looks for a newer checkpoint.

@@ -4,7 +4,7 @@
 //! is what makes every choice from it atomic (the argument is in [`choose`](super::choose)). What the [`Base`] folded is not in
 //! it any more: of those commits only the newest version of each key counts, and the index has that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,6 @@ use crate::format::name::{FeedName, ObjectName, ValueName};
 use crate::format::record::{CommitRecord, StoredValue, Value, Write};
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
-use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
@@ -255,9 +254,10 @@ struct Recent {
     commit: Arc<Commit>,
     /// The first date: by which it is folded.
     published: Option<StoreTime>,
-    /// The last date: whoever published it again did not know of the first, and makes checkpoints that lack it until they pass this one.
-    /// (What is settled is folded all the same, so that no deletion over it can have left the index meanwhile.)
+    /// The last date: whoever published it again may not have known of the first, and made a checkpoint without it.
     again: Option<StoreTime>,
+    /// Whether the base lacks it although its first date lies before the horizon.
+    left_out: bool,
 }
 
 impl Recent {
@@ -266,12 +266,20 @@ impl Recent {
         self.again = self.again.max(published);
     }
 
-    /// Whether the base holds it, whoever made it.
+    /// Whether the base holds it.
     fn is_folded(&self, base: &Base) -> bool {
-        // A restored one is not settled: only the first date keeps what was deleted from coming back.
-        let by_first = self.commit.restored || planted(Planted::FoldedByFirstCopy);
-        let published = if by_first { self.published } else { self.again };
+        let published = self.published.filter(|_| !self.left_out);
         base.has_folded(self.commit.version, published, self.commit.restored)
+    }
+
+    /// Whether a base may lack it although its first date lies before the horizon. (What is settled it has. A restored one is not settled: only
+    /// the first date keeps what was deleted from coming back.)
+    fn is_doubtful(&self, base: &Base) -> bool {
+        let again = self.again.is_some_and(|again| again >= base.horizon());
+        again
+            && !self.commit.restored
+            && base.has_folded(self.commit.version, self.published, false)
+            && !base.has_folded(self.commit.version, self.again, false)
     }
 }
 
@@ -310,7 +318,7 @@ impl View {
             let at = versions.partition_point(|found| found.version() < version);
             versions.insert(at, Found { commit: Arc::clone(&commit), ordinal });
         }
-        self.commits.insert(version, Recent { commit, published, again: published });
+        self.commits.insert(version, Recent { commit, published, again: published, left_out: false });
         true
     }
 
@@ -322,8 +330,19 @@ impl View {
         }
     }
 
-    /// Builds on another base from now on: what it folded leaves the view.
-    pub fn rebase(&mut self, base: Arc<Base>) {
+    /// The commits that this base folded by their first date, and that were published again after its horizon: its maker may have known of that alone,
+    /// and only the index says whether it has them (decision 0057).
+    #[must_use]
+    pub fn doubtful(&self, base: &Base) -> Vec<Arc<Commit>> {
+        let doubtful = self.commits.values().filter(|recent| recent.is_doubtful(base));
+        doubtful.map(|recent| Arc::clone(&recent.commit)).collect()
+    }
+
+    /// Builds on another base from now on: what it folded leaves the view, and not what it left out.
+    pub fn rebase(&mut self, base: Arc<Base>, left_out: &BTreeSet<Version>) {
+        for (version, recent) in &mut self.commits {
+            recent.left_out = left_out.contains(version);
+        }
         self.base = base;
         let folded = self.commits.iter().filter(|(_, recent)| recent.is_folded(&self.base));
         let folded: Vec<_> = folded.map(|(version, _)| *version).collect();

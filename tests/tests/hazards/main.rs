@@ -346,6 +346,9 @@ cases! {
     tokens::h23_a_token_that_read_over_a_purged_deletion_loses_nothing {
         ForgetTokenBase: "what was committed before it began is seen",
     }
+    tokens::a_token_that_was_told_its_outcome_reads_nothing_anew {
+        ReadsWhenOver: "what was read once is read again",
+    }
     tokens::h23_a_token_is_not_read_on_through_an_older_checkpoint {
         ForgetTokenBase: "nothing is read through an older checkpoint",
     }
@@ -401,11 +404,16 @@ cases! {
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
     }
-    lies::what_was_published_again_is_read_until_everybody_has_folded_it {
+    lies::what_was_published_again_is_read_until_it_is_folded {
         FoldedByFirstCopy: "what was committed is seen",
     }
-    lies::a_token_that_can_only_be_told_its_outcome_reads_nothing {
+    lies::a_checkpoint_whose_maker_was_shown_more_is_not_built_on_yet {
+        AdoptUnshown: "what was committed is seen",
     }
+    lies::what_was_folded_by_its_first_date_leaves_the_view {
+        FoldedByLastCopy: "what is folded is not folded again",
+    }
+    lies::a_token_that_can_only_be_told_its_outcome_reads_nothing {}
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",
     }

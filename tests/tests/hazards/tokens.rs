@@ -234,3 +234,33 @@ pub async fn h12_a_node_that_is_new_to_a_quiet_store_refuses_nobody() {
     let tx = world.node().await.resume(&token).await.expect("a young token is not expired");
     assert_eq!(tx.get("l").await.unwrap().unwrap(), "1");
 }
+
+/// A token is resumed where the checkpoint that it was read through cannot be read, and its transaction has committed: all that is left is to be told so.
+/// When the checkpoint can be read again, nothing is read anew.
+pub async fn a_token_that_was_told_its_outcome_reads_nothing_anew() {
+    let world = World::new();
+    let (maker, behind) = a_purged_deletion(&world, true).await;
+    let mut tx = maker.begin().await.unwrap();
+    reads_over_it(&mut tx, false).await;
+    assert_eq!(tx.get("x").await.unwrap().unwrap(), "1");
+    tx.put("m", "v").unwrap();
+    let token = tx.suspend().await.unwrap();
+    maker.resume(&token).await.unwrap().commit().await.unwrap();
+    write(&maker, &[("x", Some("2"))]).await;
+    maker.publish().await.unwrap();
+    let newest = world
+        .memory
+        .paths()
+        .into_iter()
+        .rfind(|path| path.ends_with(".json") && path.starts_with("checkpoints/"))
+        .unwrap();
+    world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(9)));
+    let told = behind.resume(&token).await.unwrap();
+    // Finds the checkpoint, and the newer commit.
+    behind.refresh().await.unwrap();
+    drop(behind.resume(&token).await.unwrap());
+    match told.get("x").await {
+        Ok(value) => assert_eq!(value.unwrap(), "1", "what was read once is read again"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Expired, "{error}"),
+    }
+}

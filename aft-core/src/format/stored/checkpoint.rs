@@ -95,14 +95,14 @@ fn run() -> impl Strategy<Value = SortedRun> {
 
 fn manifest() -> impl Strategy<Value = Manifest> {
     let time = || 0u64..1 << 38;
-    let times = (time(), (time(), 0u64..=64), time(), time(), 0u64..1000 << 38);
+    let times = (time(), (time(), 0u64..=64), (time(), time()), time(), 0u64..1000 << 38);
     let beside = || prop::option::of(file_ref());
     let files = (prop::collection::vec(run(), 0..4), file_ref(), beside(), beside());
     let versions = (version(), version());
     (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, versions, files)
         .prop_map(|(number, store_id, attempt, times, versions, (runs, recent, garbage, outcomes))| {
             let (greatest, purged) = versions;
-            let (begun, (horizon, share), basis, swept_through, settled_ms) = times;
+            let (begun, (horizon, share), (shown, basis), swept_through, settled_ms) = times;
             Manifest {
                 number,
                 store_id,
@@ -111,6 +111,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 horizon,
                 // Zero, or anything below the horizon.
                 folded_until: horizon.saturating_sub(1) / 64 * share,
+                shown,
                 basis,
                 swept_through,
                 settled_ms,
@@ -232,6 +233,7 @@ fn good() -> Manifest {
         begun: 5,
         horizon: 6,
         folded_until: 5,
+        shown: 8,
         basis: 7,
         swept_through: 8,
         settled_ms: 9,
@@ -247,7 +249,7 @@ fn good() -> Manifest {
 /// A rule, and a change that breaks it.
 type Rule = (&'static str, fn(&mut Manifest));
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 17] = [
     ("a time that no clock says", |bad| bad.horizon = 1 << 38),
     ("an age that no clock says", |bad| bad.settled_ms = 1000 << 38),
     ("a number over 48 bits", |bad| bad.number = 1 << 48),
@@ -264,6 +266,8 @@ const RULES: [Rule; 15] = [
     ("a tail of more than all", |bad| bad.runs[0].files[0].tail_bytes = 101),
     ("no rows", |bad| bad.runs[0].files[0].rows = 0),
     ("two keys in one row", |bad| bad.runs[0].files[0].rows = 1),
+    ("runs from beyond the horizon", |bad| bad.folded_until = bad.horizon),
+    ("a date that no clock shows", |bad| bad.shown = 1 << 38),
     ("more tombstones than rows", |bad| bad.runs[0].files[0].tombstones = 3),
 ];
 
@@ -296,22 +300,19 @@ fn what_breaks_a_rule_of_a_manifest_is_neither_written_nor_read() {
     }
 }
 
-/// A manifest's text, with the checksum that its other fields demand: of the compact JSON array of their values.
+/// A manifest's text, with the checksum that its other fields demand: of all of it as compact JSON, in which that field is empty.
 fn with_right_checksum(text: &str) -> String {
     let (fields, _) = text.rsplit_once("  \"checksum\"").unwrap();
-    let lines = fields.trim_start_matches('{').trim_end().trim_end_matches(',');
-    let mut values = String::from("[");
-    let mut depth = 0;
-    for line in lines.lines().filter(|line| !line.is_empty()) {
-        let line = line.trim_start();
-        let value = if depth == 0 { line.split_once(": ").map_or(line, |(_, value)| value) } else { line };
-        depth += line.matches(['{', '[']).count();
-        depth -= line.matches(['}', ']']).count();
-        let compact =
-            if value.starts_with('"') { value.replacen("\": ", "\":", 1) } else { value.to_owned() };
-        values.push_str(&compact);
+    let mut compact = String::new();
+    for line in fields.lines().map(str::trim_start) {
+        compact.push_str(&if line.starts_with('"') {
+            line.replacen("\": ", "\":", 1)
+        } else {
+            line.to_owned()
+        });
     }
-    format!("{fields}  \"checksum\": \"{:016x}\"\n}}\n", checksum(format!("{values}]").as_bytes()))
+    let sum = checksum(format!("{compact}\"checksum\":\"\"}}").as_bytes());
+    format!("{fields}  \"checksum\": \"{sum:016x}\"\n}}\n")
 }
 
 #[test]

@@ -186,6 +186,7 @@ fn a_manifest() -> Manifest {
         begun: 1_756_000_000,
         horizon: 1_755_998_964,
         folded_until: 1_755_998_960,
+        shown: 1_755_999_995,
         basis: 1_755_999_990,
         swept_through: 1_755_999_980,
         settled_ms: 1_755_998_000_123,

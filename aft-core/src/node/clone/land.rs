@@ -131,6 +131,7 @@ impl Cloning<'_> {
             begun: begun.0,
             horizon: node.limits.horizon(begun).0,
             folded_until: 0,
+            shown: 0,
             basis: begun.0,
             swept_through: begun.0,
             // No commit of the source can come any more, and one of the clone is dated after this.

@@ -179,6 +179,11 @@ impl Transaction {
         reads.seen_until = StoreTime(state.seen_until);
         reads.shown_until = reads.seen_until;
         reads.base = if planted(Planted::ForgetTokenBase) { 0 } else { state.base };
+        self.ancestors.clone_from(&state.lineage);
+        // All that is left for it is to be told its outcome: without its read set it reads nothing, as if it were too old by itself.
+        if over && !planted(Planted::ReadsWhenOver) {
+            self.at_least_as_old_as(self.node.limits.lifetime_ms.saturating_add(1));
+        }
         if planted(Planted::ResumeSameAttempt)
             && let Some(attempt) = state.lineage.first()
         {
@@ -193,7 +198,6 @@ impl Transaction {
             self.buffer.restore(write, *writer, inline.clone());
         }
         self.result.clone_from(&state.result);
-        self.ancestors.clone_from(&state.lineage);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! Any node may make one; there is no leader. Two makers race for the number, and the loser deletes its files. A maker can die
 //! anywhere: before the manifest nothing of it counts, and what it left is collected.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -134,7 +135,8 @@ impl Node {
                 add(&self.counters.checkpoints, 1);
                 self.seal(manifest.number).await;
                 let report = report(&manifest, &written);
-                self.adopt(&Arc::new(Base::new(manifest)));
+                // It folded by the same dates by which the view lets go.
+                self.adopt(&Arc::new(Base::new(manifest)), &BTreeSet::new());
                 tracing::info!(?report, "made a checkpoint");
                 Ok(report)
             }
@@ -233,6 +235,7 @@ impl Node {
             begun: draft.begun.0,
             horizon: draft.horizon.0,
             folded_until: draft.folded_until.0,
+            shown: draft.shown.0,
             basis: draft.basis.0,
             swept_through: draft.told_through.0,
             settled_ms: draft.settled_ms,

@@ -22,6 +22,8 @@ pub(crate) struct Draft {
     pub(crate) horizon: StoreTime,
     /// The newest publication among what it folds, and what was folded before.
     pub(crate) folded_until: StoreTime,
+    /// The newest date that listings of the feed have shown.
+    pub(crate) shown: StoreTime,
     pub(crate) basis: StoreTime,
     /// What was swept as everybody is shown who begins from it.
     pub(crate) told_through: StoreTime,
@@ -51,6 +53,7 @@ pub(crate) struct Gathered {
     begun: StoreTime,
     /// How far the feed is known: of what came later nobody here knows when it was published.
     known_until: StoreTime,
+    shown: StoreTime,
     basis: StoreTime,
     swept_through: StoreTime,
     told_through: StoreTime,
@@ -76,6 +79,7 @@ impl Knowledge {
             base: Arc::clone(self.base()),
             begun,
             known_until: self.shown_time(now, Planted::HorizonByAnyDate).ok_or(NoDraft::TimeUnknown)?,
+            shown: known.shown.ok_or(NoDraft::TimeUnknown)?,
             basis: known.basis.ok_or(NoDraft::TimeUnknown)?,
             swept_through: known.swept_through.ok_or(NoDraft::TimeUnknown)?,
             told_through: known.told_through.ok_or(NoDraft::TimeUnknown)?,
@@ -95,7 +99,7 @@ impl Gathered {
     /// Which commits are folded, and what is settled then.
     pub(crate) fn draft(self) -> Draft {
         let Self { limits, base, begun, known_until, basis, commits, pruned, mut recent, .. } = self;
-        let (swept_through, told_through) = (self.swept_through, self.told_through);
+        let (swept_through, told_through, shown) = (self.swept_through, self.told_through, self.shown);
         let told_through = if planted(Planted::ClaimsOutrun) { swept_through } else { told_through };
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
         let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
@@ -133,6 +137,7 @@ impl Gathered {
             begun,
             horizon,
             folded_until,
+            shown,
             basis,
             told_through,
             settled_ms,

@@ -19,10 +19,8 @@ pub(super) struct FeedState {
     /// The newest date that the listings of complete refreshes showed of the feed, and the last one's so far.
     pub(super) shown: Option<StoreTime>,
     pub(super) showing: Option<StoreTime>,
-    /// All that was published before this was in those listings, as far as what they showed tells; and when the last one began that showed the newest
-    /// of it.
+    /// All that was published before this was in those listings, as far as what they showed tells.
     pub(super) shown_until: Option<StoreTime>,
-    shown_at: Option<LocalTime>,
     /// When the last complete refresh began.
     pub(super) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
@@ -56,6 +54,8 @@ pub(super) struct FeedState {
     pub(super) looked: Option<LocalTime>,
     /// Whether the next refresh must begin from a manifest, as at a cold start.
     pub(super) reload: bool,
+    /// Whether a newer checkpoint was found that could not be built on yet.
+    pub(super) postponed: bool,
     /// Whether the next refresh must look for a newer checkpoint.
     pub(super) look: bool,
     /// For which sweep and checkpoint what can be forgotten was.
@@ -110,18 +110,19 @@ impl FeedState {
         }
     }
 
-    /// Notes that a complete refresh began then, and what its listing showed. One that shows the newest object there is shows all that was
-    /// published before, but for what was not visible yet, and that the age of transactions answers for. One that does not may lie: all that it
-    /// leaves sure is what was visible when the newest one was made. Or the feed was collected meanwhile.
-    pub(super) fn note_shown(&mut self, limits: &Limits, began: LocalTime) {
+    /// Notes what the listing of a complete refresh showed. One that shows the newest object shows all that was
+    /// published before, but for what was not visible yet, and that the age of transactions answers for. One that does not lies: the newest is never
+    /// collected, since horizons lie before what was shown. All that it leaves sure is what was visible when the newest one was made.
+    pub(super) fn note_shown(&mut self, limits: &Limits) {
         let showing = self.showing.take();
         let shows_newest = showing.is_some() && showing >= self.shown;
         self.shown = self.shown.max(showing);
         let Some(newest) = self.shown else { return };
         if shows_newest {
+            // What was adopted counts as published when it was copied, whatever its name says.
+            let newest = newest.max(limits.adopted_until.unwrap_or(newest));
             self.shown_until = self.shown_until.max(Some(StoreTime(newest.0.saturating_add(1))));
-            self.shown_at = Some(began);
-        } else if self.shown_at.is_none_or(|at| began.elapsed_since(at) <= limits.feed_kept_ms()) {
+        } else {
             self.shown_until = Some(limits.seen_until(newest));
         }
     }

@@ -163,12 +163,12 @@ impl Knowledge {
     pub(crate) fn note_refreshed(&mut self, plan: Plan) {
         let known = &mut self.feed;
         known.basis = known.basis.max(plan.newest);
-        known.note_shown(&self.limits, plan.began);
+        known.note_shown(&self.limits);
         known.believe_claims(&self.limits);
         known.began = Some(plan.began);
         known.reload = false;
         if plan.look || plan.whole {
-            (known.looked, known.look) = (Some(plan.began), false);
+            (known.looked, known.look) = (Some(plan.began), std::mem::take(&mut known.postponed));
         }
         known.forget_old(&self.limits, self.view.base());
     }
@@ -290,7 +290,8 @@ impl Knowledge {
             .flat_map(|object| object.commits.iter().map(|commit| (commit, object.last_modified)))
             .map(|(commit, dated)| (Arc::clone(commit), self.feed.first_published(commit.decided_by, dated)))
             .collect();
-        self.view.rebase(Arc::clone(base));
+        // What its maker knew not to be in it, the recent file tells.
+        self.view.rebase(Arc::clone(base), &BTreeSet::new());
         self.time.hybrid.observe(base.greatest().clock);
         self.learn(told.into_iter().chain(fed).map(|(commit, published)| (commit, Some(published))));
         for object in &objects {

@@ -48,7 +48,10 @@ impl World {
             return None;
         }
         if let Some(newest) = newest.filter(|_| plan.look) {
-            node.known.adopt(&self.made[newest].base);
+            let base = &self.made[newest].base;
+            if node.known.may_adopt(base) {
+                node.known.adopt(base, &BTreeSet::new());
+            }
         }
         Some((listed_ms, all))
     }
@@ -153,7 +156,7 @@ impl World {
         }
         let base = Arc::new(Base::new(manifest(newest + 1, &draft)));
         let visible_ms = self.shows(self.now_ms);
-        self.nodes[n].known.adopt(&base);
+        self.nodes[n].known.adopt(&base, &BTreeSet::new());
         let all = (0..self.decided.len()).collect::<Vec<_>>();
         self.made.push(Made { base, recent: draft.recent, dated, visible_ms, folded });
         self.check_settled(&all)
@@ -170,6 +173,7 @@ fn manifest(number: u64, draft: &Draft) -> Manifest {
         begun: draft.begun.0,
         horizon: draft.horizon.0,
         folded_until: draft.folded_until.0,
+        shown: draft.shown.0,
         basis: draft.basis.0,
         swept_through: draft.told_through.0,
         settled_ms: draft.settled_ms,
