@@ -30,7 +30,7 @@ const SUMS: [(u16, &str, u64); 13] = [
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
     (1, "feed.bin", 0x8812_6910_d5a9_b4c8),
     (1, "garbage.bin", 0xf0c1_f9b7_9574_44bf),
-    (1, "manifest.json", 0x1616_2b1c_3a04_76e1),
+    (1, "manifest.json", 0x1f5e_e091_fcb1_615c),
     (1, "marker.json", 0x21fe_0bf4_b9cf_2cff),
     (1, "recent.bin", 0x0a35_f6cc_3d59_de34),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
