@@ -63,6 +63,12 @@ fn seeds_that_found_bugs_find_them_no_more() {
         let report = run(seed, &Options { upkeep: Some(true), ..Options::default() });
         assert!(report.violations.is_empty(), "{story}: {}", show(&report));
     }
+    let mischief =
+        Options { upkeep: Some(true), lies: Some(true), redates: Some(true), ..Options::default() };
+    let report = run(13, &mischief);
+    let story =
+        "an absent read was named after a deletion that no checkpoint had dropped: the simulator's own";
+    assert!(report.violations.is_empty(), "{story}: {}", show(&report));
 }
 
 #[test]

@@ -15,6 +15,9 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
+use crate::history::Version;
+use crate::sim::recorder::version;
+
 /// What is kept when it is deleted: decisions, who published them, and the marker, which says by what dates they are judged.
 const KEPT: [&str; 3] = ["commits/", "feed/", "aft.json"];
 
@@ -26,13 +29,16 @@ pub(crate) struct Archive {
     deleted: Arc<Mutex<BTreeMap<String, Object>>>,
     /// When objects whose date was changed were made.
     redated: Arc<Mutex<BTreeMap<String, SystemTime>>>,
+    /// Of each manifest by its number, the greatest version of a deletion that had left the index by then.
+    purged: Arc<Mutex<BTreeMap<u64, Version>>>,
     /// Whether what was deleted is shown again, and the dates are those of old.
     opened: Arc<AtomicBool>,
 }
 
 impl Archive {
     pub(crate) fn new(store: MemoryStorage) -> Self {
-        Self { store, deleted: Arc::default(), redated: Arc::default(), opened: Arc::default() }
+        let (deleted, redated, purged) = (Arc::default(), Arc::default(), Arc::default());
+        Self { store, deleted, redated, purged, opened: Arc::default() }
     }
 
     /// From now on every decision and every feed object is there that ever was: of each path the first.
@@ -51,6 +57,11 @@ impl Archive {
         let paths = self.store.paths().into_iter();
         let paths: Vec<_> = paths.filter(|it| it.starts_with("commits/") && it.ends_with(&id)).collect();
         drop(self.delete(&paths).await);
+    }
+
+    /// Of each manifest that was ever made, by its number: the greatest version of a deletion that had left the index by then.
+    pub(crate) fn purged(&self) -> BTreeMap<u64, Version> {
+        self.purged.lock().clone()
     }
 
     /// Everything that is there, or was.
@@ -103,8 +114,9 @@ impl Storage for Archive {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
-        self.store.create(path, bytes).await?;
+        self.store.create(path, bytes.clone()).await?;
         self.redated.lock().remove(path);
+        self.purged.lock().extend(purged_by(path, &bytes));
         Ok(())
     }
 
@@ -143,4 +155,13 @@ impl Storage for Archive {
         }
         self.store.delete(paths).await
     }
+}
+
+/// The number of a manifest, and the greatest version of a deletion that had left the index by then; `None` for any other object.
+fn purged_by(path: &str, bytes: &[u8]) -> Option<(u64, Version)> {
+    let number = path.strip_prefix("checkpoints/")?.strip_suffix(".json")?;
+    let number = u64::from_str_radix(number, 16).ok()?;
+    let manifest: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    let purged: aft_core::Version = manifest.get("purged")?.as_str()?.parse().ok()?;
+    Some((number, version(purged)))
 }

@@ -12,6 +12,13 @@ use crate::sim::recorded::Parcel;
 use crate::sim::recorder::{Client, Recorder, chain, value_name, version};
 use crate::sim::run::id_text;
 
+/// How a key was first found absent: when, by the run's time, and on which checkpoints the node built before the read and after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Absent {
+    pub(crate) at_ms: u64,
+    pub(crate) checkpoints: [u64; 2],
+}
+
 /// The record of an attempt. Dropped, it is written down as what it then is.
 #[derive(Debug)]
 pub(crate) struct Notes {
@@ -20,8 +27,10 @@ pub(crate) struct Notes {
     name: String,
     /// Its own writes, and whether they are deletes.
     own: BTreeMap<String, (Value, bool)>,
-    /// When it first found a key absent, by the run's time.
-    pub(crate) absent_ms: BTreeMap<String, u64>,
+    /// How it first found each key absent.
+    pub(crate) absent: BTreeMap<String, Absent>,
+    /// The checkpoint that the node built on before the read that is under way.
+    checkpoint: u64,
     writes: u64,
     pub(crate) client: Client,
     pub(crate) recorder: Arc<Recorder>,
@@ -35,7 +44,7 @@ impl Drop for Notes {
         self.client
             .network
             .note(&format!("{} attempt {} of {id} ends {ended:?}", entry.session, entry.attempt));
-        self.recorder.finish(entry, std::mem::take(&mut self.absent_ms));
+        self.recorder.finish(entry, std::mem::take(&mut self.absent));
     }
 }
 
@@ -48,8 +57,9 @@ impl Notes {
         entry.status = Status::Aborted;
         entry.began_ms = recorder.now_ms();
         let name = format!("{:x}.{attempt}", id.as_u128() & 0xffff_ffff);
+        let (own, absent, checkpoint) = (BTreeMap::new(), BTreeMap::new(), client.aft.stats().checkpoint);
         let (client, recorder) = (client.clone(), Arc::clone(recorder));
-        Self { entry, name, own: BTreeMap::new(), absent_ms: BTreeMap::new(), writes: 0, client, recorder }
+        Self { entry, name, own, absent, checkpoint, writes: 0, client, recorder }
     }
 
     /// Takes over what was done before the transaction was suspended.
@@ -57,7 +67,7 @@ impl Notes {
         self.entry.ops.clone_from(&parcel.ops);
         self.entry.began_ms = parcel.began_ms;
         self.entry.after.clone_from(&parcel.after);
-        self.absent_ms.clone_from(&parcel.absent_ms);
+        self.absent.clone_from(&parcel.absent);
         for op in &parcel.ops {
             if let Op::Write { key, value } = op {
                 self.own.insert(key.to_string(), (Arc::clone(value), value.starts_with('x')));
@@ -67,6 +77,11 @@ impl Notes {
 
     pub(crate) fn wrote(&self) -> bool {
         !self.own.is_empty()
+    }
+
+    /// A read begins, of one key or many.
+    pub(crate) fn begin_read(&mut self) {
+        self.checkpoint = self.client.aft.stats().checkpoint;
     }
 
     pub(crate) fn read(&mut self, tx: &Transaction, key: &str, value: Option<&[u8]>) {
@@ -82,8 +97,9 @@ impl Notes {
             }
         };
         if value.is_none() {
-            let now = self.recorder.now_ms();
-            self.absent_ms.entry(key.to_owned()).or_insert(now);
+            let checkpoints = [self.checkpoint, self.client.aft.stats().checkpoint];
+            let found = Absent { at_ms: self.recorder.now_ms(), checkpoints };
+            self.absent.entry(key.to_owned()).or_insert(found);
         }
         self.entry.read(key, value, read);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 
 use crate::history::{Op, Status, Value};
-use crate::sim::notes::Notes;
+use crate::sim::notes::{Absent, Notes};
 use crate::sim::recorder::{chain, value_name};
 
 /// A transaction of a client. Dropped before it ended, it is written down as what it then is.
@@ -27,8 +27,8 @@ pub(crate) struct Parcel {
     pub(crate) ops: Vec<Op>,
     pub(crate) began_ms: u64,
     pub(crate) after: Vec<u128>,
-    /// When it first found a key absent, by the run's time.
-    pub(crate) absent_ms: BTreeMap<String, u64>,
+    /// How it first found each key absent.
+    pub(crate) absent: BTreeMap<String, Absent>,
     pub(crate) request: Option<String>,
 }
 
@@ -42,12 +42,12 @@ impl Parcel {
         let reads = all().filter(|op| matches!(op, Op::Read { version: Some(_), .. }));
         let writes = all().filter(|op| matches!(op, Op::Write { .. }));
         let ops = reads.chain(writes).cloned().collect();
-        let mut absent_ms = other.absent_ms;
-        for (key, at_ms) in self.absent_ms {
-            let first = absent_ms.entry(key).or_insert(at_ms);
-            *first = at_ms.min(*first);
+        let mut absent = other.absent;
+        for (key, found) in self.absent {
+            let first = absent.entry(key).or_insert(found);
+            *first = found.min(*first);
         }
-        Some(Self { token, ops, began_ms: self.began_ms.min(other.began_ms), absent_ms, ..self })
+        Some(Self { token, ops, began_ms: self.began_ms.min(other.began_ms), absent, ..self })
     }
 }
 
@@ -63,6 +63,7 @@ impl Recorded {
     /// Reads some keys, side by side. False where a fault ended the transaction.
     pub(crate) async fn read(&mut self, keys: &[String]) -> bool {
         let Some(tx) = &mut self.tx else { return false };
+        self.notes.begin_read();
         let values = match keys {
             [key] if self.notes.recorder.streams => streamed(tx, key).await.map(|value| vec![value]),
             [key] => tx.get(key).await.map(|value| vec![value]),
@@ -90,6 +91,7 @@ impl Recorded {
         page: Option<usize>,
     ) -> Option<Vec<(String, Value)>> {
         let tx = self.tx.as_mut()?;
+        self.notes.begin_read();
         let rows = match page {
             None => tx.scan_prefix(prefix).await,
             Some(keys) => {
@@ -171,8 +173,8 @@ impl Recorded {
             Ok(token) => {
                 let entry = &self.notes.entry;
                 let (ops, after) = (entry.ops.clone(), entry.after.clone());
-                let (began_ms, absent_ms) = (entry.began_ms, self.notes.absent_ms.clone());
-                Some(Parcel { token, ops, began_ms, after, absent_ms, request: self.request.clone() })
+                let (began_ms, absent) = (entry.began_ms, self.notes.absent.clone());
+                Some(Parcel { token, ops, began_ms, after, absent, request: self.request.clone() })
             }
             Err(error) => {
                 self.notes.recorder.explain(&self.notes.client, &error, "suspend");

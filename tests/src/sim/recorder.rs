@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::history::{self, History, Key, Op, Status, Value};
 use crate::sim::mischief::in_the_aftermath;
-use crate::sim::notes::Notes;
+use crate::sim::notes::{Absent, Notes};
 use crate::sim::recorded::{Parcel, Recorded};
 use crate::sim::run::id_text;
 use crate::sim::truth::Truth;
@@ -31,8 +31,8 @@ pub(crate) struct Recorder {
 #[derive(Debug, Default)]
 struct State {
     history: History,
-    /// Of each attempt, when it first found a key absent.
-    absent_ms: BTreeMap<u64, BTreeMap<String, u64>>,
+    /// Of each attempt, how it first found each key absent.
+    absent: BTreeMap<u64, BTreeMap<String, Absent>>,
     /// What nodes said of ids in the end, and when.
     said: Vec<(TxnId, Outcome, u64)>,
     /// Errors that no fault explains.
@@ -145,9 +145,9 @@ impl Recorder {
         explained
     }
 
-    pub(crate) fn finish(&self, entry: history::Transaction, absent_ms: BTreeMap<String, u64>) {
+    pub(crate) fn finish(&self, entry: history::Transaction, absent: BTreeMap<String, Absent>) {
         let mut state = self.state.lock();
-        state.absent_ms.insert(entry.attempt, absent_ms);
+        state.absent.insert(entry.attempt, absent);
         state.history.transactions.push(entry);
     }
 
@@ -180,21 +180,21 @@ impl Recorder {
         }
         let deletes = Deletes::of(&history, truth);
         for entry in &mut history.transactions {
-            let absent_ms = &state.absent_ms[&entry.attempt];
-            for op in &mut entry.ops {
-                let Op::Read { key, value: value @ None, version: read } = op else { continue };
-                let Some(at) = *read else { continue };
-                // What it chose it chose within its lifetime, however late the answer came.
-                let chosen_ms = truth
-                    .latest_ms(entry.id, entry.began_ms)
-                    .min(absent_ms.get(&**key).copied().unwrap_or(0));
-                match deletes.read(key, at, chosen_ms) {
-                    Ok((named, known)) => (*value, *read) = (named, known),
+            let absent = &state.absent[&entry.attempt];
+            // What it chose it chose within its lifetime, however late the answer came.
+            let latest_ms = truth.latest_ms(entry.id, entry.began_ms);
+            entry.ops.retain_mut(|op| {
+                let Op::Read { key, value: value @ None, version: read @ Some(_) } = op else { return true };
+                let (Some(at), Some(found)) = (*read, absent.get(&**key)) else { return true };
+                match deletes.read(key, at, found.at_ms.min(latest_ms), found.checkpoints) {
+                    Ok(Some((named, known))) => (*value, *read) = (named, known),
+                    Ok(None) => return false,
                     Err(()) => {
                         problems.push(format!("{} read a delete of {key} that nobody made", entry.session));
                     }
                 }
-            }
+                true
+            });
         }
         (history, problems)
     }
@@ -244,6 +244,9 @@ fn contradiction(entry: &history::Transaction, outcome: Option<&Outcome>) -> Opt
     contradicts.then(|| format!("{told}, but the register says {outcome:?}"))
 }
 
+/// The name of a delete that was read, and its version where that is known.
+type DeleteRead = (Option<Value>, Option<history::Version>);
+
 /// The deletes that took effect: of each key by version, each with its name.
 struct Deletes<'a> {
     of: BTreeMap<Key, BTreeMap<history::Version, Value>>,
@@ -278,23 +281,35 @@ impl<'a> Deletes<'a> {
         Self { of, truth }
     }
 
-    /// What a read that found nothing at version `at` found at `at_ms`: the name of a delete, and its version where it was read.
+    /// What a read that found nothing at version `at` found at `at_ms`, through one of two checkpoints or one between: the name of a
+    /// delete, and its version where it was read; `None` where it cannot be told.
     ///
     /// A delete that every running transaction knew may have left the index. A read in its place finds nothing at all, or nothing
     /// at the version below which it must not read; it stands for the newest such delete. Younger ones are read by version.
+    ///
+    /// A delete leaves by a checkpoint, and whoever builds on an older one reads what it knows: that is less than all of that age where
+    /// listings lie (seed 13 with lies and dates).
     fn read(
         &self,
         key: &Key,
         at: history::Version,
         at_ms: u64,
-    ) -> Result<(Option<Value>, Option<history::Version>), ()> {
+        checkpoints: [u64; 2],
+    ) -> Result<Option<DeleteRead>, ()> {
         let none = BTreeMap::new();
         let of = self.of.get(key).unwrap_or(&none);
-        let mut folded = of.iter().rev().filter(|(version, _)| self.truth.may_be_folded(version.1, at_ms));
-        match folded.find(|(version, _)| **version > at) {
-            Some((_, name)) => Ok((Some(Arc::clone(name)), None)),
-            None if at == history::Version::ABSENT => Ok((None, Some(at))),
-            None => of.get(&at).map(|name| (Some(Arc::clone(name)), Some(at))).ok_or(()),
+        let folded = |version: &history::Version| self.truth.may_be_folded(version.1, at_ms);
+        let [before, after] = checkpoints.map(|checkpoint| {
+            let left = |version: &history::Version| {
+                *version > at && folded(version) && self.truth.may_have_left(*version, checkpoint)
+            };
+            of.iter().rev().find(|(version, _)| left(version))
+        });
+        match after {
+            _ if before != after => Ok(None),
+            Some((_, name)) => Ok(Some((Some(Arc::clone(name)), None))),
+            None if at == history::Version::ABSENT => Ok(Some((None, Some(at)))),
+            None => of.get(&at).map(|name| Some((Some(Arc::clone(name)), Some(at)))).ok_or(()),
         }
     }
 }

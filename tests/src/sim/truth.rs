@@ -11,6 +11,7 @@ use aft_core::{Aft, Config, Outcome, Storage, TxnId};
 use aft_memory::SimulatedStorage;
 use futures::TryStreamExt;
 
+use crate::history::Version;
 use crate::sim::archive::Archive;
 use crate::sim::recorder::Recorder;
 
@@ -21,6 +22,8 @@ pub(crate) struct Truth {
     pub(crate) outcomes: BTreeMap<u128, Outcome>,
     /// When each commit was published: the date of the first feed object in time that carries it, in seconds since 1970.
     published: BTreeMap<u128, u64>,
+    /// Of each checkpoint by its number, the greatest version of a deletion that had left the index by then.
+    purged: BTreeMap<u64, Version>,
     /// Milliseconds since 1970 when the run's own time began.
     epoch_ms: u64,
     windows: Windows,
@@ -78,7 +81,7 @@ impl Truth {
         windows: Windows,
     ) -> Self {
         archive.open();
-        let mut truth = Self { epoch_ms, windows, ..Self::default() };
+        let mut truth = Self { purged: archive.purged(), epoch_ms, windows, ..Self::default() };
         let storage = network.reached_by(&network.process("archivist"));
         let ids = recorder.ids();
         match Aft::builder(Arc::new(storage.clone())).read_only().rng_seed(0).open().await {
@@ -124,6 +127,11 @@ impl Truth {
     pub(crate) fn may_be_folded(&self, id: u128, at_ms: u64) -> bool {
         let horizon = (self.epoch_ms + at_ms).saturating_sub(self.windows.horizon_ms) / 1000;
         self.published.get(&id).is_some_and(|published| *published < horizon)
+    }
+
+    /// Whether a deletion that this version made can have left the index of this checkpoint.
+    pub(crate) fn may_have_left(&self, deleted: Version, checkpoint: u64) -> bool {
+        self.purged.get(&checkpoint).is_some_and(|purged| deleted <= *purged)
     }
 
     /// Whether the bytes of an object hold the id of a commit.
