@@ -22,6 +22,8 @@ pub enum Planted {
     ReadsWhenOver,
     /// A commit stays in the view until its last publication is folded, also where the index has it.
     FoldedByLastCopy,
+    /// An own feed object that listings never showed is forgotten like one that they did.
+    UndatedIsForgotten,
     /// A node builds on a checkpoint whose maker was shown more of the feed.
     AdoptUnshown,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.

@@ -92,6 +92,11 @@ impl Knowledge {
         self.feed.postponed = true;
     }
 
+    /// Whether the next refresh looks for a newer checkpoint.
+    pub(crate) const fn looks_next(&self) -> bool {
+        self.feed.look
+    }
+
     /// The next refresh looks for a newer checkpoint.
     pub(crate) const fn look_again(&mut self) {
         self.feed.look = true;

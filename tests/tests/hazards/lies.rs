@@ -418,3 +418,27 @@ pub(crate) async fn a_token_that_can_only_be_told_its_outcome_reads_nothing() {
     let told = tx.commit().await.unwrap();
     assert_eq!((told.outcome, told.receipt.version()), (CommitOutcome::Replayed, receipt.version()));
 }
+
+/// Listings never show a node one of its own feed objects, which others have read. When that was dated this node does not know; so it publishes the commit
+/// again, before it makes a checkpoint that lacks it.
+pub(crate) async fn what_listings_never_showed_is_published_again() {
+    let world = World::new();
+    let (storage, builder) = hiding(&world);
+    let writer = builder.open().await.unwrap();
+    let (reader, other) = (world.node().await, world.node().await);
+    write(&writer, &["k"], "v").await;
+    reader.refresh().await.unwrap();
+    let newest = under(&world, "feed/").pop().unwrap();
+    storage.hide(&[&newest]);
+    for n in 0..12 {
+        sleep(secs(100)).await;
+        write(&other, &["o"], &n.to_string()).await;
+        writer.refresh().await.unwrap();
+        reader.refresh().await.unwrap();
+    }
+    writer.checkpoint().await.unwrap();
+    reader.checkpoint().await.unwrap();
+    for node in [&reader, &world.node().await] {
+        assert_eq!(get(node, "k").await.as_deref(), Some("v"), "what was committed is seen");
+    }
+}

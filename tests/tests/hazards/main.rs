@@ -410,6 +410,9 @@ cases! {
     lies::a_checkpoint_whose_maker_was_shown_more_is_not_built_on_yet {
         AdoptUnshown: "what was committed is seen",
     }
+    lies::what_listings_never_showed_is_published_again {
+        UndatedIsForgotten: "what was committed is seen",
+    }
     lies::what_was_folded_by_its_first_date_leaves_the_view {
         FoldedByLastCopy: "what is folded is not folded again",
     }

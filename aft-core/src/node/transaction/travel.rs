@@ -149,6 +149,10 @@ impl Node {
         }
         let caught_up = self.catch_up(state.latest || behind, &receipts).await;
         caught_up.map_err(|error| error.with_txn(state.txn))?;
+        // The checkpoint may have been made while the feed was listed: then it is built on with the next refresh.
+        if behind && self.known.read(|known| known.base().number() < read_through && known.looks_next()) {
+            self.refresh().await.map_err(|error| error.with_txn(state.txn))?;
+        }
         if !over && !planted(Planted::OldTokensNeedReads) {
             let base = self.known.base();
             over = if folded_unknown(&base, StoreTime(state.seen_until)) {

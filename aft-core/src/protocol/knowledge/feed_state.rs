@@ -105,8 +105,26 @@ impl FeedState {
         commits: Vec<OwnCommit>,
     ) {
         self.own.insert(name, OwnObject { sent, answered, commits });
-        if self.own.len() > OWN_REMEMBERED {
-            self.own.pop_first();
+        if self.own.len() > OWN_REMEMBERED
+            && let Some((name, object)) = self.own.pop_first()
+        {
+            self.publish_again(name, object);
+        }
+    }
+
+    /// An own feed object that no listing has shown, or that was dated late since: when its commits were published others know, and this node does
+    /// not. So they are published again, before a checkpoint of this node leaves them out.
+    pub(super) fn publish_again(&mut self, name: FeedName, object: OwnObject) {
+        if planted(Planted::UndatedIsForgotten) {
+            return;
+        }
+        for commit in object.commits {
+            let id = commit.decided_by;
+            let undated = self.published.get(&id).is_none_or(|dated| *dated == NOT_DATED);
+            let under_way = self.own.values().any(|own| own.commits.iter().any(|it| it.decided_by == id));
+            if undated && !under_way {
+                self.found.insert(id, name);
+            }
         }
     }
 
@@ -177,7 +195,10 @@ impl FeedState {
         if let Some(basis) = self.basis {
             let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
             self.seen = self.seen.split_off(&oldest);
-            self.own = self.own.split_off(&oldest);
+            let shown = self.own.split_off(&oldest);
+            for (name, object) in std::mem::replace(&mut self.own, shown) {
+                self.publish_again(name, object);
+            }
             self.late = self.late.split_off(&oldest);
         }
         self.found = self.found.split_off(&TxnId::window_start(settled_ms));

@@ -191,8 +191,8 @@ impl Knowledge {
             let latest = StoreTime(latest_ms(name, &self.limits) / 1000);
             self.feed.showing = self.feed.showing.max(Some(last_modified.min(latest)));
             let mine = self.feed.own.remove(&name);
-            if let Some(OwnObject { sent, answered, .. }) = mine {
-                self.time.check.measure(sent, answered, last_modified);
+            if let Some(OwnObject { sent, answered, .. }) = &mine {
+                self.time.check.measure(*sent, *answered, last_modified);
             }
             let taken_in =
                 anew.map_or_else(|| self.feed.seen.contains(&name), |in_recent| in_recent.contains(&name));
@@ -202,6 +202,7 @@ impl Knowledge {
                 if !told && !self.feed.late.contains(&name) && !planted(Planted::LateSaysNothing) {
                     unseen.unread.push(Unread { name, last_modified, size, late: true });
                 }
+                mine.into_iter().for_each(|object| self.feed.publish_again(name, object));
                 continue;
             }
             if let Some(OwnObject { commits, .. }) = mine {
