@@ -374,7 +374,6 @@ fn planted_bugs_are_found() {
     for (bug, words) in [
         (Planted::NoRefreshOverlap, "is not known"),
         (Planted::RefreshByOwnClock, "is not known"),
-        (Planted::CursorByAnyDate, "is lost to whoever begins here"),
         (Planted::SeenByWallClock, "is seen"),
         (Planted::FoldByCommitTime, "are folded, and"),
         (Planted::ShortSweepWindow, "is settled and not folded"),
