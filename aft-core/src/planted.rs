@@ -327,8 +327,21 @@ mod active {
     pub(crate) fn planted(bug: Planted) -> bool {
         ACTIVE.get() == Some(bug)
     }
+
+    /// Random histories must find each of these bugs within so many seeds, and say so in these words.
+    #[cfg(test)]
+    pub(crate) fn must_find<T>(bugs: &[(Planted, &str)], seeds: u64, run: impl Fn(u64) -> Result<T, String>) {
+        for (bug, words) in bugs {
+            plant(Some(*bug));
+            let found = (0..seeds).find_map(|seed| run(seed).err());
+            plant(None);
+            assert!(found.as_ref().is_some_and(|error| error.contains(words)), "{bug:?}: {found:?}");
+        }
+    }
 }
 
+#[cfg(all(test, feature = "planted-bugs"))]
+pub(crate) use active::must_find;
 #[cfg(feature = "planted-bugs")]
 pub use active::plant;
 #[cfg(feature = "planted-bugs")]

@@ -53,6 +53,7 @@ fn seeds_that_found_bugs_find_them_no_more() {
         assert!(report.violations.is_empty(), "{story}: {}", show(&report));
     }
     for (seed, story) in [
+        (56, "a checkpoint was made while a refresh listed the feed, and a token that needed it was refused"),
         (11280, "the clock of a node was behind, and it looked for what an old token had read"),
         (11983, "a node was frozen while it opened, and took what was collected meanwhile for damage"),
         (
@@ -65,10 +66,16 @@ fn seeds_that_found_bugs_find_them_no_more() {
     }
     let mischief =
         Options { upkeep: Some(true), lies: Some(true), redates: Some(true), ..Options::default() };
-    let report = run(13, &mischief);
-    let story =
-        "an absent read was named after a deletion that no checkpoint had dropped: the simulator's own";
-    assert!(report.violations.is_empty(), "{story}: {}", show(&report));
+    for (seed, story) in [
+        (13, "an absent read was named after a deletion that no checkpoint had dropped: the simulator's own"),
+        (
+            2028,
+            "listings never showed a node one of its own publications, and its checkpoint left the commit out",
+        ),
+    ] {
+        let report = run(seed, &mischief);
+        assert!(report.violations.is_empty(), "{story}: {}", show(&report));
+    }
 }
 
 #[test]

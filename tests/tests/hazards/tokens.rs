@@ -148,6 +148,13 @@ pub async fn h23_a_token_that_read_over_a_purged_deletion_loses_nothing() {
     }
 }
 
+/// The next get of the newest checkpoint brings a bit that was turned over.
+fn newest_checkpoint_is_damaged_once(world: &World) {
+    let is_manifest = |path: &String| path.ends_with(".json") && path.starts_with("checkpoints/");
+    let newest = world.memory.paths().into_iter().rfind(is_manifest).unwrap();
+    world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(9)));
+}
+
 /// 23, where the checkpoint that was read through cannot be read any more: the token waits, and goes on where it can.
 pub async fn h23_a_token_is_not_read_on_through_an_older_checkpoint() {
     let world = World::new();
@@ -155,13 +162,7 @@ pub async fn h23_a_token_is_not_read_on_through_an_older_checkpoint() {
     let mut tx = maker.begin().await.unwrap();
     reads_over_it(&mut tx, false).await;
     let token = tx.suspend().await.unwrap();
-    let newest = world
-        .memory
-        .paths()
-        .into_iter()
-        .rfind(|path| path.ends_with(".json") && path.starts_with("checkpoints/"))
-        .unwrap();
-    world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(9)));
+    newest_checkpoint_is_damaged_once(&world);
     let error = behind.resume(&token).await.expect_err("nothing is read through an older checkpoint");
     assert_eq!(error.kind(), ErrorKind::VersionUnavailable);
     assert!(error.to_string().contains("through checkpoint 2"), "{error}");
@@ -248,13 +249,7 @@ pub async fn a_token_that_was_told_its_outcome_reads_nothing_anew() {
     maker.resume(&token).await.unwrap().commit().await.unwrap();
     write(&maker, &[("x", Some("2"))]).await;
     maker.publish().await.unwrap();
-    let newest = world
-        .memory
-        .paths()
-        .into_iter()
-        .rfind(|path| path.ends_with(".json") && path.starts_with("checkpoints/"))
-        .unwrap();
-    world.storage.fail(Operation::Get, &newest, 1, Fault::Corrupt(Corruption::Flip(9)));
+    newest_checkpoint_is_damaged_once(&world);
     let told = behind.resume(&token).await.unwrap();
     // Finds the checkpoint, and the newer commit.
     behind.refresh().await.unwrap();

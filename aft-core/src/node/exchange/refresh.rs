@@ -124,8 +124,8 @@ impl Node {
         Ok(())
     }
 
-    /// Builds on a newer manifest, where that is safe yet. What it seems to have folded and was published again since is looked up in it first: that
-    /// takes requests only where a commit was published twice and the horizon lies between.
+    /// Builds on a newer manifest, where that is safe yet (decision 0057). A commit that was published twice, with the horizon between the two dates, is looked
+    /// up in the index first: its maker may have known of the second date alone. Only such commits take requests.
     async fn build_on(&self, base: &Arc<Base>) -> Result<(), Error> {
         let doubtful = self.known.read(|known| known.may_adopt(base).then(|| known.view().doubtful(base)));
         let left_out = match doubtful {

@@ -211,7 +211,7 @@ impl Node {
         match self.takes_epoch(Job::Sweep, epoch).await {
             Ok(true) => self.prove_again(&self.path(ObjectName::Epoch(Job::Sweep, epoch))).await,
             Ok(false) => {
-                tracing::debug!("another node sweeps in this epoch");
+                tracing::debug!("the epoch is not this node's to sweep");
                 return;
             }
             Err(error) => {

@@ -22,7 +22,7 @@ use crate::node::upkeep::fold::Fold;
 use crate::node::write_once::write_once;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::knowledge::draft::{Draft, NoDraft};
+use crate::protocol::knowledge::draft::{Draft, Named, NoDraft};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 
@@ -194,7 +194,7 @@ impl Node {
             let message = match refused {
                 NoDraft::TimeUnknown => "the store's time is not known yet; try again",
                 NoDraft::ToldLate => {
-                    "no checkpoint was made: feed objects whose dates were changed tell of commits that the next sweep publishes; try again"
+                    "no checkpoint was made: the next sweep publishes commits again whose feed objects had their dates changed, or were not shown by listings; try again"
                 }
             };
             Error::new(ErrorKind::Unavailable, message)
@@ -228,24 +228,9 @@ impl Node {
         let keyed = Garbage { decisions: keyed.collect(), values: Vec::new() };
         let named = |id| ObjectName::Outcomes(number, id);
         let outcomes = self.create_list(&keyed, named, &mut fold.written).await?;
-        Ok(Manifest {
-            number,
-            store_id: self.marker.store_id.clone(),
-            attempt: self.rng.next(),
-            begun: draft.begun.0,
-            horizon: draft.horizon.0,
-            folded_until: draft.folded_until.0,
-            shown: draft.shown.0,
-            basis: draft.basis.0,
-            swept_through: draft.told_through.0,
-            settled_ms: draft.settled_ms,
-            greatest: fold.greatest,
-            purged: fold.purged,
-            runs: fold.runs.clone(),
-            recent,
-            garbage,
-            outcomes,
-        })
+        let (greatest, purged, runs) = (fold.greatest, fold.purged, fold.runs.clone());
+        let named = Named { greatest, purged, runs, recent, garbage, outcomes };
+        Ok(draft.manifest(number, self.marker.store_id.clone(), self.rng.next(), named))
     }
 
     /// Writes a list of objects, where there is anything to list.

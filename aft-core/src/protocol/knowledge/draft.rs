@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::format::manifest::{FileRef, Manifest, SortedRun};
 use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
 use crate::format::record::CommitRecord;
 use crate::planted::{Planted, planted};
@@ -36,12 +37,48 @@ pub(crate) struct Draft {
     pub(crate) recent: Recent,
 }
 
+/// What a manifest names beside what its draft says.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) greatest: Version,
+    pub(crate) purged: Version,
+    pub(crate) runs: Vec<SortedRun>,
+    pub(crate) recent: FileRef,
+    pub(crate) garbage: Option<FileRef>,
+    pub(crate) outcomes: Option<FileRef>,
+}
+
+impl Draft {
+    /// The manifest that says so, of this store and by this maker.
+    pub(crate) fn manifest(&self, number: u64, store_id: String, attempt: u64, named: Named) -> Manifest {
+        let Named { greatest, purged, runs, recent, garbage, outcomes } = named;
+        Manifest {
+            number,
+            store_id,
+            attempt,
+            begun: self.begun.0,
+            horizon: self.horizon.0,
+            folded_until: self.folded_until.0,
+            shown: self.shown.0,
+            basis: self.basis.0,
+            swept_through: self.told_through.0,
+            settled_ms: self.settled_ms,
+            greatest,
+            purged,
+            runs,
+            recent,
+            garbage,
+            outcomes,
+        }
+    }
+}
+
 /// Why no checkpoint can be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoDraft {
     /// The store's time is not known yet.
     TimeUnknown,
-    /// Late feed objects told of commits that nobody has published.
+    /// Commits are to be published again: late feed objects told of them, or own ones that listings never showed.
     ToldLate,
 }
 

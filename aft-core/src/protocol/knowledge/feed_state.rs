@@ -27,7 +27,8 @@ pub(super) struct FeedState {
     pub(super) seen: BTreeSet<FeedName>,
     /// Late feed objects of other nodes that were read. No checkpoint names them: each node reads them once.
     pub(super) late: BTreeSet<FeedName>,
-    /// Decisions whose commits a late feed object told and nobody is known to have published, and that object.
+    /// Decisions whose commits the next sweep publishes again, and the feed object that told them: one that is late, or an own one whose date no listing
+    /// showed.
     pub(super) found: BTreeMap<TxnId, FeedName>,
     /// Whether decisions that cannot be read are passed over: a caller asked for what can still be had.
     pub(super) forgiving: bool,
@@ -97,7 +98,7 @@ impl FeedState {
         Self { swept_through, told_through, last_sweep, shown: made, forgiving, ..Self::default() }
     }
 
-    /// Remembers an own feed object until its date is known. One that is forgotten before is read like any other.
+    /// Remembers an own feed object until its date is known. Of so many the first is published again.
     pub(super) fn note_own(
         &mut self,
         name: FeedName,
@@ -112,17 +113,17 @@ impl FeedState {
         }
     }
 
-    /// An own feed object that no listing has shown, or that was dated late since: when its commits were published others know, and this node does
-    /// not. So they are published again, before a checkpoint of this node leaves them out.
+    /// An own feed object that no listing has shown, or that was dated late since: others may know when its commits were published, and this node
+    /// does not. So the next sweep publishes them again, and no checkpoint of this node is made before.
     pub(super) fn publish_again(&mut self, name: FeedName, object: OwnObject) {
         if planted(Planted::UndatedIsForgotten) {
             return;
         }
-        for commit in object.commits {
-            let id = commit.decided_by;
+        let others: BTreeSet<_> =
+            self.own.values().flat_map(|own| &own.commits).map(|it| it.decided_by).collect();
+        for id in object.commits.into_iter().map(|commit| commit.decided_by) {
             let undated = self.published.get(&id).is_none_or(|dated| *dated == NOT_DATED);
-            let under_way = self.own.values().any(|own| own.commits.iter().any(|it| it.decided_by == id));
-            if undated && !under_way {
+            if undated && !others.contains(&id) {
                 self.found.insert(id, name);
             }
         }

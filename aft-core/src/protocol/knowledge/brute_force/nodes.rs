@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 
 use super::*;
-use crate::protocol::knowledge::draft::Draft;
+use crate::protocol::knowledge::draft::{Draft, Named};
 use crate::protocol::knowledge::refresh::{FeedObject, Plan, Unseen};
 
 /// A node looks for a newer checkpoint this often.
@@ -166,22 +166,8 @@ impl World {
 fn manifest(number: u64, draft: &Draft) -> Manifest {
     let file = FileRef { id: FileId(TxnId::window_start(0)), bytes: 0, entries: 0, checksum: 0 };
     let greatest = draft.fold.iter().map(|commit| commit.version).max();
-    Manifest {
-        number,
-        store_id: String::new(),
-        attempt: number,
-        begun: draft.begun.0,
-        horizon: draft.horizon.0,
-        folded_until: draft.folded_until.0,
-        shown: draft.shown.0,
-        basis: draft.basis.0,
-        swept_through: draft.told_through.0,
-        settled_ms: draft.settled_ms,
-        greatest: greatest.into_iter().chain([draft.base.greatest()]).max().unwrap_or(Version::ABSENT),
-        purged: Version::ABSENT,
-        runs: Vec::new(),
-        recent: file,
-        garbage: None,
-        outcomes: None,
-    }
+    let greatest = greatest.into_iter().chain([draft.base.greatest()]).max().unwrap_or(Version::ABSENT);
+    let (purged, runs) = (Version::ABSENT, Vec::new());
+    let named = Named { greatest, purged, runs, recent: file, garbage: None, outcomes: None };
+    draft.manifest(number, String::new(), number, named)
 }
