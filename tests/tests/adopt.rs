@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aft_core::{Aft, Begin, Clock, CommitOutcome, ErrorKind, Outcome, Storage, TxnId, Unpublished};
+use aft_core::{Aft, Begin, Clock, CommitOutcome, Config, ErrorKind, Outcome, Storage, TxnId, Unpublished};
 use aft_memory::{Fault, Operation};
 use aft_tests::{World, get, put, write};
 use tokio::time::sleep;
@@ -146,6 +146,31 @@ async fn an_adoption_may_be_interrupted_anywhere() {
             is_whole(&world, young).await;
         }
     }
+}
+
+/// The marker of an adopted store says when it is made, however long that takes.
+#[tokio::test(start_paused = true)]
+async fn an_adoption_outlasts_an_outage() {
+    let world = World::new();
+    let two = Duration::from_secs(2);
+    let config = Config { max_clock_skew: two, visibility_delay: two, ..World::config() };
+    let node = world.builder().config(config.clone()).open().await.unwrap();
+    put(&node, "k", "1").await;
+    node.close().await.unwrap();
+    sleep(HOUR).await;
+    copy(&world);
+    // The first create is the proof that the store refuses it.
+    for _ in 0..13 {
+        world.storage.fail(
+            Operation::Create,
+            "aft.json",
+            2,
+            Fault::Before(aft_memory::ErrorKind::Unavailable),
+        );
+    }
+    assert!(world.builder().adopt(Unpublished::Refuse).await.unwrap().adopted);
+    let node = world.builder().config(config).open().await.expect("it is whole");
+    assert_eq!(get(&node, "k").await.as_deref(), Some("1"));
 }
 
 /// With aft.json gone no new store is made over what is left of the old one.

@@ -16,7 +16,7 @@ use crate::node::check::CheckReport;
 use crate::node::exchange::restore::SweepAllReport;
 use crate::node::known::Known;
 use crate::node::store::{Store, backoff, retry_read};
-use crate::node::write_once::{Tried, create_own};
+use crate::node::write_once::{OWN_TRIES, Tried};
 use crate::node::{Aft, Node, background, format_error, stats};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::feed_queue::FeedQueue;
@@ -309,15 +309,27 @@ impl Builder {
         Err(Error::storage("making the store's marker", StorageError::unavailable(MARKER)))
     }
 
-    /// Makes an empty object that says what time it is in the store; its path, and the moment before it was sent.
+    /// Makes an empty object that says what time it is in the store; its path, and the moment before it was sent. Each try makes another: the date
+    /// of one that was sent for long would say too little.
     async fn probe(&self, store: &Store, rng: &NodeRng) -> Result<(String, LocalTime), Error> {
         let shards = Shards::new(self.config.shards)
             .ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
-        let path = ObjectName::Epoch(Job::Clock, rng.next() >> 16).path(shards);
-        let sent = self.now();
-        let made = create_own(store, rng, &path, bytes::Bytes::new()).await;
-        made.map_err(|error| Error::storage("asking the store for its time", error))?;
-        Ok((path, sent))
+        let asking = |error| Error::storage("asking the store for its time", error);
+        let mut last = StorageError::unavailable(MARKER);
+        for wait in backoff(rng, OWN_TRIES) {
+            let path = ObjectName::Epoch(Job::Clock, rng.next() >> 16).path(shards);
+            let sent = self.now();
+            match store.try_create(&path, bytes::Bytes::new()).await.map_err(asking)? {
+                Tried::Made => return Ok((path, sent)),
+                Tried::InDoubt(error) => match store.get(&path).await {
+                    Ok(_) => return Ok((path, sent)),
+                    Err(_) => last = error,
+                },
+                Tried::NotNow(error) => last = error,
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(asking(last))
     }
 
     pub(crate) fn node(
@@ -402,6 +414,9 @@ impl Opened {
         if self.in_place() { Ok(()) } else { Err(dates_changed()) }
     }
 }
+
+/// How often a marker is made anew that was long in coming, so that its date is not what it says of itself.
+pub(crate) const MARKER_TRIES: u32 = 8;
 
 /// The error of a store whose dates do not tell what counts.
 pub(crate) fn dates_changed() -> Error {

@@ -75,7 +75,7 @@ where
 }
 
 /// Tries before an object of one's own is given up: about 15 s of waiting.
-const OWN_TRIES: u32 = 14;
+pub(crate) const OWN_TRIES: u32 = 14;
 
 /// Makes an object durable whose name is this writer's alone, so that whatever is there is ours and whole.
 pub(crate) async fn create_own(

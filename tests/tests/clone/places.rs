@@ -1,8 +1,8 @@
 //! Where no clone is made.
 
 use aft_core::planted::Planted;
-use aft_core::{Error, ErrorKind, Storage};
-use aft_memory::Fault;
+use aft_core::{Config, Error, ErrorKind, Storage};
+use aft_memory::{ErrorKind as Stored, Fault};
 use aft_tests::{NodeClock, holds_unless, put, write};
 use tokio::time::sleep;
 
@@ -123,6 +123,22 @@ async fn an_unfinished_clone_is_no_store_and_two_at_once_make_one() {
     let error = slow.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     node.sweep().await.unwrap();
+    assert_eq!(place.content(&world).await, content(&node).await);
+}
+
+/// A marker that is long in coming says when it is made nevertheless.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_answers_to_nothing_for_long_before_its_marker_is_made() {
+    let world = World::new();
+    let two = Duration::from_secs(2);
+    let config = Config { max_clock_skew: two, visibility_delay: two, ..World::config() };
+    let node = world.builder().config(config).open().await.unwrap();
+    put(&node, "k", "1").await;
+    let place = Place::new(&world);
+    for _ in 0..13 {
+        place.storage.fail(Operation::Create, "aft.json", 1, Fault::Before(Stored::Unavailable));
+    }
+    place.clone_of(&node).await;
     assert_eq!(place.content(&world).await, content(&node).await);
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aft_core::{Aft, Begin, Clock, Config, ErrorKind, Outcome, Storage, Unpublished};
-use aft_memory::{Faults, SimulatedStorage};
-use aft_tests::{World, get, write};
+use aft_memory::{ErrorKind as Stored, Fault, Faults, Operation, SimulatedStorage};
+use aft_tests::{World, get, put, write};
 use tokio::time::sleep;
 
 use crate::{die_committing, secs, tell_the_time};
@@ -192,4 +192,18 @@ pub(crate) async fn h29_a_store_that_begins_to_overwrite_is_found_out() {
     let refused = refused.expect_err("a store that overwrites is written to no more");
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.to_string().contains("versioning"), "{refused}");
+}
+
+/// 24: a store that is made while its place answers to nothing for long dates its marker by a question that was answered.
+pub(crate) async fn h24_a_store_that_is_made_in_an_outage_can_be_opened() {
+    let world = World::new();
+    let config = Config { max_clock_skew: secs(2), visibility_delay: secs(2), ..World::config() };
+    for folder in ["epochs/clock/", "aft.json"] {
+        for _ in 0..if folder == "aft.json" { 7 } else { 13 } {
+            world.storage.fail(Operation::Create, folder, 1, Fault::Before(Stored::Unavailable));
+        }
+    }
+    let made = world.builder().config(config.clone()).open().await.expect("the outage ends");
+    put(&made, "k", "1").await;
+    world.builder().config(config).open().await.expect("it is a store like any other");
 }

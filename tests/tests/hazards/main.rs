@@ -200,6 +200,7 @@ cases! {
     dates::h24_an_adopted_copy_reads_like_the_original {
         JudgeCopiesByDate: "a finished request is not run again",
     }
+    dates::h24_a_store_that_is_made_in_an_outage_can_be_opened {}
     dates::h24_a_sealed_checkpoint_counts_whatever_its_date {
         IgnoreSeals: "a sealed checkpoint counts",
     }

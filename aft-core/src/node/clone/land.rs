@@ -24,6 +24,7 @@ use crate::format::marker::Marker;
 use crate::format::name::{CHECKPOINTS, FEED, GARBAGE, INDEX, MARKER, OUTCOMES, ObjectName, RECENT};
 use crate::format::recent::Recent;
 use crate::node::handle::Aft;
+use crate::node::open::{MARKER_TRIES, dates_changed};
 use crate::node::upkeep::checkpoint::{file_ref, unencodable};
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
@@ -51,9 +52,10 @@ impl Cloning<'_> {
         self.delete_others(CHECKPOINTS, &[ObjectName::Checkpoint(manifest.number)]).await?;
         self.delete_others(FEED, &[]).await?;
         let adopted_until = self.outcomes_there().await?.newest().map(|newest| newest.0);
-        let settings = self.node.marker.settings.clone();
-        let marker = Marker::new(store_id, made.ms(), adopted_until, settings);
-        self.create_surely(MARKER, marker.encode()).await?;
+        self.make_marker(made, |made_ms| {
+            Marker::new(store_id.clone(), made_ms, adopted_until, self.node.marker.settings.clone())
+        })
+        .await?;
         let needed: Vec<_> = manifest.objects().collect();
         for folder in [INDEX, RECENT, GARBAGE, OUTCOMES] {
             self.delete_others(folder, &needed).await?;
@@ -66,6 +68,24 @@ impl Cloning<'_> {
             report.rows = manifest.files().map(|file| file.rows).sum();
         });
         self.open_once().boxed().await
+    }
+
+    /// Makes the marker, which says when that is: at first by the date of something older, and anew by its own date where it was long in coming.
+    async fn make_marker(
+        &self,
+        older: StoreTime,
+        marker: impl Fn(u64) -> Marker + Send,
+    ) -> Result<(), Error> {
+        let mut made_ms = older.ms();
+        for _ in 0..MARKER_TRIES {
+            let dated = self.create_surely(MARKER, marker(made_ms).encode()).await?;
+            if self.node.limits.marker_in_place(made_ms, dated) {
+                return Ok(());
+            }
+            self.delete_there(&[MARKER.to_owned()]).await?;
+            made_ms = dated.ms();
+        }
+        Err(dates_changed())
     }
 
     /// Whether everything that is to be named is there still: nobody may collect garbage at the place meanwhile, but who knows.

@@ -20,7 +20,7 @@ use crate::format::garbage::Garbage;
 use crate::format::marker::Marker;
 use crate::format::name::{ADOPTION, GARBAGE, MARKER, OUTCOMES, ObjectName};
 use crate::node::exchange::register::RegisterState;
-use crate::node::open::{Builder, Opened, get_marker, prove_create};
+use crate::node::open::{Builder, MARKER_TRIES, Opened, dates_changed, get_marker, prove_create};
 use crate::node::store::{Store, retry_read};
 use crate::node::{Node, format_error};
 use crate::protocol::timeliness::StoreTime;
@@ -286,16 +286,33 @@ impl Node {
     }
 
     /// Puts the marker of an adopted store in the place of the old one. A copy of it lies beside it meanwhile, whose date says what time
-    /// it is in the store: that is when the marker is made.
+    /// it is in the store: that is when the marker is made. One that was long in coming is made anew by its own date.
     async fn replace_marker(&self, marker: &Marker) -> Result<(), Error> {
         self.replace(ADOPTION, marker.encode()).await?;
-        let copy = get_marker(&self.store, &self.rng, ADOPTION).await?;
-        let made_ms = copy.map_or(marker.made_ms, |copy| StoreTime::of(copy.last_modified).ms());
-        let Marker { store_id, adopted_until, settings, .. } = marker.clone();
-        self.replace(MARKER, Marker::new(store_id, made_ms, adopted_until, settings).encode()).await?;
+        let mut dated = self.date_of(ADOPTION).await?;
+        let mut in_place = false;
+        for _ in 0..MARKER_TRIES {
+            let made_ms = dated.map_or(marker.made_ms, StoreTime::ms);
+            let Marker { store_id, adopted_until, settings, .. } = marker.clone();
+            let marker = Marker::new(store_id, made_ms, adopted_until, settings);
+            self.replace(MARKER, marker.encode()).await?;
+            dated = self.date_of(MARKER).await?;
+            in_place = dated.is_some_and(|dated| self.limits.marker_in_place(made_ms, dated));
+            if in_place {
+                break;
+            }
+        }
+        if !in_place {
+            return Err(dates_changed());
+        }
         let paths = [ADOPTION.to_owned()];
         let deleted = retry_read(&self.rng, || self.store.delete(&paths)).await;
         deleted.map_err(|error| Error::storage("deleting the copy of the marker", error))
+    }
+
+    async fn date_of(&self, marker: &str) -> Result<Option<StoreTime>, Error> {
+        let found = get_marker(&self.store, &self.rng, marker).await?;
+        Ok(found.map(|found| StoreTime::of(found.last_modified)))
     }
 
     /// Deletes an object and makes it anew.
