@@ -310,22 +310,24 @@ impl Builder {
     }
 
     /// Makes an empty object that says what time it is in the store; its path, and the moment before it was sent. Each try makes another: the date
-    /// of one that was sent for long would say too little.
+    /// of one that was under way for long says too little.
     async fn probe(&self, store: &Store, rng: &NodeRng) -> Result<(String, LocalTime), Error> {
         let shards = Shards::new(self.config.shards)
             .ok_or_else(|| Error::invalid("shards must be 16, 256 or 4096"))?;
         let asking = |error| Error::storage("asking the store for its time", error);
+        let long = self.config.shared().max_clock_skew_ms;
         let mut last = StorageError::unavailable(MARKER);
         for wait in backoff(rng, OWN_TRIES) {
             let path = ObjectName::Epoch(Job::Clock, rng.next() >> 16).path(shards);
             let sent = self.now();
-            match store.try_create(&path, bytes::Bytes::new()).await.map_err(asking)? {
-                Tried::Made => return Ok((path, sent)),
-                Tried::InDoubt(error) => match store.get(&path).await {
-                    Ok(_) => return Ok((path, sent)),
-                    Err(_) => last = error,
-                },
+            let tried = store.try_create(&path, bytes::Bytes::new()).await.map_err(asking)?;
+            let took = self.now().elapsed_since(sent);
+            match tried {
+                Tried::Made if took <= long => return Ok((path, sent)),
+                Tried::InDoubt(error) if took > long || store.get(&path).await.is_err() => last = error,
+                Tried::InDoubt(_) => return Ok((path, sent)),
                 Tried::NotNow(error) => last = error,
+                Tried::Made => tracing::debug!(took, "the store took too long to say its time; asking again"),
             }
             tokio::time::sleep(wait).await;
         }
