@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::{FormatError, Kind, checksum, seal};
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
 use crate::format::marker::Marker;
@@ -42,13 +42,13 @@ fn check_values(object: &Bytes, base: u64, record: &CommitRecord) {
 pub fn decode_decision(data: &[u8]) {
     for object in objects(Kind::Decision, data) {
         let Ok(decoded) = Decision::decode(&object) else { continue };
-        let first = decoded.bases.first().map_or(object.len() as u64, |base| *base);
+        let first = decoded.inline_offsets.first().map_or(object.len() as u64, |base| *base);
         if let Verdict::Commit(records) = &decoded.decision.verdict {
-            assert_eq!(records.len(), decoded.bases.len());
+            assert_eq!(records.len(), decoded.inline_offsets.len());
             records
                 .iter()
-                .zip(&decoded.bases)
-                .for_each(|(record, base)| check_values(&object, *base, record));
+                .zip(&decoded.inline_offsets)
+                .for_each(|(record, at)| check_values(&object, *at, record));
         }
         let payload = object.slice(usize::try_from(first).expect("in the object")..);
         let again = decoded.decision.encode(&[payload]).expect("it was decoded");
@@ -63,8 +63,8 @@ pub fn decode_feed(data: &[u8]) {
         let Ok(feed) = Feed::decode(&object) else { continue };
         let mut inline = 0;
         for entry in &feed.entries {
-            if let Entry::Commit { home: Home::Feed { base }, record, .. } = entry {
-                check_values(&object, *base, record);
+            if let Entry::Commit { home: EntryHome::Feed { inline_offset }, record, .. } = entry {
+                check_values(&object, *inline_offset, record);
                 inline += record.inline_len();
             }
         }

@@ -24,6 +24,8 @@ pub enum Planted {
     FoldedByLastCopy,
     /// An own feed object that listings never showed is forgotten like one that they did.
     UndatedIsForgotten,
+    /// A refresh that has looked for a checkpoint answers for those who asked while it was under way.
+    ForgetLateAsk,
     /// A node builds on a checkpoint whose maker was shown more of the feed.
     AdoptUnshown,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.

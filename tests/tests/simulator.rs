@@ -49,6 +49,7 @@ fn seeds_that_found_bugs_find_them_no_more() {
         (101824, "reads of a transaction whose clock was ahead: the simulator's own"),
         (21349, "a store that was made in an outage said a time that was too late, and nobody could open it"),
         (22151, "the same, where the store took four seconds to answer"),
+        (31729, "a checkpoint was asked for while a refresh was under way, which answered for it"),
         (2715, "a replay of an expired id was acknowledged, and nobody published the commit"),
     ] {
         let report = run(seed, &Options::default());

@@ -33,7 +33,7 @@ pub struct Decoded {
     /// The decision.
     pub decision: Decision,
     /// For each record of a commit, where its first inline value begins, in bytes from the object's start.
-    pub bases: Vec<u64>,
+    pub inline_offsets: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,7 +78,7 @@ impl Decision {
             return Err(FormatError::Malformed("more meta than one decision"));
         }
         let mut base = payload_start as u64;
-        let mut bases = Vec::new();
+        let mut inline_offsets = Vec::new();
         let verdict = match wire.verdict {
             WireVerdict::Abort => Verdict::Abort,
             WireVerdict::Commit(records) if records.is_empty() => {
@@ -88,7 +88,7 @@ impl Decision {
                 let mut decoded = Vec::with_capacity(records.len());
                 for record in records {
                     let record = record.into_record(&meta)?;
-                    bases.push(base);
+                    inline_offsets.push(base);
                     base = base.saturating_add(record.inline_len());
                     decoded.push(record);
                 }
@@ -99,6 +99,6 @@ impl Decision {
             return Err(FormatError::Malformed("a payload that is not its values"));
         }
         let decision = Self { id: TxnId::from_bytes(wire.id), attempt: wire.attempt, verdict };
-        Ok(Decoded { decision, bases })
+        Ok(Decoded { decision, inline_offsets })
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::envelope::{self, FormatError, Kind};
 use crate::format::name::{FeedName, ValueName};
+use crate::format::recent::Home;
 use crate::format::record::{CommitRecord, WireRecord};
 use crate::txn_id::TxnId;
 
@@ -28,7 +29,7 @@ pub enum Entry {
         /// The id that its decision is named by.
         decided_by: TxnId,
         /// Where its inline values are.
-        home: Home,
+        home: EntryHome,
         /// Whether it was lost, and is published again though every commit of its age is thought to be folded.
         restored: bool,
         /// Its record.
@@ -46,19 +47,30 @@ pub enum Entry {
     },
 }
 
-/// Which object holds the inline values of a commit, and where the first of them begins there.
+/// Which object holds the inline values of a commit that a feed object tells, and where the first of them begins there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Home {
+pub enum EntryHome {
     /// The decision object.
     Decision {
         /// Bytes from the object's start.
-        base: u64,
+        inline_offset: u64,
     },
     /// This feed object.
     Feed {
         /// Bytes from the object's start; not stored, since it follows from the order of the entries.
-        base: u64,
+        inline_offset: u64,
     },
+}
+
+impl EntryHome {
+    /// The same, told of an entry of the feed object with this name.
+    #[must_use]
+    pub const fn of(self, name: FeedName) -> Home {
+        match self {
+            Self::Decision { inline_offset } => Home::Decision { inline_offset },
+            Self::Feed { inline_offset } => Home::Feed { name, inline_offset },
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,7 +85,7 @@ struct WireFeed<'a> {
 enum WireEntry<'a> {
     Commit {
         decided_by: [u8; 16],
-        decision_base: Option<u64>,
+        decision_offset: Option<u64>,
         restored: bool,
         #[serde(borrow)]
         record: WireRecord<'a>,
@@ -86,7 +98,7 @@ enum WireEntry<'a> {
 }
 
 impl Feed {
-    /// The object, with the inline values of its [`Home::Feed`] entries in `payload`, in order.
+    /// The object, with the inline values of its [`EntryHome::Feed`] entries in `payload`, in order.
     ///
     /// # Errors
     /// Where the meta is over 4 GiB.
@@ -128,9 +140,9 @@ impl<'a> WireEntry<'a> {
         match entry {
             Entry::Commit { decided_by, home, restored, record } => Self::Commit {
                 decided_by: *decided_by.as_bytes(),
-                decision_base: match home {
-                    Home::Decision { base } => Some(*base),
-                    Home::Feed { .. } => None,
+                decision_offset: match home {
+                    EntryHome::Decision { inline_offset } => Some(*inline_offset),
+                    EntryHome::Feed { .. } => None,
                 },
                 restored: *restored,
                 record: WireRecord::new(record),
@@ -146,14 +158,14 @@ impl<'a> WireEntry<'a> {
     /// `next` is where the next inline value of this object begins.
     fn into_entry(self, meta: &Bytes, next: &mut u64) -> Result<Entry, FormatError> {
         Ok(match self {
-            Self::Commit { decided_by, decision_base, restored, record } => {
+            Self::Commit { decided_by, decision_offset, restored, record } => {
                 let record = record.into_record(meta)?;
-                let home = match decision_base {
-                    Some(base) => Home::Decision { base },
+                let home = match decision_offset {
+                    Some(inline_offset) => EntryHome::Decision { inline_offset },
                     None => {
-                        let base = *next;
-                        *next = base.saturating_add(record.inline_len());
-                        Home::Feed { base }
+                        let inline_offset = *next;
+                        *next = inline_offset.saturating_add(record.inline_len());
+                        EntryHome::Feed { inline_offset }
                     }
                 };
                 Entry::Commit { decided_by: TxnId::from_bytes(decided_by), home, restored, record }

@@ -53,25 +53,25 @@ pub struct RecentCommit {
     /// Whether it was lost and [published again](crate::format::feed::Entry::Commit).
     pub restored: bool,
     /// Where its inline values are.
-    pub home: RecentHome,
+    pub home: Home,
     /// Its record.
     pub record: CommitRecord,
 }
 
 /// Which object holds the inline values of a commit, and where the first of them begins there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecentHome {
+pub enum Home {
     /// The decision object.
     Decision {
         /// Bytes from the object's start.
-        base: u64,
+        inline_offset: u64,
     },
     /// A feed object.
     Feed {
         /// Which one.
         name: FeedName,
         /// Bytes from the object's start.
-        base: u64,
+        inline_offset: u64,
     },
 }
 
@@ -106,8 +106,8 @@ struct WireCommit<'a> {
 
 #[derive(Serialize, Deserialize)]
 enum WireHome {
-    Decision { base: u64 },
-    Feed { name: WireFeedName, base: u64 },
+    Decision { inline_offset: u64 },
+    Feed { name: WireFeedName, inline_offset: u64 },
 }
 
 impl Recent {
@@ -152,8 +152,10 @@ impl Recent {
 impl<'a> WireCommit<'a> {
     fn new(commit: &'a RecentCommit) -> Self {
         let home = match commit.home {
-            RecentHome::Decision { base } => WireHome::Decision { base },
-            RecentHome::Feed { name, base } => WireHome::Feed { name: WireFeedName::new(name), base },
+            Home::Decision { inline_offset } => WireHome::Decision { inline_offset },
+            Home::Feed { name, inline_offset } => {
+                WireHome::Feed { name: WireFeedName::new(name), inline_offset }
+            }
         };
         Self {
             published: commit.published,
@@ -167,12 +169,12 @@ impl<'a> WireCommit<'a> {
 
     fn into_commit(self, meta: &Bytes) -> Result<RecentCommit, FormatError> {
         let home = match self.home {
-            WireHome::Decision { base } => RecentHome::Decision { base },
-            WireHome::Feed { name, base } => RecentHome::Feed { name: name.into_name()?, base },
+            WireHome::Decision { inline_offset } => Home::Decision { inline_offset },
+            WireHome::Feed { name, inline_offset } => Home::Feed { name: name.into_name()?, inline_offset },
         };
         let record = self.record.into_record(meta)?;
-        let (RecentHome::Decision { base } | RecentHome::Feed { base, .. }) = home;
-        if base.checked_add(record.inline_len()).is_none() {
+        let (Home::Decision { inline_offset } | Home::Feed { inline_offset, .. }) = home;
+        if inline_offset.checked_add(record.inline_len()).is_none() {
             return Err(FormatError::Malformed("a value past the end of all objects"));
         }
         Ok(RecentCommit {

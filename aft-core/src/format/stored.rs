@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::checksum;
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::name::{FeedName, ValueName};
 use crate::format::record::{CommitRecord, Guard, Part, StoredValue, Value, Write};
 use crate::format::request::Claim;
@@ -120,12 +120,12 @@ fn decision() -> impl Strategy<Value = (Decision, Vec<Bytes>)> {
     })
 }
 
-/// A feed object and its payload. The bases of [`Home::Feed`] are 0: they follow from the encoding.
+/// A feed object and its payload. The offsets of [`EntryHome::Feed`] are 0: they follow from the encoding.
 fn feed() -> impl Strategy<Value = (Feed, Vec<Bytes>)> {
     let values = prop::collection::vec((any::<u64>(), any::<u32>()), 0..3);
     let entry = prop_oneof![
         4 => (txn(), prop::option::of(any::<u64>()), any::<bool>(), record()).prop_map(|(decided_by, base, restored, (record, payload))| {
-            let home = base.map_or(Home::Feed { base: 0 }, |base| Home::Decision { base });
+            let home = base.map_or(EntryHome::Feed { inline_offset: 0 }, |inline_offset| EntryHome::Decision { inline_offset });
             let payload = if base.is_none() { payload } else { Vec::new() };
             (Entry::Commit { decided_by, home, restored, record }, payload)
         }),
@@ -149,11 +149,11 @@ fn claim() -> impl Strategy<Value = Claim> {
     (txn(), key(), any::<Option<[u8; 32]>>()).prop_map(|(txn, key, input)| Claim { txn, key, input })
 }
 
-/// The feed without the bases that decoding filled in.
-fn without_bases(mut feed: Feed) -> Feed {
+/// The feed without the inline_offsets that decoding filled in.
+fn without_offsets(mut feed: Feed) -> Feed {
     for entry in &mut feed.entries {
-        if let Entry::Commit { home: Home::Feed { base }, .. } = entry {
-            *base = 0;
+        if let Entry::Commit { home: EntryHome::Feed { inline_offset }, .. } = entry {
+            *inline_offset = 0;
         }
     }
     feed

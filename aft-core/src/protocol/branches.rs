@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,7 +13,7 @@ use crate::format::token::{Suspended, SuspendedWrite};
 use crate::key_range;
 use crate::planted::{Planted, planted};
 use crate::protocol::read_set::ReadSet;
-use crate::protocol::view::{Commit, Found, View};
+use crate::protocol::view::{Found, View};
 use crate::version::Version;
 
 /// Why branches are not one transaction.
@@ -170,9 +169,7 @@ pub fn restore_reads(state: &Suspended, view: &View, rows: &BTreeMap<Bytes, Foun
         // A deletion that was read may have left the index since.
         let purged = || row.is_none() && view.base().is_settled(*version);
         let found = match found {
-            None if !version.is_absent() && purged() => {
-                Some(Found { commit: Arc::new(Commit::purged(key, *version)), ordinal: 0 })
-            }
+            None if !version.is_absent() && purged() => Some(Found::purged(key, *version)),
             None if !version.is_absent() && !planted(Planted::ForgetTokenReads) => {
                 return Err(Lost(*version));
             }

@@ -14,15 +14,13 @@
 //! that commit's), unless a floor demands a newer one; and a version that gives a floor is admissible itself, since its
 //! commit was read. So where a floor is set and nothing is found, the view has lost something: that is an error, never "absent".
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::key_range::KeyRange;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::read_set::ReadSet;
-use crate::protocol::view::{Commit, Found, View};
+use crate::protocol::view::{Found, View};
 use crate::version::Version;
 
 /// A version that must be read is not in the view.
@@ -49,22 +47,23 @@ pub fn choose(
         return Ok(read.cloned());
     }
     if planted(Planted::IgnoreFloor) {
-        let admitted = versions.iter().rev().filter(|found| reads.admits(&found.commit));
+        let admitted = versions.iter().rev().filter(|found| admits(reads, found));
         return Ok(admitted.take(2).last().cloned());
     }
     let floor = reads.floor(key);
     let candidates = versions.iter().rev().take_while(|found| found.version() >= floor);
-    match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || reads.admits(&found.commit)) {
+    match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || admits(reads, found)) {
         Some(found) => Ok(Some(found.clone())),
         None if floor.is_absent() => Ok(None),
         // What must be read at or above the floor was a deletion that left the index.
-        None if base.is_settled(floor) => Ok(Some(purged(key, floor))),
+        None if base.is_settled(floor) => Ok(Some(Found::purged(key, floor))),
         None => Err(Unsatisfiable { floor }),
     }
 }
 
-fn purged(key: &Bytes, floor: Version) -> Found {
-    Found { commit: Arc::new(Commit::purged(key, floor)), ordinal: 0 }
+/// Of a folded commit this is the only key that counts.
+fn admits(reads: &ReadSet, found: &Found) -> bool {
+    found.commit().is_none_or(|commit| reads.admits(commit))
 }
 
 /// [`choose`], and notes the read.
@@ -160,7 +159,7 @@ pub fn scan(
         if !base.is_settled(floor) {
             return Err(Unsatisfiable { floor });
         }
-        reads.record(&key, Some(&purged(&key, floor)));
+        reads.record(&key, Some(&Found::purged(&key, floor)));
     }
     if !planted(Planted::ForgetScannedRange) && !planted(Planted::ForgetScan) {
         reads.record_range(covered.clone());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::name::FeedName;
 use crate::format::record::{CommitRecord, WRITE_OVERHEAD};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::prune::superseded;
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::{self, Commit};
+use crate::protocol::view::{Commit, Home};
 
 /// About how large a feed object may grow: more commits go to the next.
 pub(crate) const OBJECT_BYTES: u64 = 8 << 20;
@@ -56,10 +56,10 @@ impl Publication {
             };
         }
         let home = match self.commit.home {
-            view::Home::Decision { base } if self.payload.is_empty() => Home::Decision { base },
-            view::Home::Decision { .. } | view::Home::Feed { .. } | view::Home::Index { .. } => {
-                Home::Feed { base: 0 }
+            Home::Decision { inline_offset } if self.payload.is_empty() => {
+                EntryHome::Decision { inline_offset }
             }
+            Home::Decision { .. } | Home::Feed { .. } => EntryHome::Feed { inline_offset: 0 },
         };
         let record = CommitRecord {
             txn: version.txn,

@@ -87,19 +87,14 @@ impl Knowledge {
         true
     }
 
-    /// A newer manifest that was found is not built on yet: the next refresh looks again.
-    pub(crate) const fn postpone(&mut self) {
-        self.feed.postponed = true;
-    }
-
     /// Whether the next refresh looks for a newer checkpoint.
     pub(crate) const fn looks_next(&self) -> bool {
-        self.feed.look
+        self.feed.asked > self.feed.answered
     }
 
-    /// The next refresh looks for a newer checkpoint.
+    /// The next refresh that begins looks for a newer checkpoint.
     pub(crate) const fn look_again(&mut self) {
-        self.feed.look = true;
+        self.feed.asked += 1;
     }
 
     /// Notes that a checkpoint is sealed.

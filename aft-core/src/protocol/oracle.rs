@@ -145,7 +145,7 @@ fn record(version_number: Number, writes: &Writes) -> CommitRecord {
 
 fn commit(number: Number, writes: &Writes) -> Arc<Commit> {
     let record = record(number, writes);
-    Arc::new(Commit::new(&record, record.txn, Home::Decision { base: 32 }))
+    Arc::new(Commit::new(&record, record.txn, Home::Decision { inline_offset: 32 }))
 }
 
 // ---- a transaction in both worlds ----------------------------------------------------------------------------------
@@ -205,7 +205,8 @@ impl Reader {
         let Some(found) = found else { return 0 };
         let number = number(found.version());
         let written = self.history.written(ordinal, number).expect("a version of this history");
-        let write = &found.commit.writes[found.ordinal];
+        let Found::Recent { commit, ordinal: at } = found else { panic!("a view has no rows") };
+        let write = &commit.writes[*at];
         let as_written = match &write.value {
             Value::Tombstone => Written::Tombstone,
             Value::Inline { len: 0, .. } => Written::Empty,

@@ -77,8 +77,8 @@ impl ReadSet {
         if found.is_none() && planted(Planted::ForgetAbsentRead) {
             return;
         }
-        if let Some(found) = found {
-            self.raise_floors(&found.commit);
+        if let Some(commit) = found.and_then(Found::commit) {
+            self.raise_floors(commit);
         }
         let found = found.filter(|found| !(planted(Planted::TombstoneAsAbsent) && found.is_tombstone()));
         self.reads.insert(key.clone(), found.cloned());
@@ -120,9 +120,9 @@ impl ReadSet {
         unread.map(|(key, floor)| (key.clone(), *floor))
     }
 
-    /// The commits that were read from; one of them as often as it was.
-    pub fn commits(&self) -> impl Iterator<Item = &Arc<Commit>> {
-        self.reads.values().flatten().map(|found| &found.commit)
+    /// The versions that were read; absent keys left out.
+    pub fn found(&self) -> impl Iterator<Item = &Found> {
+        self.reads.values().flatten()
     }
 
     /// The ranges that were scanned.

@@ -72,7 +72,7 @@ mod tests {
             guards: Vec::new(),
             writes: vec![write(b"a"), write(b"b")],
         };
-        let commit = Commit::new(&record, record.txn, Home::Decision { base: 0 });
+        let commit = Commit::new(&record, record.txn, Home::Decision { inline_offset: 0 });
         standing(&commit, version(purged), |key| if key == "a" { a } else { b }.map(version))
     }
 

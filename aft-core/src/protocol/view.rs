@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::format::envelope::checksum;
-use crate::format::name::{FeedName, ObjectName, ValueName};
+use crate::format::name::{ObjectName, ValueName};
+pub use crate::format::recent::Home;
 use crate::format::record::{CommitRecord, StoredValue, Value, Write};
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
@@ -38,28 +39,6 @@ pub struct Commit {
     pub writes: Box<[Write]>,
 }
 
-/// Which object holds the inline values of a commit, and where the first of them begins in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Home {
-    /// The decision.
-    Decision {
-        /// Bytes from the object's start.
-        base: u64,
-    },
-    /// A feed object.
-    Feed {
-        /// Which one.
-        name: FeedName,
-        /// Bytes from the object's start.
-        base: u64,
-    },
-    /// The index: the commit is a row of it, and only this one key of it is told.
-    Index {
-        /// The key's place in the whole write set.
-        ordinal: u32,
-    },
-}
-
 /// Where a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -75,11 +54,6 @@ pub enum Place<'a> {
         len: u64,
         /// Checksum of the value.
         checksum: u64,
-    },
-    /// In the key's row of the index.
-    Indexed {
-        /// Length in bytes.
-        len: u64,
     },
     /// Objects of its own.
     Stored(&'a StoredValue),
@@ -99,29 +73,6 @@ impl Commit {
         Self { version: record.version(), decided_by, home, keyed, restored: false, writes }
     }
 
-    /// A row of the index as a commit of one key. That is all that is needed of a folded commit: whatever floors it would set, the
-    /// rows of its other keys are at or above them.
-    #[must_use]
-    pub fn from_row(row: &Row) -> Self {
-        let value = match &row.value {
-            RowValue::Tombstone => Value::Tombstone,
-            RowValue::Inline(value) => Value::Inline { offset: 0, len: value.len() as u64, checksum: 0 },
-            RowValue::Stored(stored) => Value::Stored(stored.clone()),
-        };
-        let write = Write { key: Bytes::copy_from_slice(&row.key), value };
-        let home = Home::Index { ordinal: row.ordinal };
-        let (decided_by, writes) = (row.version.txn, [write].into());
-        Self { version: row.version, decided_by, home, keyed: false, restored: false, writes }
-    }
-
-    /// A deletion that left the index, where only a bound of its version is known.
-    #[must_use]
-    pub fn purged(key: &Bytes, at_least: Version) -> Self {
-        let writes = [Write { key: key.clone(), value: Value::Tombstone }].into();
-        let home = Home::Index { ordinal: 0 };
-        Self { version: at_least, decided_by: at_least.txn, home, keyed: false, restored: false, writes }
-    }
-
     /// The ordinal of `key` in the write set.
     #[must_use]
     pub fn position(&self, key: &[u8]) -> Option<usize> {
@@ -135,12 +86,13 @@ impl Commit {
             Value::Tombstone => Place::Tombstone,
             Value::Stored(stored) => Place::Stored(stored),
             Value::Inline { offset, len, checksum } => {
-                let (object, base) = match self.home {
-                    Home::Decision { base } => (ObjectName::Decision(self.decided_by), base),
-                    Home::Feed { name, base } => (ObjectName::Feed(name), base),
-                    Home::Index { .. } => return Place::Indexed { len: *len },
+                let (object, inline_offset) = match self.home {
+                    Home::Decision { inline_offset } => {
+                        (ObjectName::Decision(self.decided_by), inline_offset)
+                    }
+                    Home::Feed { name, inline_offset } => (ObjectName::Feed(name), inline_offset),
                 };
-                let start = base.saturating_add(*offset);
+                let start = inline_offset.saturating_add(*offset);
                 Place::Inline { object, start, len: *len, checksum: *checksum }
             }
         }
@@ -155,7 +107,7 @@ impl Commit {
         };
         let inline = |ordinal| match self.place(ordinal) {
             Place::Inline { start, len, .. } => Some(slice(start, len)),
-            Place::Tombstone | Place::Stored(_) | Place::Indexed { .. } => None,
+            Place::Tombstone | Place::Stored(_) => None,
         };
         (0..self.writes.len()).filter_map(inline).collect()
     }
@@ -188,63 +140,144 @@ impl Commit {
     }
 }
 
-/// One version of one key: the commit that wrote it, and the key's ordinal in what is told of its write set.
+/// One version of one key.
 #[derive(Debug, Clone)]
-pub struct Found {
-    /// The commit.
-    pub commit: Arc<Commit>,
-    /// The ordinal.
-    pub ordinal: usize,
+pub enum Found {
+    /// Of a commit that the view told.
+    Recent {
+        /// The commit.
+        commit: Arc<Commit>,
+        /// The key's ordinal in its write set.
+        ordinal: usize,
+    },
+    /// Of the index. That is all that is needed of a folded commit: whatever floors it would set, the rows of its other keys are at or above them.
+    Folded(Arc<Folded>),
+}
+
+/// A version of a key as the index tells it, without its value.
+#[derive(Debug)]
+pub struct Folded {
+    key: Bytes,
+    version: Version,
+    /// The key's ordinal in the write set.
+    ordinal: u32,
+    value: FoldedValue,
+}
+
+#[derive(Debug)]
+enum FoldedValue {
+    Tombstone,
+    /// In the row, this long.
+    Inline(u64),
+    Stored(StoredValue),
 }
 
 impl Found {
-    /// A row of the index.
+    /// A row of the index. Its key is copied: a slice would hold on to the whole block.
     #[must_use]
     pub fn from_row(row: &Row) -> Self {
-        Self { commit: Arc::new(Commit::from_row(row)), ordinal: 0 }
+        let value = match &row.value {
+            RowValue::Tombstone => FoldedValue::Tombstone,
+            RowValue::Inline(value) => FoldedValue::Inline(value.len() as u64),
+            RowValue::Stored(stored) => FoldedValue::Stored(stored.clone()),
+        };
+        let (key, version, ordinal) = (Bytes::copy_from_slice(&row.key), row.version, row.ordinal);
+        Self::Folded(Arc::new(Folded { key, version, ordinal, value }))
+    }
+
+    /// A deletion that left the index, where only a bound of its version is known.
+    #[must_use]
+    pub fn purged(key: &Bytes, at_least: Version) -> Self {
+        let (key, value) = (key.clone(), FoldedValue::Tombstone);
+        Self::Folded(Arc::new(Folded { key, version: at_least, ordinal: 0, value }))
+    }
+
+    /// The commit, where the view told it.
+    #[must_use]
+    pub const fn commit(&self) -> Option<&Arc<Commit>> {
+        match self {
+            Self::Recent { commit, .. } => Some(commit),
+            Self::Folded(_) => None,
+        }
     }
 
     /// The version.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.commit.version
+        match self {
+            Self::Recent { commit, .. } => commit.version,
+            Self::Folded(folded) => folded.version,
+        }
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> &Bytes {
-        &self.commit.writes[self.ordinal].key
+        match self {
+            Self::Recent { commit, ordinal } => &commit.writes[*ordinal].key,
+            Self::Folded(folded) => &folded.key,
+        }
     }
 
-    /// Where the value is.
+    /// The value's objects, where it has objects of its own.
     #[must_use]
-    pub fn place(&self) -> Place<'_> {
-        self.commit.place(self.ordinal)
+    pub fn stored(&self) -> Option<&StoredValue> {
+        match self {
+            Self::Recent { commit, ordinal } => match &commit.writes[*ordinal].value {
+                Value::Stored(stored) => Some(stored),
+                Value::Tombstone | Value::Inline { .. } => None,
+            },
+            Self::Folded(folded) => match &folded.value {
+                FoldedValue::Stored(stored) => Some(stored),
+                FoldedValue::Tombstone | FoldedValue::Inline(_) => None,
+            },
+        }
     }
 
     /// How long the value is, in bytes; 0 for a deletion.
     #[must_use]
     pub fn value_len(&self) -> u64 {
-        match &self.commit.writes[self.ordinal].value {
-            Value::Tombstone => 0,
-            Value::Inline { len, .. } => *len,
-            Value::Stored(stored) => stored.len,
+        match self {
+            Self::Recent { commit, ordinal } => match &commit.writes[*ordinal].value {
+                Value::Tombstone => 0,
+                Value::Inline { len, .. } => *len,
+                Value::Stored(stored) => stored.len,
+            },
+            Self::Folded(folded) => match &folded.value {
+                FoldedValue::Tombstone => 0,
+                FoldedValue::Inline(len) => *len,
+                FoldedValue::Stored(stored) => stored.len,
+            },
         }
     }
 
-    /// The ordinal in the whole write set: with the transaction it names the value.
+    /// The transaction and the ordinal in its write set: they name the value.
     #[must_use]
-    pub fn value_ordinal(&self) -> u32 {
-        match self.commit.home {
-            Home::Index { ordinal } => ordinal,
-            Home::Decision { .. } | Home::Feed { .. } => u32::try_from(self.ordinal).unwrap_or(u32::MAX),
+    pub fn value_id(&self) -> (TxnId, u32) {
+        match self {
+            Self::Recent { commit, ordinal } => {
+                (commit.version.txn, u32::try_from(*ordinal).unwrap_or(u32::MAX))
+            }
+            Self::Folded(folded) => (folded.version.txn, folded.ordinal),
         }
     }
 
     /// Whether this version is a deletion.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
-        matches!(self.commit.writes[self.ordinal].value, Value::Tombstone)
+        match self {
+            Self::Recent { commit, ordinal } => matches!(commit.writes[*ordinal].value, Value::Tombstone),
+            Self::Folded(folded) => matches!(folded.value, FoldedValue::Tombstone),
+        }
+    }
+
+    /// The receipt of its commit.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        match self {
+            Self::Recent { commit, .. } => commit.receipt(),
+            Self::Folded(folded) => Receipt::new(folded.version, folded.version.txn),
+        }
     }
 }
 
@@ -316,7 +349,7 @@ impl View {
         for (ordinal, write) in commit.writes.iter().enumerate() {
             let versions = self.keys.entry(write.key.clone()).or_default();
             let at = versions.partition_point(|found| found.version() < version);
-            versions.insert(at, Found { commit: Arc::clone(&commit), ordinal });
+            versions.insert(at, Found::Recent { commit: Arc::clone(&commit), ordinal });
         }
         self.commits.insert(version, Recent { commit, published, again: published, left_out: false });
         true

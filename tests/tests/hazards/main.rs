@@ -353,6 +353,9 @@ cases! {
     tokens::h23_a_token_is_not_read_on_through_an_older_checkpoint {
         ForgetTokenBase: "nothing is read through an older checkpoint",
     }
+    tokens::h23_a_checkpoint_that_is_asked_for_during_a_refresh_is_found {
+        ForgetLateAsk: "what is asked for while a refresh looks is for the next",
+    }
     tokens::h23_a_checkpoint_in_place_of_a_damaged_one_hides_nothing {
         TrustOlderBase: "what was committed before it began is seen",
     }

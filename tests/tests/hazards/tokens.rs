@@ -1,6 +1,6 @@
 //! Tokens.
 
-use aft_core::{CommitOutcome, ErrorKind, Storage};
+use aft_core::{CommitOutcome, ErrorKind, Storage, Token};
 use aft_memory::Corruption;
 use aft_tests::{get, write};
 
@@ -168,6 +168,35 @@ pub async fn h23_a_token_is_not_read_on_through_an_older_checkpoint() {
     assert!(error.to_string().contains("through checkpoint 2"), "{error}");
     let tx = behind.resume(&token).await.unwrap();
     assert_eq!(tx.get("x").await.unwrap().unwrap(), "1");
+}
+
+/// 23: a token asks for a checkpoint that was made while a refresh was under way which had looked for one already.
+pub async fn h23_a_checkpoint_that_is_asked_for_during_a_refresh_is_found() {
+    let world = World::new();
+    let (maker, behind) = (world.node().await, world.node().await);
+    let read_through = async |number: u64| {
+        write(&maker, &[("x", Some("1"))]).await;
+        maker.publish().await.unwrap();
+        sleep(secs(1)).await;
+        assert_eq!(maker.checkpoint().await.unwrap().number, number);
+        let mut tx = maker.begin().await.unwrap();
+        tx.get("x").await.unwrap();
+        tx.suspend().await.unwrap()
+    };
+    let first = read_through(1).await;
+    let gate = world.storage.fail(Operation::List, "feed/", 1, Fault::Delay);
+    let resume = |token: Token| {
+        let behind = behind.clone();
+        tokio::spawn(async move { behind.resume(&token).await.map(drop) })
+    };
+    let earlier = resume(first);
+    gate.reached().await;
+    sleep(secs(1)).await;
+    let later = resume(read_through(2).await);
+    sleep(secs(1)).await;
+    let _ = gate.release().await;
+    earlier.await.unwrap().unwrap();
+    later.await.unwrap().expect("what is asked for while a refresh looks is for the next");
 }
 
 /// 23, on one node: a file of the index is lost, and the checkpoint before is used in its place.

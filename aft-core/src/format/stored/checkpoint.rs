@@ -5,7 +5,7 @@ use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
-use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
+use crate::format::recent::{Home, PrunedCommit, Recent, RecentCommit};
 
 fn feed_name() -> impl Strategy<Value = FeedName> {
     (0u64..1 << 48, any::<u64>(), any::<u32>()).prop_map(|(time_ms, node, seq)| FeedName {
@@ -17,9 +17,9 @@ fn feed_name() -> impl Strategy<Value = FeedName> {
 
 /// A recent file, homes included: none of them follows from the encoding.
 pub(super) fn recent() -> impl Strategy<Value = Recent> {
-    let home = (prop::option::of(feed_name()), any::<u32>()).prop_map(|(name, base)| {
-        let base = base.into();
-        name.map_or(RecentHome::Decision { base }, |name| RecentHome::Feed { name, base })
+    let home = (prop::option::of(feed_name()), any::<u32>()).prop_map(|(name, offset)| {
+        let inline_offset = offset.into();
+        name.map_or(Home::Decision { inline_offset }, |name| Home::Feed { name, inline_offset })
     });
     let commit = (any::<u64>(), txn(), any::<[bool; 2]>(), home, record()).prop_map(
         |(published, decided_by, [keyed, restored], home, (record, _))| RecentCommit {
@@ -367,7 +367,7 @@ fn what_breaks_a_rule_of_a_recent_or_a_garbage_file() {
         keyed: false,
         restored: false,
         decided_by: id(1).0,
-        home: RecentHome::Feed { name, base: u64::MAX - 1 },
+        home: Home::Feed { name, inline_offset: u64::MAX - 1 },
         record,
     };
     let good = Recent { commits: vec![commit], seen: vec![name], ..Recent::default() };
@@ -385,8 +385,8 @@ fn what_breaks_a_rule_of_a_recent_or_a_garbage_file() {
     };
     let bad = [
         change(|bad, late| bad.seen = vec![late]),
-        change(|bad, late| bad.commits[0].home = RecentHome::Feed { name: late, base: 0 }),
-        change(|bad, _| bad.commits[0].home = RecentHome::Decision { base: u64::MAX }),
+        change(|bad, late| bad.commits[0].home = Home::Feed { name: late, inline_offset: 0 }),
+        change(|bad, _| bad.commits[0].home = Home::Decision { inline_offset: u64::MAX }),
         change(|bad, _| bad.commits[0].record.writes[0].key.clear()),
         more(Kind::Recent, &object, b"x", b""),
         more(Kind::Recent, &object, b"", b"x"),

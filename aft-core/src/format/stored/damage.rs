@@ -36,19 +36,21 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
     match kind {
         Kind::Decision => {
             let decoded = Decision::decode(object)?;
-            let first = decoded.bases.first().map_or(object.len(), |base| *base as usize);
+            let first = decoded.inline_offsets.first().map_or(object.len(), |base| *base as usize);
             let again = decoded.decision.encode(&payload(object.len() - first)).unwrap();
             assert_eq!(Decision::decode(&again).unwrap().decision, decoded.decision);
         }
         Kind::Feed => {
             let decoded = Feed::decode(object)?;
-            let bases = decoded.entries.iter().filter_map(|entry| match entry {
-                Entry::Commit { home: Home::Feed { base }, .. } => Some(*base as usize),
+            let inline_offsets = decoded.entries.iter().filter_map(|entry| match entry {
+                Entry::Commit { home: EntryHome::Feed { inline_offset }, .. } => {
+                    Some(*inline_offset as usize)
+                }
                 _ => None,
             });
-            let first = bases.min().unwrap_or(object.len());
+            let first = inline_offsets.min().unwrap_or(object.len());
             let again = decoded.encode(&payload(object.len() - first)).unwrap();
-            assert_eq!(without_bases(Feed::decode(&again).unwrap()), without_bases(decoded));
+            assert_eq!(without_offsets(Feed::decode(&again).unwrap()), without_offsets(decoded));
         }
         Kind::Request => {
             let decoded = Claim::decode(object)?;
@@ -138,7 +140,7 @@ proptest! {
             prop_assert_eq!(&decoded.decision, &decision);
             let Verdict::Commit(records) = decoded.decision.verdict else { unreachable!() };
             let mut hit = 0;
-            for (record, base) in records.iter().zip(decoded.bases) {
+            for (record, base) in records.iter().zip(decoded.inline_offsets) {
                 for write in &record.writes {
                     if let Value::Inline { offset, len, checksum: sum } = write.value {
                         let (start, end) = ((base + offset) as usize, (base + offset + len) as usize);

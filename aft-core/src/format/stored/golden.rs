@@ -14,7 +14,7 @@ use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest, RunFile, SortedRun};
 use crate::format::marker::Marker;
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
-use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
+use crate::format::recent::{Home, PrunedCommit, Recent, RecentCommit};
 use crate::format::request::{input_hash, request_hash};
 use crate::format::row::{Row, RowValue};
 use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
@@ -102,11 +102,15 @@ fn group() -> (Decision, Vec<Bytes>) {
 fn a_feed() -> (Feed, Vec<Bytes>) {
     let (Decision { verdict: Verdict::Commit(records), .. }, mut payload) = group() else { unreachable!() };
     let (alone, more) = plain(5, [inline("x", "y")]);
-    let homes = [Home::Feed { base: 0 }, Home::Decision { base: 200 }, Home::Decision { base: 300 }];
+    let homes = [
+        EntryHome::Feed { inline_offset: 0 },
+        EntryHome::Decision { inline_offset: 200 },
+        EntryHome::Decision { inline_offset: 300 },
+    ];
     let of_group = |(record, home)| Entry::Commit { decided_by: txn(9), home, restored: false, record };
     let mut entries: Vec<_> = records.into_iter().zip(homes).map(of_group).collect();
     payload.truncate(2);
-    let home = Home::Feed { base: 0 };
+    let home = EntryHome::Feed { inline_offset: 0 };
     entries.push(Entry::Commit { decided_by: txn(5), home, restored: true, record: alone });
     payload.extend(more);
     let values = vec![ValueName { attempt: 6, n: 0 }, ValueName { attempt: 6, n: 1 }];
@@ -211,9 +215,13 @@ fn a_recent_file() -> Recent {
         home,
         record,
     };
-    let of_group = commit(txn(9), true, RecentHome::Decision { base: 200 }, records.swap_remove(0));
-    let alone =
-        commit(txn(5), false, RecentHome::Feed { name: name(1), base: 77 }, plain(5, [inline("x", "y")]).0);
+    let of_group = commit(txn(9), true, Home::Decision { inline_offset: 200 }, records.swap_remove(0));
+    let alone = commit(
+        txn(5),
+        false,
+        Home::Feed { name: name(1), inline_offset: 77 },
+        plain(5, [inline("x", "y")]).0,
+    );
     Recent {
         commits: vec![of_group, alone],
         seen: vec![name(1), name(2)],
@@ -306,9 +314,9 @@ fn golden_files_are_read() {
     let object = read("decision-group.bin");
     let decoded = Decision::decode(&object).unwrap();
     assert_eq!(decoded.decision, group().0);
-    assert_eq!(&object[decoded.bases[0] as usize..], b"inline\x00\xfflater");
-    assert_eq!(&object[decoded.bases[1] as usize..], b"later");
-    assert_eq!(without_bases(Feed::decode(&read("feed.bin")).unwrap()), a_feed().0);
+    assert_eq!(&object[decoded.inline_offsets[0] as usize..], b"inline\x00\xfflater");
+    assert_eq!(&object[decoded.inline_offsets[1] as usize..], b"later");
+    assert_eq!(without_offsets(Feed::decode(&read("feed.bin")).unwrap()), a_feed().0);
     assert_eq!(Garbage::decode(&read("garbage.bin")).unwrap(), a_garbage_file());
     assert_eq!(Manifest::decode(&read("manifest.json")).unwrap(), a_manifest());
     assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());

@@ -3,16 +3,16 @@
 use super::suspended::suspended;
 use super::*;
 use crate::format::token::Suspended;
-use crate::protocol::view::{Commit, Home as ViewHome, Place};
+use crate::protocol::view::{Commit, Home, Place};
 
 /// Each inline value, where the record says it lies in the object, and as it was handed in.
 fn assert_values_lie_there(
     object: &Bytes,
-    base: u64,
+    inline_offset: u64,
     record: &CommitRecord,
     payload: &mut std::slice::Iter<'_, Bytes>,
 ) {
-    let commit = Commit::new(record, record.txn, ViewHome::Decision { base });
+    let commit = Commit::new(record, record.txn, Home::Decision { inline_offset });
     assert_eq!(&*commit.writes, &*record.writes);
     for ordinal in 0..commit.writes.len() {
         let Place::Inline { start, len, checksum: sum, .. } = commit.place(ordinal) else { continue };
@@ -46,9 +46,9 @@ proptest! {
         prop_assert_eq!(&decoded.decision, &decision);
         let mut payload = payload.iter();
         if let Verdict::Commit(records) = &decoded.decision.verdict {
-            prop_assert_eq!(records.len(), decoded.bases.len());
-            for (record, base) in records.iter().zip(&decoded.bases) {
-                assert_values_lie_there(&object, *base, record, &mut payload);
+            prop_assert_eq!(records.len(), decoded.inline_offsets.len());
+            for (record, inline_offset) in records.iter().zip(&decoded.inline_offsets) {
+                assert_values_lie_there(&object, *inline_offset, record, &mut payload);
                 assert_nothing_was_copied(&object, record);
             }
         }
@@ -59,13 +59,13 @@ proptest! {
     fn feeds((feed, payload) in feed()) {
         let object = feed.encode(&payload).unwrap();
         let decoded = Feed::decode(&object).unwrap();
-        prop_assert_eq!(without_bases(decoded.clone()), feed);
+        prop_assert_eq!(without_offsets(decoded.clone()), feed);
         let mut payload = payload.iter();
         for entry in &decoded.entries {
             if let Entry::Commit { home, record, .. } = entry {
                 assert_nothing_was_copied(&object, record);
-                if let Home::Feed { base } = home {
-                    assert_values_lie_there(&object, *base, record, &mut payload);
+                if let EntryHome::Feed { inline_offset } = home {
+                    assert_values_lie_there(&object, *inline_offset, record, &mut payload);
                 }
             }
         }
@@ -101,7 +101,7 @@ proptest! {
         };
         let object = encoded.encode(&payload).unwrap();
         let Verdict::Commit(records) = Decision::decode(&object).unwrap().decision.verdict else { unreachable!() };
-        let commit = Commit::new(&records[0], records[0].txn, ViewHome::Decision { base: 0 });
+        let commit = Commit::new(&records[0], records[0].txn, Home::Decision { inline_offset: 0 });
         drop((encoded, records));
         prop_assert!(object.is_unique());
         drop(commit);

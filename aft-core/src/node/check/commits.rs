@@ -13,16 +13,16 @@ use super::told::Claims;
 use super::{Check, shown};
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::{FormatError, checksum};
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, Feed};
 use crate::format::name::{FEED, FeedName, ObjectName};
-use crate::format::recent::Recent;
+use crate::format::recent::{Home, Recent};
 use crate::format::record::Value;
 use crate::format::request::{Claim, request_hash};
 use crate::node::exchange::register::RegisterState;
 use crate::protocol::base::Base;
 use crate::protocol::knowledge::draft::recent_commit;
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::{self, Commit};
+use crate::protocol::view::Commit;
 use crate::storage::{Object, ObjectInfo};
 use crate::txn_id::TxnId;
 
@@ -208,10 +208,7 @@ impl Check<'_> {
                     values.into_iter().for_each(|value| self.name_value(ObjectName::Value(txn, value)));
                 }
                 Entry::Commit { decided_by, home, restored, record } => {
-                    let home = match home {
-                        Home::Decision { base } => view::Home::Decision { base },
-                        Home::Feed { base } => view::Home::Feed { name, base },
-                    };
+                    let home = home.of(name);
                     let commit = Commit::new(&record, decided_by, home);
                     let commit = Arc::new(Commit { restored, ..commit });
                     if record.clock.ms() > latest {
@@ -219,7 +216,7 @@ impl Check<'_> {
                             format!("it carries a commit from the future, {}", record.txn)
                         });
                     }
-                    if matches!(home, view::Home::Feed { .. })
+                    if matches!(home, Home::Feed { .. })
                         && let Some(broken) = inline_damage(&commit, &commit.payload_in(bytes))
                     {
                         wrong.get_or_insert(broken);
@@ -294,7 +291,7 @@ impl Check<'_> {
         let mut unfolded: BTreeMap<TxnId, &Arc<Commit>> = BTreeMap::new();
         for commit in commits.told.values().filter(|commit| !commits.is_folded(commit, base)) {
             self.expect_decision(commit, commits);
-            if let view::Home::Feed { name, .. } = commit.home
+            if let Home::Feed { name, .. } = commit.home
                 && !commits.feed.contains(&name)
             {
                 let what = format!("the feed object that holds the values of {}", commit.version.txn);

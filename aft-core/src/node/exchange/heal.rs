@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt};
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Decoded, Verdict};
 use crate::format::envelope::checksum;
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::name::{FeedName, ObjectName};
 use crate::node::exchange::refresh::Damaged;
 use crate::node::exchange::register::{Committed, RegisterState};
@@ -22,7 +22,7 @@ use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::feed_queue::{OBJECT_BYTES, Publication, Told, objects_of};
 use crate::protocol::knowledge::Knowledge;
-use crate::protocol::view::{self, Commit, Found, Place};
+use crate::protocol::view::{Commit, Home, Place};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 
@@ -69,11 +69,8 @@ impl Node {
             if !ids.contains(&decided_by) {
                 continue;
             }
-            let (home, is_here) = match home {
-                Home::Decision { base } => (view::Home::Decision { base }, false),
-                Home::Feed { base } => (view::Home::Feed { name, base }, true),
-            };
-            let commit = Arc::new(Commit::new(&record, decided_by, home));
+            let is_here = matches!(home, EntryHome::Feed { .. });
+            let commit = Arc::new(Commit::new(&record, decided_by, home.of(name)));
             let payload = if is_here { commit.payload_in(&bytes) } else { Vec::new() };
             if is_here && !commit.is_payload(&payload) {
                 continue;
@@ -193,29 +190,31 @@ impl Node {
     pub(crate) async fn value_in_decision(
         &self,
         store: &Store,
-        found: &Found,
+        lost: &Commit,
+        ordinal: usize,
     ) -> Result<Option<Bytes>, Error> {
-        let Place::Inline { object: ObjectName::Feed(name), len, checksum: expected, .. } = found.place()
+        let Place::Inline { object: ObjectName::Feed(name), len, checksum: expected, .. } =
+            lost.place(ordinal)
         else {
             return Ok(None);
         };
         if planted(Planted::OneCopyOfValue) {
             return Ok(None);
         }
-        let id = found.commit.decided_by;
+        let id = lost.decided_by;
         let path = self.path(ObjectName::Decision(id));
         let object = match retry_read(&self.rng, || store.get(&path)).await {
             Ok(object) => object.bytes,
             Err(StorageError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Error::storage(format_args!("reading {path:?}"), error)),
         };
-        let Decoded { decision, bases } =
+        let Decoded { decision, inline_offsets } =
             Decision::decode(&object).map_err(|cause| format_error(&path, cause))?;
         let Verdict::Commit(records) = decision.verdict else { return Ok(None) };
-        let told = records.iter().zip(bases).find(|(record, _)| record.version() == found.version());
-        let Some((record, base)) = told else { return Ok(None) };
-        let commit = Commit::new(record, id, view::Home::Decision { base });
-        let Some(ordinal) = commit.position(found.key()) else { return Ok(None) };
+        let told = records.iter().zip(inline_offsets).find(|(record, _)| record.version() == lost.version);
+        let Some((record, inline_offset)) = told else { return Ok(None) };
+        let commit = Commit::new(record, id, Home::Decision { inline_offset });
+        let Some(ordinal) = commit.position(&lost.writes[ordinal].key) else { return Ok(None) };
         let Place::Inline { start, .. } = commit.place(ordinal) else { return Ok(None) };
         let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
         let value = Bytes::copy_from_slice(&object[clamp(start)..clamp(start.saturating_add(len))]);

@@ -136,7 +136,7 @@ impl Node {
             Some(left_out) => self.adopt(base, &left_out),
             None => {
                 tracing::debug!(number = base.number(), "a newer checkpoint is not built on yet");
-                self.known.write(Knowledge::postpone);
+                self.known.look_again();
             }
         }
         Ok(())

@@ -174,7 +174,7 @@ impl Node {
     pub(crate) fn judge(&self, path: &str, id: TxnId, object: Object) -> Result<RegisterState, Error> {
         let last_modified = StoreTime::of(object.last_modified);
         self.note_date(last_modified, path);
-        let Decoded { decision, bases } =
+        let Decoded { decision, inline_offsets } =
             Decision::decode(&object.bytes).map_err(|cause| format_error(path, cause))?;
         let Decision { id: stored, attempt, verdict } = decision;
         if stored != id {
@@ -199,8 +199,8 @@ impl Node {
                 dead(void)
             });
         }
-        let commits = records.into_iter().zip(bases).map(|(record, base)| {
-            let commit = Arc::new(Commit::new(&record, id, Home::Decision { base }));
+        let commits = records.into_iter().zip(inline_offsets).map(|(record, inline_offset)| {
+            let commit = Arc::new(Commit::new(&record, id, Home::Decision { inline_offset }));
             let payload = commit.payload_in(&object.bytes);
             Committed { commit, result: record.result, request_key: record.request_key, payload }
         });

@@ -41,26 +41,32 @@ impl Node {
         store: &Store,
         found: &Found,
     ) -> Result<Option<Bytes>, Error> {
-        let fetched = match found.place() {
+        let place = match found {
+            _ if found.is_tombstone() => return Ok(None),
+            _ if found.value_len() == 0 => return Ok(Some(Bytes::new())),
+            Found::Recent { commit, ordinal } => commit.place(*ordinal),
+            Found::Folded(_) => match found.stored() {
+                Some(stored) => Place::Stored(stored),
+                None => return self.indexed_value(store, found).await.map(Some),
+            },
+        };
+        let fetched = match place {
             Place::Tombstone => return Ok(None),
-            Place::Inline { len: 0, .. } | Place::Indexed { len: 0 } => return Ok(Some(Bytes::new())),
-            Place::Indexed { .. } => return self.indexed_value(store, found).await.map(Some),
             Place::Inline { object, start, len, checksum } => {
                 let (node, store) = (Arc::clone(self), store.clone());
                 let load =
                     || async move { node.load_inline(&store, object, start, len, checksum).await }.boxed();
-                self.cache.get(value_id(found), len, &self.counters, load).await
+                self.cache.get(found.value_id(), len, &self.counters, load).await
             }
             Place::Stored(stored) => {
                 self.check_one_piece(stored).map_err(|error| of_key(error, found.key()))?;
                 let load = || self.loads_stored(store, found.version().txn, stored);
-                self.cache.get(value_id(found), stored.len, &self.counters, load).await
+                self.cache.get(found.value_id(), stored.len, &self.counters, load).await
             }
         };
         match fetched {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let told = self.value_in_decision(store, found).await.ok().flatten();
-                told.ok_or(error).map(Some)
+                self.told_by_decision(store, found).await.ok_or(error).map(Some)
             }
             // It was folded meanwhile, and the object that held it collected: the row has it now.
             Err(error) if error.kind() == ErrorKind::VersionUnavailable => {
@@ -68,13 +74,17 @@ impl Node {
                 self.refresh().await?;
                 match self.indexed_value(store, found).await {
                     Ok(value) => Ok(Some(value)),
-                    Err(_) => {
-                        self.value_in_decision(store, found).await.ok().flatten().ok_or(error).map(Some)
-                    }
+                    Err(_) => self.told_by_decision(store, found).await.ok_or(error).map(Some),
                 }
             }
             fetched => fetched.map(Some),
         }
+    }
+
+    /// The value of a version, where its decision has it too.
+    async fn told_by_decision(&self, store: &Store, found: &Found) -> Option<Bytes> {
+        let Found::Recent { commit, ordinal } = found else { return None };
+        self.value_in_decision(store, commit, *ordinal).await.ok().flatten()
     }
 
     /// The value of a version in the index. A transaction within its lifetime finds the version there that it has read, whatever was
@@ -221,11 +231,6 @@ impl Node {
 
 fn of_key(error: Error, key: &[u8]) -> Error {
     error.wrapped(format!("the key {:?} cannot be read in one piece", key.escape_ascii().to_string()))
-}
-
-/// What names a value in the cache.
-fn value_id(found: &Found) -> (TxnId, u32) {
-    (found.version().txn, found.value_ordinal())
 }
 
 /// The bytes, if they are what was written.

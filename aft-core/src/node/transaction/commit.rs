@@ -20,7 +20,7 @@ use crate::planted::{Planted, planted};
 use crate::protocol::feed_queue::Publication;
 use crate::protocol::knowledge::KnownBy;
 use crate::protocol::timeliness::Void;
-use crate::protocol::view::{self, Home};
+use crate::protocol::view::{self, Found, Home};
 use crate::receipt::{NAMED_AT_MOST, Receipt};
 use crate::txn_id::TxnId;
 use crate::version::Timestamp;
@@ -144,8 +144,8 @@ impl Transaction {
         self.plant_before_decision(&draft).await;
         match self.node.decide(&self.store, &proposal).await? {
             Decided::Ours => {
-                let base = (proposal.bytes.len() as u64).saturating_sub(draft.record.inline_len());
-                let home = Home::Decision { base };
+                let inline_offset = (proposal.bytes.len() as u64).saturating_sub(draft.record.inline_len());
+                let home = Home::Decision { inline_offset };
                 let commit = Arc::new(view::Commit::new(&draft.record, self.id, home));
                 self.acknowledge(&commit, draft).await
             }
@@ -156,7 +156,8 @@ impl Transaction {
     /// For planted bugs: what must only happen once the decision is made.
     async fn plant_before_decision(&self, draft: &Draft) {
         if planted(Planted::PublishBeforeDecision) {
-            let commit = Arc::new(view::Commit::new(&draft.record, self.id, Home::Decision { base: 0 }));
+            let commit =
+                Arc::new(view::Commit::new(&draft.record, self.id, Home::Decision { inline_offset: 0 }));
             self.node.enqueue(Publication::new(commit, None, &draft.payload));
         }
         if planted(Planted::CacheBeforeDecision) {
@@ -180,16 +181,16 @@ impl Transaction {
         // Taken, not copied: a scan may have read millions of keys, and nothing is read any more.
         let reads = std::mem::take(&mut self.reads.get_mut().set);
         let node = &self.node;
-        let Some(newest) = reads.commits().max_by_key(|commit| commit.version) else {
+        let Some(newest) = reads.found().max_by_key(|found| found.version()) else {
             return Ok(Receipt::NOTHING);
         };
-        let mut receipt = node.receipt(newest);
+        let mut receipt = newest.receipt().of_store(&node.marker.store_id);
         if planted(Planted::ReceiptNamesNewest) {
             return Ok(receipt);
         }
         let older = |by: KnownBy| {
-            let unknown = node.not_known(reads.commits(), by);
-            unknown.into_iter().rev().filter(|(version, _)| *version != newest.version).collect::<Vec<_>>()
+            let unknown = node.not_known(reads.found().filter_map(Found::commit), by);
+            unknown.into_iter().rev().filter(|(version, _)| *version != newest.version()).collect::<Vec<_>>()
         };
         receipt.older = older(KnownBy::Everyone);
         if receipt.older.len() < NAMED_BEFORE_REFRESH {

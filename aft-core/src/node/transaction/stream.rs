@@ -25,7 +25,6 @@ use crate::node::transaction::begin::expired;
 use crate::node::transaction::upload::stopped;
 use crate::node::transaction::{Transaction, checked_key};
 use crate::planted::{Planted, planted};
-use crate::protocol::view::Place;
 use crate::storage::BoxError;
 use crate::txn_id::TxnId;
 
@@ -333,7 +332,7 @@ impl Node {
             Answer::OwnStored(txn, stored) => return Ok(Some(Source::Stored(txn, stored))),
             Answer::Found(found) => found,
         };
-        if let Place::Stored(stored) = found.place()
+        if let Some(stored) = found.stored()
             && (stored.parts.len() > 1 || stored.len > at_once.min(self.config.max_value_bytes))
         {
             return Ok(Some(Source::Stored(found.version().txn, stored.clone())));

@@ -65,7 +65,7 @@ impl Transaction {
         let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
         let known_until = self.reads.get_mut().known_until();
         let Reads { set: reads, base, .. } = std::mem::take(self.reads.get_mut());
-        let read = reads.commits().map(|commit| commit.receipt());
+        let read = reads.found().map(Found::receipt);
         let after = self.begin.after.iter().flat_map(Receipt::named);
         let receipts = read.chain(after.map(|(version, decided_by)| Receipt::new(version, decided_by)));
         let age_ms = self.age_ms();

@@ -21,7 +21,7 @@ use crate::node::store::{Store, retry_read};
 use crate::node::upkeep::checkpoint::Written;
 use crate::node::{Node, format_error};
 use crate::protocol::fold::{Merge, OutOfOrder, Step, garbage_of, merge_plan};
-use crate::protocol::view::{Commit, Found, Place};
+use crate::protocol::view::{Commit, Place};
 use crate::storage::StorageError;
 use crate::version::Version;
 
@@ -63,16 +63,18 @@ impl Fold<'_> {
 
     /// Adds commits as one run: of each key the newest version.
     async fn add_group(&mut self, commits: &[Arc<Commit>]) -> Result<(), Error> {
-        let mut newest: BTreeMap<&Bytes, Found> = BTreeMap::new();
+        let mut newest: BTreeMap<&Bytes, WriteOf<'_>> = BTreeMap::new();
         for commit in commits {
             self.written.folded += 1;
             self.greatest = self.greatest.max(commit.version);
             for (ordinal, write) in commit.writes.iter().enumerate() {
-                let found = Found { commit: Arc::clone(commit), ordinal };
+                let written = WriteOf { commit, ordinal };
                 let lost = match newest.get_mut(&write.key) {
-                    Some(known) if known.version() < found.version() => Some(std::mem::replace(known, found)),
-                    Some(_) => Some(found),
-                    None => newest.insert(&write.key, found),
+                    Some(known) if known.commit.version < commit.version => {
+                        Some(std::mem::replace(known, written))
+                    }
+                    Some(_) => Some(written),
+                    None => newest.insert(&write.key, written),
                 };
                 if let Some(lost) = lost {
                     self.supersede(&lost);
@@ -83,9 +85,9 @@ impl Fold<'_> {
         if rows.is_empty() { Ok(()) } else { self.add_run(rows).await }
     }
 
-    fn supersede(&mut self, found: &Found) {
-        if let Place::Stored(stored) = found.place() {
-            let txn = found.version().txn;
+    fn supersede(&mut self, written: &WriteOf<'_>) {
+        if let Place::Stored(stored) = written.place() {
+            let txn = written.commit.version.txn;
             self.garbage.values.extend(stored.parts.iter().map(|part| (txn, part.object())));
         }
     }
@@ -288,12 +290,12 @@ impl Node {
     }
 
     /// Rows with their inline values, which are read from the objects that hold them: each whole, once.
-    async fn rows_of(&self, found: Vec<Found>) -> Result<Vec<Row>, Error> {
+    async fn rows_of(&self, written: Vec<WriteOf<'_>>) -> Result<Vec<Row>, Error> {
         let mut objects: BTreeMap<String, u64> = BTreeMap::new();
-        let mut values: Vec<Option<Bytes>> = Vec::with_capacity(found.len());
-        for found in &found {
-            let id = (found.version().txn, found.value_ordinal());
-            values.push(match found.place() {
+        let mut values: Vec<Option<Bytes>> = Vec::with_capacity(written.len());
+        for written in &written {
+            let id = (written.commit.version.txn, written.value_ordinal());
+            values.push(match written.place() {
                 Place::Inline { len: 0, .. } => Some(Bytes::new()),
                 Place::Inline { object, start, len, .. } => {
                     let cached = self.cache.value(id).await;
@@ -303,7 +305,7 @@ impl Node {
                     }
                     cached
                 }
-                Place::Tombstone | Place::Indexed { .. } | Place::Stored(_) => None,
+                Place::Tombstone | Place::Stored(_) => None,
             });
         }
         let reads = objects.into_iter().map(|(path, needed)| {
@@ -319,12 +321,13 @@ impl Node {
                 .buffer_unordered(self.config.parallel_requests)
                 .collect()
                 .await;
-        let mut rows = Vec::with_capacity(found.len());
-        for (found, value) in found.into_iter().zip(values) {
-            let row = match self.row_of(&found, value, &objects) {
+        let mut rows = Vec::with_capacity(written.len());
+        for (written, value) in written.into_iter().zip(values) {
+            let row = match self.row_of(&written, value, &objects) {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    let value = self.value_in_decision(&self.store, &found).await?.ok_or(error)?;
-                    self.row_of(&found, Some(value), &objects)
+                    let WriteOf { commit, ordinal } = written;
+                    let value = self.value_in_decision(&self.store, commit, ordinal).await?.ok_or(error)?;
+                    self.row_of(&written, Some(value), &objects)
                 }
                 row => row,
             };
@@ -335,11 +338,11 @@ impl Node {
 
     fn row_of(
         &self,
-        found: &Found,
+        written: &WriteOf<'_>,
         cached: Option<Bytes>,
         objects: &BTreeMap<String, Result<Bytes, Error>>,
     ) -> Result<Row, Error> {
-        let value = match (found.place(), cached) {
+        let value = match (written.place(), cached) {
             (Place::Tombstone, _) => RowValue::Tombstone,
             (Place::Stored(stored), _) => RowValue::Stored(stored.clone()),
             (_, Some(value)) => RowValue::Inline(value),
@@ -351,18 +354,32 @@ impl Node {
                 if value.len() as u64 != len || checksum(&value) != expected {
                     let message = format!(
                         "a value of {} in {path:?} is damaged; it was left as it is, and no checkpoint was made",
-                        found.version().txn
+                        written.commit.version.txn
                     );
                     return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
                 }
                 RowValue::Inline(value)
             }
-            (Place::Indexed { .. }, None) => {
-                return Err(Error::new(ErrorKind::Corrupt, "a row of the index cannot be folded again"));
-            }
         };
-        let ordinal = found.value_ordinal();
-        Ok(Row { key: found.key().clone(), version: found.version(), ordinal, value })
+        let key = written.commit.writes[written.ordinal].key.clone();
+        Ok(Row { key, version: written.commit.version, ordinal: written.value_ordinal(), value })
+    }
+}
+
+/// A write of a commit that is folded.
+#[derive(Clone, Copy)]
+struct WriteOf<'a> {
+    commit: &'a Commit,
+    ordinal: usize,
+}
+
+impl<'a> WriteOf<'a> {
+    fn place(&self) -> Place<'a> {
+        self.commit.place(self.ordinal)
+    }
+
+    fn value_ordinal(&self) -> u32 {
+        u32::try_from(self.ordinal).unwrap_or(u32::MAX)
     }
 }
 

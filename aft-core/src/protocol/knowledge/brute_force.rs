@@ -15,14 +15,14 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::manifest::{FileRef, Manifest};
 use crate::format::name::FileId;
 use crate::format::recent::Recent;
 use crate::format::record::{CommitRecord, Value, Write};
 use crate::protocol::knowledge::refresh::Listed;
 use crate::protocol::timeliness::tests::limits;
-use crate::protocol::view;
+use crate::protocol::view::Home;
 use crate::version::Version;
 
 const NODES: usize = 3;
@@ -53,7 +53,7 @@ impl Decided {
     }
 
     fn commit(&self) -> Arc<Commit> {
-        Arc::new(Commit::new(&self.record, self.id(), view::Home::Decision { base: 0 }))
+        Arc::new(Commit::new(&self.record, self.id(), Home::Decision { inline_offset: 0 }))
     }
 }
 
@@ -265,7 +265,7 @@ impl World {
             if *pruned {
                 return Entry::Pruned { decided_by: it.id(), txn: it.id(), values: Vec::new() };
             }
-            let home = Home::Decision { base: 0 };
+            let home = EntryHome::Decision { inline_offset: 0 };
             Entry::Commit { decided_by: it.id(), home, restored: false, record: it.record.clone() }
         };
         let entries = object.commits.iter().map(entry).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::format::manifest::{FileRef, Manifest, SortedRun};
-use crate::format::recent::{PrunedCommit, Recent, RecentCommit, RecentHome};
+use crate::format::recent::{PrunedCommit, Recent, RecentCommit};
 use crate::format::record::CommitRecord;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
@@ -11,7 +11,7 @@ use crate::protocol::clock_check::LocalTime;
 use crate::protocol::fold::{purge_bound, settled_ms};
 use crate::protocol::knowledge::Knowledge;
 use crate::protocol::timeliness::{Limits, StoreTime};
-use crate::protocol::view::{Commit, Home};
+use crate::protocol::view::Commit;
 use crate::txn_id::TxnId;
 use crate::version::Version;
 
@@ -188,12 +188,6 @@ impl Gathered {
 
 /// A commit as a recent file tells it.
 fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
-    let home = match commit.home {
-        Home::Decision { base } => RecentHome::Decision { base },
-        Home::Feed { name, base } => RecentHome::Feed { name, base },
-        // A view holds no rows of the index.
-        Home::Index { .. } => RecentHome::Decision { base: 0 },
-    };
     let record = CommitRecord {
         txn: commit.version.txn,
         clock: commit.version.clock,
@@ -202,17 +196,13 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    let Commit { decided_by, keyed, restored, .. } = *commit;
+    let Commit { decided_by, home, keyed, restored, .. } = *commit;
     RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
 }
 
 /// A commit of a recent file, as the view holds it, and when it was published.
 pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
-    let home = match recent.home {
-        RecentHome::Decision { base } => Home::Decision { base },
-        RecentHome::Feed { name, base } => Home::Feed { name, base },
-    };
-    let mut commit = Commit::new(&recent.record, recent.decided_by, home);
+    let mut commit = Commit::new(&recent.record, recent.decided_by, recent.home);
     (commit.keyed, commit.restored) = (recent.keyed, recent.restored);
     (Arc::new(commit), StoreTime(recent.published))
 }

@@ -55,10 +55,10 @@ pub(super) struct FeedState {
     pub(super) looked: Option<LocalTime>,
     /// Whether the next refresh must begin from a manifest, as at a cold start.
     pub(super) reload: bool,
-    /// Whether a newer checkpoint was found that could not be built on yet.
-    pub(super) postponed: bool,
-    /// Whether the next refresh must look for a newer checkpoint.
-    pub(super) look: bool,
+    /// How often a refresh was asked to look for a newer checkpoint, and how many of these times the last that looked knew of when it began: what
+    /// is asked while one is under way is for the next.
+    pub(super) asked: u64,
+    pub(super) answered: u64,
     /// For which sweep and checkpoint what can be forgotten was.
     forgot: Option<(StoreTime, u64)>,
     /// Checkpoints that were seen to be sealed: they count, whatever their date.

@@ -7,7 +7,7 @@ use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::{LeastTime, LocalTime};
 use crate::protocol::knowledge::Knowledge;
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::{Commit, Home};
+use crate::protocol::view::Commit;
 use crate::txn_id::TxnId;
 use crate::version::{HybridClock, Timestamp, Version};
 
@@ -149,7 +149,7 @@ impl Knowledge {
         });
         let is_known = |commit: &Commit| match self.feed.published.get(&commit.decided_by) {
             Some(dated) => by == KnownBy::WhoRefreshes || *dated < seen,
-            None => matches!(commit.home, Home::Index { .. }),
+            None => false,
         };
         // What was read and has left the view is folded.
         let unknown = commits.filter(|commit| !is_known(commit) && self.view.holds(commit.version));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::format::feed::{Entry, Feed, Home};
+use crate::format::feed::{Entry, Feed};
 use crate::format::name::FeedName;
 use crate::format::recent::{PrunedCommit, Recent};
 use crate::planted::{Planted, planted};
@@ -13,7 +13,7 @@ use crate::protocol::knowledge::Knowledge;
 use crate::protocol::knowledge::draft::recent_commit;
 use crate::protocol::knowledge::feed_state::{OwnCommit, OwnObject};
 use crate::protocol::timeliness::{Limits, StoreTime};
-use crate::protocol::view::{self, Commit};
+use crate::protocol::view::Commit;
 use crate::txn_id::TxnId;
 
 /// What a refresh is to do.
@@ -25,8 +25,9 @@ pub(crate) struct Plan {
     newest: Option<StoreTime>,
     /// The least time in the names that it lists.
     pub(crate) cursor: Option<u64>,
-    /// Whether it looks for a newer checkpoint.
+    /// Whether it looks for a newer checkpoint, and how often that was asked for.
     pub(crate) look: bool,
+    asked: u64,
     /// Whether it begins from a manifest: at a cold start, and where the feed may have been collected since the last refresh.
     pub(crate) whole: bool,
     /// Whether it may go on from the last refresh, where nothing was collected since.
@@ -104,14 +105,10 @@ impl FeedObject {
                 }
                 Entry::Commit { decided_by, home, restored, record } => {
                     published.push(decided_by);
-                    let home = match home {
-                        Home::Decision { base } => view::Home::Decision { base },
-                        Home::Feed { base } => view::Home::Feed { name, base },
-                    };
                     if record.clock.ms() > latest {
                         return Err(FromTheFuture(record.txn));
                     }
-                    let commit = Commit::new(&record, decided_by, home);
+                    let commit = Commit::new(&record, decided_by, home.of(name));
                     commits.push(Arc::new(Commit { restored, ..commit }));
                 }
             }
@@ -153,10 +150,11 @@ impl Knowledge {
         self.feed.showing = None;
         let slept = self.slept(now) && !planted(Planted::TrustOldFeed);
         let looked = self.feed.looked;
-        let look = self.feed.look || looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval_ms);
+        let look =
+            self.looks_next() || looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval_ms);
         let goes_on = !self.is_cold() && !self.feed.reload;
         let cursor = self.feed.basis.map(|basis| self.limits.refresh_from_ms(basis));
-        Plan { began: now, newest, cursor, look, whole: slept || !goes_on, goes_on }
+        Plan { began: now, newest, cursor, look, asked: self.feed.asked, whole: slept || !goes_on, goes_on }
     }
 
     /// Notes that a refresh is complete, and forgets what none asks for any more.
@@ -168,7 +166,8 @@ impl Knowledge {
         known.began = Some(plan.began);
         known.reload = false;
         if plan.look || plan.whole {
-            (known.looked, known.look) = (Some(plan.began), std::mem::take(&mut known.postponed));
+            known.looked = Some(plan.began);
+            known.answered = if planted(Planted::ForgetLateAsk) { known.asked } else { plan.asked };
         }
         known.forget_old(&self.limits, self.view.base());
     }

@@ -23,7 +23,7 @@ fn begin(commits: &[(Number, Writes)]) -> Reader {
 /// A read set that read `key` of the commit `number`, as a token brings it to a node that does not know the commit.
 fn brought(key_read: usize, number: Number, writes: &Writes) -> ReadSet {
     let commit = commit(number, writes);
-    let found = Found { ordinal: commit.position(KEYS[key_read]).unwrap(), commit };
+    let found = Found::Recent { ordinal: commit.position(KEYS[key_read]).unwrap(), commit };
     let mut reads = ReadSet::default();
     reads.record(&key(key_read), Some(&found));
     reads
@@ -153,7 +153,8 @@ fn empty_value_taken_for_absent() {
     let decoded = Decision::decode(&decision.encode(&[Bytes::new()]).unwrap()).unwrap();
     assert_eq!(decoded.decision, decision);
     let Verdict::Commit(records) = decoded.decision.verdict else { unreachable!() };
-    let commit = Commit::new(&records[0], decision.id, Home::Decision { base: decoded.bases[0] });
+    let commit =
+        Commit::new(&records[0], decision.id, Home::Decision { inline_offset: decoded.inline_offsets[0] });
     assert!(matches!(commit.place(0), Place::Inline { len: 0, .. }));
     assert_eq!(commit.place(1), Place::Tombstone);
 }
@@ -204,12 +205,13 @@ fn record_that_comes_twice_counted_twice() {
     // HAZARDS 20: the maker's feed object and a sweep's carry one commit. The first stays; it is one version.
     let record = record(1, &wrote(&[A, B]));
     let name = FeedName { time_ms: 5, node: 6, seq: 7 };
-    let homes = [Home::Decision { base: 100 }, Home::Feed { name, base: 200 }];
+    let homes = [Home::Decision { inline_offset: 100 }, Home::Feed { name, inline_offset: 200 }];
     let [first, second] = homes.map(|home| Arc::new(Commit::new(&record, record.txn, home)));
     let mut view = View::default();
     assert!(view.insert(Arc::clone(&first)) && !view.insert(second));
     assert_eq!((view.commit_count(), view.key_count(), view.versions(KEYS[A]).len()), (1, 2, 1));
-    let Place::Inline { object, start, .. } = view.versions(KEYS[A])[0].place() else { panic!("inline") };
+    let kept = view.versions(KEYS[A])[0].commit().unwrap();
+    let Place::Inline { object, start, .. } = kept.place(0) else { panic!("inline") };
     assert_eq!((object, start), (ObjectName::Decision(first.decided_by), 100));
     assert_eq!(view.newest_first().count(), 1);
     let mut reads = ReadSet::default();

@@ -308,7 +308,7 @@ impl Attempt {
         token.writes = writes.into_iter().zip(self.own.writers()).map(suspend).collect();
         token.result = self.result;
         let reads = &self.reader.reads;
-        token.receipts.extend(reads.commits().map(|commit| (commit.version, commit.receipt())));
+        token.receipts.extend(reads.found().map(|found| (found.version(), found.receipt())));
         token.reads =
             reads.iter().map(|(key, read)| (key.clone(), read.unwrap_or(Version::ABSENT))).collect();
         token.ranges = reads.ranges().to_vec();
