@@ -1,7 +1,6 @@
 //! `aft cost`: what a month costs at each store, from requests that are counted and not estimated.
 
 mod lab;
-mod meter;
 mod prices;
 mod workload;
 

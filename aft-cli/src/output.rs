@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -84,19 +85,9 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// `bytes` for people: `317 B`, `1.2 MiB`.
+/// `bytes` for people: `317 B`, `1.20 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    HumanBytes(bytes).to_string()
 }
 
 /// A count with its noun: `1 key`, `2,345 keys`.
@@ -107,15 +98,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 
 /// A number with its digits in groups of three.
 pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    HumanCount(number).to_string()
 }
 
 /// `text` in lines of at most `width` characters, as far as its words allow.
@@ -176,7 +159,7 @@ mod tests {
         assert_eq!([count(1, "key"), count(2000, "key")], ["1 key", "2,000 keys"]);
         assert_eq!(
             [0, 1023, 1024, 1_048_575, 5 << 30].map(size),
-            ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "5.0 GiB"]
+            ["0 B", "1023 B", "1.00 KiB", "1024.00 KiB", "5.00 GiB"]
         );
     }
 }

@@ -93,6 +93,6 @@ mod tests {
     fn a_result_is_one_line_whatever_it_holds() {
         assert_eq!(shown(b"two\nlines \xff"), "two\\x0alines \\xff");
         assert_eq!(shown(b""), "empty");
-        assert_eq!(shown(&[b'x'; 2048]), "2.0 KiB; --json has it");
+        assert_eq!(shown(&[b'x'; 2048]), "2.00 KiB; --json has it");
     }
 }

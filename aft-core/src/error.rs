@@ -51,6 +51,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// The node was closed.
     Closed,
+    /// A fault of aft itself. Nothing was written. Please report it, with the text and its causes.
+    Internal,
 }
 
 impl fmt::Display for ErrorKind {
@@ -73,6 +75,7 @@ impl fmt::Display for ErrorKind {
             Self::Application => "application error",
             Self::InvalidInput => "invalid input",
             Self::Closed => "closed",
+            Self::Internal => "internal error",
         })
     }
 }

@@ -197,6 +197,12 @@ pub(crate) fn format_error(path: &str, cause: crate::format::envelope::FormatErr
     Error::new(kind, format!("the object {path:?} {what}")).with_source(cause).with_object(path)
 }
 
+/// The error of something that no code of aft makes too large or malformed.
+pub(crate) fn unencodable(what: &str, cause: crate::format::envelope::FormatError) -> Error {
+    let message = format!("{what} cannot be encoded: a fault of aft, please report it; nothing was written");
+    Error::new(ErrorKind::Internal, message).with_source(cause)
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         let unpublished = self.feed.get_mut().len();

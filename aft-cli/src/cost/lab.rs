@@ -8,7 +8,7 @@ use aft_core::{Aft, Clock, Config, Cost, Error, Storage};
 use aft_memory::MemoryStorage;
 use bytes::Bytes;
 
-use super::meter::Metered;
+use crate::requests::Metered;
 
 /// Longer than any window of the protocol: what was published before is folded by the next checkpoint, and what that replaced is
 /// garbage after as long again.

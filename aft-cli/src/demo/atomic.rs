@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::subject::{Caller, Finish, Subject};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::requests::{Counted, Counters, Requests};
+use crate::requests::{Metered, Requests};
 
 /// The nodes that take orders.
 const WORKERS: usize = 2;
@@ -24,7 +24,7 @@ const READER: usize = WORKERS;
 #[derive(Debug)]
 pub(crate) struct Atomic {
     nodes: Vec<Aft>,
-    counters: Arc<Counters>,
+    storage: Metered,
     /// Before every key.
     root: String,
     /// The id in each order's queue message: whoever retries uses the same.
@@ -43,9 +43,8 @@ pub(crate) struct Open {
 impl Atomic {
     /// Opens the nodes on `storage`; their keys begin with `root`.
     pub(crate) async fn open(storage: Arc<dyn Storage>, root: String) -> Result<Self, Failure> {
-        let counted = Counted::new(storage);
-        let counters = counted.counters();
-        let storage: Arc<dyn Storage> = Arc::new(counted);
+        let metered = Metered::new(storage);
+        let storage: Arc<dyn Storage> = Arc::new(metered.clone());
         let an_hour = Duration::from_secs(60 * 60);
         let config = Config {
             max_staleness: an_hour,
@@ -58,7 +57,7 @@ impl Atomic {
         for _ in 0..=WORKERS {
             nodes.push(Aft::open(Arc::clone(&storage), config.clone()).await?);
         }
-        Ok(Self { nodes, counters, root, ids: HashMap::new(), receipts: HashMap::new() })
+        Ok(Self { nodes, storage: metered, root, ids: HashMap::new(), receipts: HashMap::new() })
     }
 
     fn key(&self, key: &str) -> String {
@@ -135,6 +134,6 @@ impl Subject for Atomic {
     }
 
     fn requests(&self) -> Requests {
-        self.counters.snapshot()
+        self.storage.requests()
     }
 }

@@ -179,7 +179,7 @@ pub async fn h23_a_checkpoint_that_is_asked_for_during_a_refresh_is_found() {
         maker.publish().await.unwrap();
         sleep(secs(1)).await;
         assert_eq!(maker.checkpoint().await.unwrap().number, number);
-        let mut tx = maker.begin().await.unwrap();
+        let tx = maker.begin().await.unwrap();
         tx.get("x").await.unwrap();
         tx.suspend().await.unwrap()
     };

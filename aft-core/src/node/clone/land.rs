@@ -25,7 +25,8 @@ use crate::format::name::{CHECKPOINTS, FEED, GARBAGE, INDEX, MARKER, OUTCOMES, O
 use crate::format::recent::Recent;
 use crate::node::handle::Aft;
 use crate::node::open::{MARKER_TRIES, dates_changed};
-use crate::node::upkeep::checkpoint::{file_ref, unencodable};
+use crate::node::unencodable;
+use crate::node::upkeep::checkpoint::file_ref;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::Object;
@@ -124,7 +125,7 @@ impl Cloning<'_> {
         let outcome_file = match committed.entries() {
             0 => None,
             entries => {
-                let bytes = committed.encode().map_err(unencodable)?;
+                let bytes = committed.encode().map_err(|cause| unencodable("a list of outcomes", cause))?;
                 Some(self.create_file(|id| ObjectName::Outcomes(number, id), bytes, entries).await?.0)
             }
         };
@@ -135,8 +136,13 @@ impl Cloning<'_> {
             recent.published = told_commits.map(|id| (*id, 0)).collect();
             recent.dead = outcomes.dead.into_iter().filter(|id| id.start_ms() >= told).collect();
         }
-        let (recent, begun) =
-            self.create_file(ObjectName::Recent, recent.encode().map_err(unencodable)?, 0).await?;
+        let (recent, begun) = self
+            .create_file(
+                ObjectName::Recent,
+                recent.encode().map_err(|cause| unencodable("the recent file", cause))?,
+                0,
+            )
+            .await?;
         if begun.ms().saturating_add(node.limits.skew_ms) < moment.now.ms() {
             let by = moment.now.0 - begun.0;
             let message = format!(
@@ -163,7 +169,7 @@ impl Cloning<'_> {
             garbage: None,
             outcomes: outcome_file,
         };
-        let bytes = manifest.encode().map_err(unencodable)?;
+        let bytes = manifest.encode().map_err(|cause| unencodable("the manifest", cause))?;
         let made = self.create_surely(&node.path(ObjectName::Checkpoint(number)), bytes).await?;
         Ok((manifest, made))
     }

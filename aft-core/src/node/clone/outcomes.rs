@@ -21,7 +21,7 @@ use crate::format::request::Claim;
 use crate::node::exchange::register::RegisterState;
 use crate::node::format_error;
 use crate::node::store::retry_read;
-use crate::node::upkeep::checkpoint::unencodable;
+use crate::node::unencodable;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::{Object, ObjectInfo, StorageError};
@@ -209,7 +209,7 @@ impl Cloning<'_> {
             // On the clone no date would say that it is void.
             Ok(RegisterState::Dead { attempt, void: Some(_) }) if !planted(Planted::CloneVoidAsItIs) => {
                 let abort = Decision { id, attempt, verdict: Verdict::Abort };
-                (Said::Dead, abort.encode(&[]).map_err(unencodable)?)
+                (Said::Dead, abort.encode(&[]).map_err(|cause| unencodable("an abort", cause))?)
             }
             Ok(RegisterState::Dead { .. }) => (Said::Dead, bytes),
             Ok(RegisterState::Empty | RegisterState::Forgotten) => return Ok(None),

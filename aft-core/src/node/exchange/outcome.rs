@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::format::decision::{Decision, Verdict};
 use crate::node::Node;
 use crate::node::exchange::register::{Decided, Proposal, RegisterState};
 use crate::node::store::Store;
+use crate::node::unencodable;
 use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::StoreTime;
 use crate::receipt::Receipt;
@@ -136,9 +137,7 @@ impl Node {
         }
         let attempt = self.rng.next();
         let decision = Decision { id, attempt, verdict: Verdict::Abort };
-        let bytes = decision.encode(&[]).map_err(|cause| {
-            Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
-        })?;
+        let bytes = decision.encode(&[]).map_err(|cause| unencodable("the abort", cause).with_txn(id))?;
         let proposal = Proposal { id, attempt, clock_ms: id.start_ms(), bytes, since: self.now() };
         match self.decide(store, &proposal).await? {
             Decided::Ours => Ok(RegisterState::Dead { attempt, void: None }),

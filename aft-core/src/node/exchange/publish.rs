@@ -11,12 +11,13 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use crate::clock::millis;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
 use crate::node::stats::add;
 use crate::node::store::backoff;
+use crate::node::unencodable;
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::feed_queue::{Publication, Told, feed_of, objects_of};
@@ -73,9 +74,7 @@ impl Node {
     /// Makes one feed object of decided, in-time commits, and makes sure that it counts.
     pub(crate) async fn publish_object(&self, batch: &[Publication], told: &Told) -> Result<(), Error> {
         let (feed, payload) = feed_of(batch, told);
-        let bytes = feed.encode(&payload).map_err(|cause| {
-            Error::new(ErrorKind::InvalidInput, "a batch of commits cannot be encoded").with_source(cause)
-        })?;
+        let bytes = feed.encode(&payload).map_err(|cause| unencodable("a batch of commits", cause))?;
         let commits: Vec<_> = feed.entries.iter().zip(batch).map(own_commit).collect();
         let mut last = None;
         for wait in backoff(&self.rng, PUBLISH_TRIES) {

@@ -221,5 +221,8 @@ impl Cache {
 
 /// Names and entries are of one kind by construction.
 fn mixed_up() -> Error {
-    Error::new(crate::error::ErrorKind::Corrupt, "the node's cache holds something else under this name")
+    Error::new(
+        crate::error::ErrorKind::Internal,
+        "the node's cache holds something else under this name: a fault of aft, please report it",
+    )
 }

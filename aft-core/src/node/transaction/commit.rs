@@ -16,6 +16,7 @@ use crate::node::exchange::register::{Committed, Decided, Proposal, RegisterStat
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::expired;
+use crate::node::unencodable;
 use crate::planted::{Planted, planted};
 use crate::protocol::feed_queue::Publication;
 use crate::protocol::knowledge::KnownBy;
@@ -337,9 +338,9 @@ impl Transaction {
         };
         let verdict = Verdict::Commit(vec![record.clone()]);
         let decision = Decision { id: self.id, attempt: self.attempt, verdict };
-        let bytes = decision.encode(&payload).map_err(|cause| {
-            Error::invalid("the transaction cannot be encoded").with_source(cause).with_txn(self.id)
-        })?;
+        let bytes = decision
+            .encode(&payload)
+            .map_err(|cause| unencodable("the transaction", cause).with_txn(self.id))?;
         let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms: clock.ms(), bytes, since };
         Ok((Draft { record, payload }, proposal))
     }

@@ -18,6 +18,7 @@ use crate::format::request::{Claim, input_hash, request_hash};
 use crate::node::background::Task;
 use crate::node::exchange::register::{Committed, RegisterState, commit_of};
 use crate::node::store::{Store, retry_read};
+use crate::node::unencodable;
 use crate::node::write_once::write_once;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -219,9 +220,7 @@ impl Node {
     ) -> Result<Claim, Error> {
         let path = self.path(ObjectName::Request(request.hash, number));
         let claim = Claim { txn: fresh, key: request.key.clone(), input: request.input };
-        let bytes = claim
-            .encode()
-            .map_err(|cause| Error::invalid("the claim cannot be encoded").with_source(cause))?;
+        let bytes = claim.encode().map_err(|cause| unencodable("the claim", cause))?;
         let failed = |error| Error::storage("claiming the request key", error);
         let began = self.now();
         let create = async || {

@@ -22,6 +22,7 @@ use crate::format::name::{ADOPTION, GARBAGE, MARKER, OUTCOMES, ObjectName};
 use crate::node::exchange::register::RegisterState;
 use crate::node::open::{Builder, MARKER_TRIES, Opened, dates_changed, get_marker, prove_create};
 use crate::node::store::{Store, retry_read};
+use crate::node::unencodable;
 use crate::node::{Node, format_error};
 use crate::protocol::timeliness::StoreTime;
 use crate::rng::NodeRng;
@@ -279,9 +280,7 @@ impl Node {
     /// Puts an abort in a decision's place. Nobody else uses the store.
     async fn make_abort(&self, id: TxnId) -> Result<(), Error> {
         let abort = Decision { id, attempt: self.rng.next(), verdict: Verdict::Abort };
-        let bytes = abort.encode(&[]).map_err(|cause| {
-            Error::new(ErrorKind::InvalidInput, "the abort cannot be encoded").with_source(cause).with_txn(id)
-        })?;
+        let bytes = abort.encode(&[]).map_err(|cause| unencodable("the abort", cause).with_txn(id))?;
         self.replace(&self.path(ObjectName::Decision(id)), bytes).await
     }
 

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
-use crate::format::envelope::{FormatError, checksum};
+use crate::format::envelope::checksum;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
 use crate::format::name::{FileId, ObjectName};
 use crate::node::Node;
 use crate::node::stats::add;
+use crate::node::unencodable;
 use crate::node::upkeep::fold::Fold;
 use crate::node::write_once::write_once;
 use crate::planted::{Planted, planted};
@@ -205,7 +206,7 @@ impl Node {
     /// Writes what the manifest names beside the runs, and says what it will say.
     async fn write_files(&self, number: u64, draft: &Draft, fold: &mut Fold<'_>) -> Result<Manifest, Error> {
         let id = self.new_file_id();
-        let bytes = draft.recent.encode().map_err(unencodable)?;
+        let bytes = draft.recent.encode().map_err(|cause| unencodable("the recent file", cause))?;
         let recent = file_ref(id, &bytes, draft.recent.commits.len() as u64);
         self.create_file(&self.store, &self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
         // Their ids are forgotten by now, unless a request key leads to them.
@@ -244,7 +245,7 @@ impl Node {
             return Ok(None);
         }
         let id = self.new_file_id();
-        let bytes = list.encode().map_err(unencodable)?;
+        let bytes = list.encode().map_err(|cause| unencodable("a list of objects", cause))?;
         let file = file_ref(id, &bytes, list.entries());
         self.create_file(&self.store, &self.path(named(id)), bytes, written).await?;
         Ok(Some(file))
@@ -254,9 +255,7 @@ impl Node {
     /// (HAZARDS 16): a maker that takes its own success for another's would delete the files that everybody reads.
     async fn land(&self, manifest: &Manifest, written: &Written) -> Result<Landed, Error> {
         let path = self.path(ObjectName::Checkpoint(manifest.number));
-        let bytes = manifest.encode().map_err(|cause| {
-            Error::new(ErrorKind::Corrupt, "the checkpoint's manifest cannot be encoded").with_source(cause)
-        })?;
+        let bytes = manifest.encode().map_err(|cause| unencodable("the checkpoint's manifest", cause))?;
         let create = async || {
             let tried = self.store.try_create(&path, bytes.clone()).await;
             tried.map_err(|error| Error::storage("writing the checkpoint's manifest", error))
@@ -296,10 +295,6 @@ impl Node {
             tracing::debug!(%error, "the files of a checkpoint that lost are left for the collection of garbage");
         }
     }
-}
-
-pub(crate) fn unencodable(cause: FormatError) -> Error {
-    Error::new(ErrorKind::InvalidInput, "a file of the checkpoint cannot be encoded").with_source(cause)
 }
 
 pub(crate) fn file_ref(id: FileId, bytes: &Bytes, entries: u64) -> FileRef {

@@ -18,6 +18,7 @@ use crate::format::record::Value;
 use crate::format::row::{Row, RowValue};
 use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::node::store::{Store, retry_read};
+use crate::node::unencodable;
 use crate::node::upkeep::checkpoint::Written;
 use crate::node::{Node, format_error};
 use crate::protocol::fold::{Merge, OutOfOrder, Step, garbage_of, merge_plan};
@@ -128,7 +129,7 @@ impl Fold<'_> {
         let mut merge = Merge::new(inputs.len() + 1, purge);
         merge.feed(0, rows).map_err(disordered)?;
         merge.close(0);
-        let writer = RunWriter::new().map_err(unwritable)?;
+        let writer = RunWriter::new().map_err(|cause| unencodable("a file of the index", cause))?;
         let mut out = Output { node: self.node, store: self.store, files: Vec::new(), writer };
         loop {
             match merge.next() {
@@ -220,7 +221,7 @@ struct Output<'a> {
 
 impl Output<'_> {
     async fn push(&mut self, row: &Row, written: &mut Written) -> Result<(), Error> {
-        self.writer.push(row).map_err(unwritable)?;
+        self.writer.push(row).map_err(|cause| unencodable("a file of the index", cause))?;
         if self.writer.bytes() >= FILE_BYTES {
             self.cut(written).await?;
         }
@@ -235,8 +236,10 @@ impl Output<'_> {
     }
 
     async fn cut(&mut self, written: &mut Written) -> Result<(), Error> {
-        let fresh = RunWriter::new().map_err(unwritable)?;
-        let file: RunFileContent = std::mem::replace(&mut self.writer, fresh).finish().map_err(unwritable)?;
+        let fresh = RunWriter::new().map_err(|cause| unencodable("a file of the index", cause))?;
+        let file: RunFileContent = std::mem::replace(&mut self.writer, fresh)
+            .finish()
+            .map_err(|cause| unencodable("a file of the index", cause))?;
         let id = self.node.new_file_id();
         let bytes = file.bytes.len() as u64;
         let tail = file.bytes.len().saturating_sub(usize::try_from(file.tail_len).unwrap_or(usize::MAX));
@@ -263,11 +266,6 @@ impl Output<'_> {
 fn disordered(cause: OutOfOrder) -> Error {
     let message = "a file of the index is not sorted; it was left as it is, and no checkpoint was made";
     Error::new(ErrorKind::Corrupt, message).with_source(cause)
-}
-
-fn unwritable(cause: crate::format::envelope::FormatError) -> Error {
-    Error::new(ErrorKind::Corrupt, "the rows of the index cannot be encoded; no checkpoint was made")
-        .with_source(cause)
 }
 
 impl Node {
