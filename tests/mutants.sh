@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Plants one bug at a time into the protocol and the formats, and demands that the tests find it.
-#   tests/mutants.sh [word]      only the mutants whose name has the word
+#   tests/mutants.sh [word]              only the mutants whose name has the word
+#   tests/mutants.sh --check [word]      only whether each still changes its file: builds and runs nothing
 # Exit code 0 where every mutant was caught. Works on a copy; docs/testing.md has the table.
 set -u
+check=; [[ ${1:-} != --check ]] || { check=1; shift; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -r "$copy"' EXIT
@@ -18,15 +20,15 @@ cd "$copy/aft-core/src/protocol" || exit 2
 mutants() { cat <<'END'
 choose: the floor is ignored|choose.rs|s/take_while\(\|found\| found\.version\(\) >= floor\)/take_while(|_| true)/
 choose: the floor's own version is refused|choose.rs|s/version\(\) >= floor/version() > floor/
-choose: any version is admitted|choose.rs|s/\|\| reads\.admits\(&found\.commit\)/|| true/
+choose: any version is admitted|choose.rs|s/\|\| admits\(reads, found\)/|| true/
 choose: the oldest version first|choose.rs|s/\.iter\(\)\.rev\(\)\.take_while/.iter().take_while/
 choose: a lost version is absent|choose.rs|s/None if floor\.is_absent\(\)/None if true/
 choose: a key that was read is chosen anew|choose.rs|s/if let Some\(read\) = reads\.read\(key\) \{/if let (Some(read), false) = (reads.read(key), true) {/
 scan: the range is forgotten|choose.rs|s/reads\.record_range\(covered\.clone\(\)\);//
-scan: a tombstone is recorded as absent|choose.rs|s/else \{ read\(key, reads, view\)\? \};/else { let found = choose(key, reads, view)?; reads.record(key, found.as_ref().filter(|found| !found.is_tombstone())); found };/
+scan: a tombstone is recorded as absent|choose.rs|s/else \{\s*read\(&key, reads, &versions, base\)\?\s*\};/else { let found = choose(&key, reads, &versions, base)?; reads.record(&key, found.as_ref().filter(|found| !found.is_tombstone())); found };/
 scan: a page covers the whole range|choose.rs|s/Some\(last\) if more =>/Some(last) if more && false =>/
 scan: a page of no keys|choose.rs|s/limit\.max\(1\)/limit/
-scan: a floor under an unknown key is passed over|choose.rs|s/if let Some\(floor\) = reads\.unread_floor/if let (Some(floor), false) = (reads.unread_floor/; s/unread_floor\(&covered\) \{/unread_floor(&covered), true) {/
+scan: a floor under an unknown key is passed over|choose.rs|s/in reads\.unread_floors_in\(&covered\) \{/in reads.unread_floors_in(&covered).into_iter().take(0) {/
 read set: absent reads are forgotten|read_set.rs|s/self\.reads\.insert\(key\.clone\(\), found\.cloned\(\)\);/if found.is_some() { self.reads.insert(key.clone(), found.cloned()); }/
 read set: floors are not raised|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| !self\.commits/if true || !self.commits/
 read set: a floor is lowered again|read_set.rs|s/\*floor = \(\*floor\)\.max\(at_least\)/*floor = at_least/
@@ -38,7 +40,7 @@ read set: an older range is dropped|../key_range.rs|s/None => true,/None => fals
 read set: ranges are not joined|../key_range.rs|s/            joined = union;\n/            drop(union);\n/
 read set: the greatest version ignores tombstones|read_set.rs|s/flatten\(\)\.map\(Found::version\)\.max/flatten().filter(|found| !found.is_tombstone()).map(Found::version).max/
 view: versions in the order of arrival|view.rs|s/versions\.insert\(at, Found/let _ = at;\n            versions.push(Found/
-view: a record that comes twice counts twice|view.rs|s/if self\.commits\.contains_key\(&commit\.version\) \{/if false {/
+view: a record that comes twice counts twice|view.rs|s/= self\.commits\.get_mut\(&version\) \{/= self.commits.get_mut(&version).filter(|_| false) {/
 range: the end is included|../key_range.rs|s/is_none_or\(\|end\| key < \*end\)/is_none_or(|end| key <= *end)/
 range: ranges that do not touch are joined|../key_range.rs|s/if !reaches\(self, other\) \|\| !reaches/if !reaches(self, other) && !reaches/
 prune: a version supersedes itself|prune.rs|s/newest\[&write\.key\] > commit\.version/newest[&write.key] >= commit.version/
@@ -94,31 +96,31 @@ fold: every tombstone leaves|fold.rs|s/self\.purge_bound\.is_some_and\(\|bound\|
 fold: a tombstone at the bound leaves|fold.rs|s/row\.version < bound/row.version <= bound/
 fold: values leave too|fold.rs|s/matches!\(row\.value, RowValue::Tombstone\)\n\s*&& //
 fold: rows out of order are merged|fold.rs|s/if !goes_on \|\| !rows/if !goes_on && !rows/
-fold: what is unfolded bounds no purge|fold.rs|s/fold\(unfound, Version::min\)/fold(unfound, |bound, _| bound)/
-fold: what a sweep may find bounds no purge|fold.rs|s/from_ms\(sweep_from_ms\)/from_ms(sweep_from_ms.max(1 << 48))/
+fold: what is unfolded bounds no purge|knowledge/draft.rs|s/open\.map\(TxnId::start_ms\)/open.map(TxnId::start_ms).take(0)/
+fold: what a sweep may find bounds no purge|fold.rs|s/fold\(sweep_from_ms, u64::min\)/fold(sweep_from_ms.max(1 << 48), u64::min)/
 fold: settled by the sweep alone|fold.rs|s/fold\(sweep_from_ms, u64::min\)/fold(sweep_from_ms, |settled, _| settled)/
 fold: runs are merged once they are lighter|fold.rs|s/< 2 \* newer/< newer/
 fold: only the first run that is too light|fold.rs|s/count = n \+ 1;/count = n + 1;\n            break;/
 fold: all runs every time|fold.rs|s/if u128::from\(\*weight\) < 2 \* newer/if true || 2 * newer == 0/
 collect: a horizon forgets clocks|collect.rs|s/3 \* self\.skew_ms/self.skew_ms/
 collect: a horizon forgets staleness|collect.rs|s/let window = self\.staleness_ms\n\s*\+ self\.deadline_ms/let window = self.deadline_ms/
-collect: a horizon forgets the lifetime|collect.rs|s/\+ self\.lifetime_ms\n\s*\+ self\.visibility_ms\n\s*\+ 3/+ self.visibility_ms + 3/
+collect: a horizon forgets the lifetime|collect.rs|s/HorizonWithoutLifetime\) \{ 0 \} else \{ self\.lifetime_ms \}/HorizonWithoutLifetime) { 0 } else { 0 }/
 collect: a horizon forgets the deadline|collect.rs|s/let window = self\.staleness_ms\n\s*\+ self\.deadline_ms/let window = self.staleness_ms/
 collect: a manifest settles before it is visible|collect.rs|s/self\.staleness_ms \+ self\.lifetime_ms \+ self\.visibility_ms/self.staleness_ms + self.lifetime_ms/
 collect: a manifest settles before refreshes|collect.rs|s/self\.staleness_ms \+ self\.lifetime_ms \+ self\.visibility_ms/self.lifetime_ms + self.visibility_ms/
 collect: a file goes before its manifest is visible|collect.rs|s/2 \* self\.visibility_ms/self.visibility_ms/
 collect: no manifest is void|collect.rs|s/date\.ms\(\) > begun\.ms\(\)\.saturating_add\(self\.lifetime_ms\)/date.ms() > begun.ms().saturating_add(self.lifetime_ms) \&\& false/
 collect: an outcome that is not in the runs|collect.rs|s/start_ms < settled_ms && //
-collect: an outcome goes before the deadline|collect.rs|s/self\.lifetime_ms \+ self\.deadline_ms \+ self\.visibility_ms \+ 2/self.lifetime_ms + self.visibility_ms + 2/
+collect: an outcome goes before the deadline|collect.rs|s/claimed \+ self\.claims_window\(\)/claimed + self.claims_window() - self.deadline_ms/
 collect: claims go before the slowest claim|collect.rs|s/3 \* self\.visibility_ms/self.visibility_ms/
 collect: a feed object at the horizon goes|collect.rs|s/date < settled_horizon/date <= settled_horizon/
 collect: garbage goes before its manifest settles|collect.rs|s/number <= settled/number <= settled + 1/
-manifest: a wrong sum is taken|../format/manifest.rs|s/wire\.checksum != wire\.sum\(\)/false/
-manifest: files of a run may overlap|../format/manifest.rs|s/last_key >= pair/last_key > pair/
+manifest: a wrong sum is taken|../format/manifest.rs|s/!= wire\.sum\(\) \{/!= wire.sum() && false {/
+manifest: files of a run may overlap|../format/manifest.rs|s/before\.last_key < after\.first_key/before.last_key <= after.first_key/
 manifest: the first file from a key on|../format/manifest.rs|s/\.filter\(\|file\| \*file\.first_key <= \*key\)//
 manifest: the end of a range is in it|../format/manifest.rs|s/first_key < \*end/first_key <= *end/
 manifest: a file may be listed twice|../format/manifest.rs|s/ids\.insert\(file\.id\)/{ ids.insert(file.id); true }/
-recent: a feed object of any time|../format/recent.rs|s/self\.time_ms >= 1 << 48/false/
+recent: a feed object of any time|../format/feed.rs|s/self\.time_ms >= 1 << 48/false/
 recent: a payload|../format/recent.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/!rest.is_empty()/
 garbage: more than one|../format/garbage.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/payload_start != object.len()/
 END
@@ -131,6 +133,8 @@ while IFS= read -r line; do
     perl -0pi -e "$change" "$file"
     if cmp -s "$file" "$saved/$file"; then
         echo "STALE     $name"; failed=1
+    elif [[ $check ]]; then
+        echo "changes   $name"
     elif ! out=$(cargo test -q -p aft-core --lib --no-run 2>&1); then
         echo "NO BUILD  $name"; grep -m3 '^error' -A4 <<<"$out"; failed=1
     elif out=$(timeout 300 cargo test -q -p aft-core --lib -- protocol:: format:: key_range:: 2>&1); then
