@@ -1,4 +1,4 @@
-//! Bytes: object names, the envelope around every stored record, decisions, feed objects, request objects, the marker, tokens and
+//! Bytes: object names, the envelope around every stored record, decisions, feed objects, claims, the marker, tokens and
 //! what a checkpoint is made of: manifests, rows and their files, recent and garbage files.
 //!
 //! Nothing here does IO, and no input can make it panic or allocate more than a constant times its size (I11).

@@ -109,7 +109,7 @@
 //! # Keeping a store small
 //!
 //! [`Aft::checkpoint`] folds everything that every node surely knows into an index, sorted Parquet files in the store, so that a node
-//! starts in a handful of requests and holds only the last half hour's commits in memory, however large the store is.
+//! starts in a handful of requests and holds only about the last 20 minutes' commits in memory, however large the store is.
 //! [`Aft::collect_garbage`] deletes what no transaction can reach any more. Any node may do either at any time, and so may `aft checkpoint` and
 //! `aft gc`; with [`Config::maintenance`] nodes share both out among themselves. Without them a store only grows, a node holds the keys
 //! (not the values) of every commit, and opening reads the whole feed.

@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..3 | `aft` |
-//! | 3 | kind: `d` decision, `f` feed object, `r` request object, `t` token, `c` recent file, `g` garbage file, `i` tail of an index file |
+//! | 3 | kind: `d` decision, `f` feed object, `r` claim of a request key, `t` token, `c` recent file, `g` garbage file or file of outcomes, `i` tail of an index file |
 //! | 4..6 | format version |
 //! | 6..8 | zero |
 //! | 8..12 | length of the meta |

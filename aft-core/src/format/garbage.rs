@@ -1,6 +1,7 @@
-//! A garbage file: `garbage/<file id>`, what the fold of one checkpoint found that nobody can reach any more.
+//! What `garbage/<file id>` and `outcomes/<number>-<file id>` hold: a list of decisions and values, from the fold of one checkpoint.
 //!
-//! It is read only by whoever deletes, and only to know what: that an object is named here makes it garbage, whoever looks.
+//! In `garbage/` it is what nobody can reach any more: that an object is named there makes it garbage, whoever looks. In `outcomes/` it
+//! is the contrary: decisions that the checkpoint folded and that stay for their outcome, since a request key leads to them; no values.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

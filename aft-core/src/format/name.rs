@@ -15,7 +15,7 @@ pub const ADOPTION: &str = "adopt.json";
 pub const CLONE: &str = "clone.json";
 /// Folder of the decisions.
 pub const COMMITS: &str = "commits/";
-/// Folder of the request objects.
+/// Folder of the claims.
 pub const REQUESTS: &str = "requests/";
 /// Folder of the feed objects.
 pub const FEED: &str = "feed/";
@@ -184,7 +184,7 @@ impl Job {
     }
 }
 
-/// The name of any object that aft stores.
+/// The name of any object that aft stores, but `clone.json`, the note of a clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectName {
     /// `aft.json`

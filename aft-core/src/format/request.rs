@@ -1,4 +1,4 @@
-//! Request objects: `requests/<shard>/<hash>/<number>`, which transaction a request key leads to.
+//! Claims: `requests/<shard>/<hash>/<number>`, which transaction a request key leads to.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl Claim {
         envelope::seal(Kind::Request, &meta, &[])
     }
 
-    /// Reads a request object.
+    /// Reads a claim.
     ///
     /// # Errors
     /// [`FormatError`], for any bytes that [`Claim::encode`] did not make.

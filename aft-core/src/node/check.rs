@@ -1,7 +1,9 @@
 //! Checking a store: everything that should be there is, and is what was written; what is missing, damaged or left over is named.
 //!
 //! A check asks the store and nothing else: it builds no view and uses no cache, so that it also works where a node cannot open the
-//! store, and one damaged object never hides another. It deletes and writes nothing.
+//! store, and one damaged object never hides another. It deletes and writes nothing. Only its last step, what a collection would
+//! delete, is a dry collection of the node: that one refreshes and asks the view, is left out where it meets damage, and on a node
+//! that may write its refresh may do what every refresh may: seal a checkpoint, publish anew what a damaged feed object told.
 //!
 //! The store may be in use. So what a checkpoint or a collection can take away meanwhile is a *suspect* at first: at the end the
 //! manifests are read anew, and only what the newest one that counts still needs is called missing. And the order matters where

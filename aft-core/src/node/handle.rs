@@ -421,8 +421,8 @@ impl Aft {
     }
 
     /// Verifies everything in the store: that every object which should be there is, and is what was written, every checksum included;
-    /// names what is missing, damaged or left over, and what a [collection](Self::collect_garbage) would delete. It changes nothing
-    /// and works on a node opened [read-only](Builder::read_only); [`Builder::check`] also where the store cannot be opened. The store
+    /// names what is missing, damaged or left over, and what a [collection](Self::collect_garbage) would delete. It deletes nothing
+    /// and writes nothing but what a refresh may, and works on a node opened [read-only](Builder::read_only); [`Builder::check`] also where the store cannot be opened. The store
     /// may be in use meanwhile. Costs what the whole store costs to read: a get per object, a range get per 4 MiB of the index, a list
     /// per folder and shard. Memory: the commits that are not in the index, and eight bytes per value object.
     ///

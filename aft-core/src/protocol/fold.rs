@@ -114,7 +114,8 @@ impl Merge {
     /// A merge of this many inputs.
     ///
     /// Tombstones below `purge_bound` leave, where they are the newest of their key. Only a merge of *all* runs may be given
-    /// one: in any other the tombstone hides a row of a run that is not in the merge. [`purge_bound`] says which.
+    /// one: in any other the tombstone hides a row of a run that is not in the merge. [`purge_bound`] says what value to
+    /// pass.
     #[must_use]
     pub fn new(inputs: usize, purge_bound: Option<Version>) -> Self {
         Self {

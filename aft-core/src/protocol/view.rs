@@ -1,4 +1,4 @@
-//! What a node knows: the manifest that it builds on, and the commits that are not folded in it.
+//! The view: commits that are not folded in the base, the manifest that it builds on.
 //!
 //! The view holds keys, versions and where the values are, never the values. It only ever takes in whole commits: that
 //! is what makes every choice from it atomic (the argument is in [`choose`](super::choose)). What the [`Base`] folded is not in

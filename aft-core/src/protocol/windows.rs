@@ -33,7 +33,7 @@ fn table() -> String {
             "after its date",
         ),
         (
-            "a orphan value goes",
+            "an orphan value goes",
             last(|now| limits.orphan_value_may_go(at.ms(), now)),
             "after its transaction's start",
         ),

@@ -477,7 +477,8 @@ cases! {
     }
 }
 
-/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`.
+/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`, and of `ClaimsOutrun`
+/// `aft-core/src/protocol/knowledge/brute_force.rs`.
 const FOUND_BY_MODELS: [Planted; 4] =
     [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly, Planted::ClaimsOutrun];
 

@@ -1,9 +1,8 @@
 //! Golden files: one of each stored format and version, in `aft-core/testdata/v<version>/`.
 //!
-//! Today's encoder must make exactly these bytes and today's decoder must read them. After a deliberate change of a
-//! format: raise [`FORMAT_VERSION`](crate::format::envelope::FORMAT_VERSION), run
-//! `AFT_BLESS=1 cargo test -p aft-core golden` and add the new sums to [`SUMS`]. `SUMS` fails, and so does CI, where the
-//! files of a version changed that is in it. (Until the first release a sum may be changed instead.)
+//! Today's encoder must make exactly these bytes and today's decoder must read them. `SUMS` fails, and so does CI, where the
+//! files of a version changed that is in it. docs/testing.md says what to do after a deliberate change of a format, and for
+//! a new kind of object.
 
 use std::path::PathBuf;
 

@@ -41,8 +41,8 @@ impl Knowledge {
         self.feed.newest_claim()
     }
 
-    /// The least start of a transaction whose decision no sweep has seen, in milliseconds; or whose commit a sweep may have published, and this
-    /// node was not shown it yet. What is settled is folded.
+    /// Where the next sweep starts listing, in milliseconds. Older decisions were seen by a sweep whose publications this node was shown,
+    /// or are settled, and so folded.
     pub(crate) fn sweep_from_ms(&self) -> u64 {
         let swept = self.feed.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept));
         if planted(Planted::ClaimsOutrun) { swept } else { swept.max(self.base().settled_ms()) }
@@ -54,8 +54,8 @@ impl Knowledge {
         listed.into_iter().filter(|id| !told(id)).collect()
     }
 
-    /// The same in the window of a sweep (I6). A sweep that ended since the listing began has seen to what is older, and this node has
-    /// forgotten it.
+    /// [`untold`](Self::untold), without ids before the window of a sweep as it is *now* (I6): if another sweep ended during the
+    /// listing, older ones are done, and this node no longer remembers that they were published.
     pub(crate) fn unswept(&self, listed: Vec<TxnId>) -> Vec<TxnId> {
         let oldest = TxnId::window_start(self.sweep_from_ms());
         self.untold(listed.into_iter().filter(|id| *id >= oldest))
