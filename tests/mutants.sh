@@ -9,7 +9,11 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -r "$copy"' EXIT
 trap 'exit 130' INT TERM
-(cd "$root" && git ls-files -co --exclude-standard -z | tar -c --null -T - ) | tar -x -C "$copy"
+if [[ $check ]]; then
+    mkdir "$copy/aft-core" && cp -R "$root/aft-core/src" "$copy/aft-core/"
+else
+    (cd "$root" && git ls-files -co --exclude-standard -z | tar -c --null -T - ) | tar -x -C "$copy"
+fi
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
 # A mutant is caught by the first failing case; the smallest one is of no interest.
 export PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0

@@ -1,4 +1,4 @@
-//! What the rules of the house say (CONTRIBUTING.md), read from the sources: floors, invariants, links.
+//! What the rules of the house say (CONTRIBUTING.md), read from the sources: floors, invariants, links, and that what pages name is there.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -259,4 +259,148 @@ fn every_decision_is_listed() {
         assert!(numbers.insert(number.to_owned()), "two decisions have the number {number}");
     }
     assert_eq!(list.matches("| [").count(), numbers.len(), "it lists pages that are not there");
+}
+
+/// The text of a file of the workspace.
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The rows of a Markdown table, each as its cells, from the first line that begins so to the next empty one.
+fn table(text: &str, head: &str) -> Vec<Vec<String>> {
+    let from = text.find(head).unwrap_or_else(|| panic!("no table begins with {head:?}"));
+    let lines = text[from..].lines().take_while(|line| line.starts_with('|')).skip(2);
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    lines.map(cells).collect()
+}
+
+/// What stands in backticks, within single lines and outside of blocks of code.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// A pattern that matches nothing plants nothing, and nobody notices until all mutants are run, which takes an hour.
+#[test]
+fn each_mutant_changes_its_file() {
+    let root = root();
+    let arguments = ["tests/mutants.sh", "--check"];
+    let output = Command::new("bash").args(arguments).current_dir(&root).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let stale: Vec<_> = said.lines().filter(|line| !line.starts_with("changes ")).collect();
+    assert!(stale.is_empty() && output.status.success(), "{stale:#?}");
+    let mutants: BTreeSet<_> =
+        said.lines().filter_map(|line| Some(line.strip_prefix("changes ")?.trim())).collect();
+    let testing = read("docs/testing.md");
+    let rows = table(&testing, "| mutant | found by |");
+    let told: BTreeSet<_> = rows.iter().map(|row| row[0].as_str()).collect();
+    let odd: Vec<_> = mutants.symmetric_difference(&told).collect();
+    assert!(odd.is_empty(), "in tests/mutants.sh or in docs/testing.md alone: {odd:#?}");
+    assert!(mutants.len() > 100, "mutants were found: {}", mutants.len());
+}
+
+/// The tests that docs/testing.md quotes, by a path (`oracle::pruning::a_test`) or by a long name alone, are there.
+#[test]
+fn each_test_that_a_page_quotes_is_there() {
+    let root = root();
+    let sources: Vec<_> = ["aft-core", "aft-memory", "aft-s3", "aft-cli", "tests", "benches"]
+        .iter()
+        .flat_map(|folder| files(&root.join(folder), ".rs"))
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect();
+    let is_there = |quoted: &str| {
+        let parts: Vec<_> = quoted.split("::").filter(|part| *part != "tests").collect();
+        let (name, modules) = parts.split_last().unwrap();
+        sources.iter().any(|(path, text)| {
+            let path = path.with_extension("");
+            modules.iter().all(|module| path.iter().any(|part| part == *module))
+                && text.contains(&format!("fn {name}("))
+        })
+    };
+    assert!(is_there("timeliness::tests::the_refresh_window_misses_nothing") && !is_there("fold::is_there"));
+    let testing = read("docs/testing.md");
+    let named = |text: &&str| {
+        let plain = text.bytes().all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'_' | b':'));
+        let of_a_crate = text.starts_with("aft_");
+        plain && !of_a_crate && (text.contains("::") || text.matches('_').count() > 2)
+    };
+    let quoted: Vec<_> = quoted(&testing).into_iter().filter(named).collect();
+    let missing: Vec<_> = quoted.iter().filter(|test| !is_there(test)).collect();
+    assert!(missing.is_empty(), "docs/testing.md quotes tests that are not there: {missing:#?}");
+    assert!(quoted.len() > 40, "quoted tests were found: {}", quoted.len());
+}
+
+/// ARCHITECTURE.md and docs/design.md say the same of each invariant.
+#[test]
+fn both_lists_of_invariants_agree() {
+    let design = read("docs/design.md");
+    let rows = table(&design, "| | invariant |");
+    let ours = rows.iter().map(|row| format!("{} {}", row[0], row[1]));
+    let map = read("ARCHITECTURE.md").replace("\n> ", " ");
+    let theirs: Vec<_> = map.split("**I").skip(1).map(|rest| rest.lines().next().unwrap()).collect();
+    let theirs: Vec<_> = theirs
+        .iter()
+        .map(|text| format!("I{}", text.replace("** ", " ").trim_end_matches(['.', ' '])))
+        .collect();
+    assert_eq!(ours.collect::<Vec<_>>(), theirs);
+    assert_eq!(theirs.len(), usize::try_from(INVARIANTS).unwrap());
+}
+
+/// Folders whose files ARCHITECTURE.md names one by one; any other folder is named as a whole.
+const NAMED_SINGLY: [&str; 12] = [
+    "node",
+    "protocol",
+    "format",
+    "transaction",
+    "exchange",
+    "index",
+    "upkeep",
+    "check",
+    "clone",
+    "knowledge",
+    "sim",
+    "explore",
+];
+
+/// The map has every file of aft-core and of the tests' library: by its name, as often as there are files of that name, or by its folder.
+#[test]
+fn the_map_has_every_file() {
+    let map = read("ARCHITECTURE.md");
+    let (from, to) = (map.find("## The three floors").unwrap(), map.find("## The path of one").unwrap());
+    let words: Vec<_> = map[from..to].split('`').skip(1).step_by(2).collect();
+    let is_whole =
+        |folder: &str| !NAMED_SINGLY.contains(&folder) && words.contains(&format!("{folder}/").as_str());
+    let mut files_of = std::collections::BTreeMap::<String, Vec<PathBuf>>::new();
+    for sources in ["aft-core/src", "tests/src"].map(|folder| root().join(folder)) {
+        for path in files(&sources, ".rs") {
+            let inside = path.strip_prefix(&sources).unwrap().to_path_buf();
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let folders: Vec<_> = inside.parent().unwrap().iter().map(|it| it.to_string_lossy()).collect();
+            let whole = is_whole(&stem) || folders.iter().any(|folder| is_whole(folder));
+            let floor = folders.is_empty() && ["lib", "node", "protocol", "format"].contains(&&*stem);
+            if !whole && !floor {
+                files_of.entry(stem).or_default().push(inside);
+            }
+        }
+    }
+    let named = |stem: &str| {
+        let forms = [stem.to_owned(), format!("{stem}.rs"), format!("{stem}/")];
+        words.iter().filter(|word| forms.iter().any(|form| form == *word)).count()
+    };
+    let missing: Vec<_> = files_of.iter().filter(|(stem, files)| named(stem) < files.len()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md lacks: {missing:#?}");
+    assert!(files_of.len() > 60, "files were found: {}", files_of.len());
+}
+
+/// docs/testing.md says of each planted bug what finds it.
+#[test]
+fn every_planted_bug_is_named() {
+    let planted = read("aft-core/src/planted.rs");
+    let bugs = planted.split("pub enum Planted {").nth(1).unwrap().split("\n}").next().unwrap();
+    let bugs = bugs.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.is_empty());
+    let bugs: BTreeSet<_> = bugs.map(|line| line.trim_end_matches(',')).collect();
+    let testing = read("docs/testing.md");
+    let named = quoted(&testing);
+    let missing: Vec<_> = bugs.difference(&named).collect();
+    assert!(missing.is_empty(), "docs/testing.md does not name {missing:?}");
+    assert!(bugs.len() > 100, "planted bugs were found: {}", bugs.len());
 }
