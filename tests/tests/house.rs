@@ -268,7 +268,7 @@ fn read(path: &str) -> String {
 
 /// The rows of a Markdown table, each as its cells, from the first line that begins so to the next empty one.
 fn table(text: &str, head: &str) -> Vec<Vec<String>> {
-    let from = text.find(head).unwrap_or_else(|| panic!("no table begins with {head:?}"));
+    let from = text.find(head).unwrap();
     let lines = text[from..].lines().take_while(|line| line.starts_with('|')).skip(2);
     let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
     lines.map(cells).collect()
