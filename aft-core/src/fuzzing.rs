@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::format::bundle::Bundle;
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::{FormatError, Kind, checksum, seal};
 use crate::format::feed::{Entry, EntryHome, Feed};
@@ -109,6 +110,17 @@ pub fn decode_recent(data: &[u8]) {
         let Ok(recent) = Recent::decode(&object) else { continue };
         let again = recent.encode().expect("it was decoded");
         assert_eq!(Recent::decode(&again).expect("it was encoded"), recent);
+    }
+}
+
+/// Decodes a bundle, and the copies in it.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_bundle(data: &[u8]) {
+    for object in objects(Kind::Bundle, data) {
+        let Ok(bundle) = Bundle::decode(&object) else { continue };
+        let again = bundle.encode().expect("it was decoded");
+        assert_eq!(Bundle::decode(&again).expect("it was encoded"), bundle);
+        bundle.copies.iter().for_each(|(_, copy)| decode_feed(copy));
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) struct Node {
     /// Wakes the background task when there is something to publish.
     pub(crate) wake: Arc<Notify>,
     pub(crate) tasks: Mutex<background::Tasks>,
+    pub(crate) bundles: Mutex<exchange::bundles::Bundles>,
     pub(crate) counters: stats::Counters,
     closed: AtomicBool,
 }

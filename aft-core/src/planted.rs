@@ -26,6 +26,10 @@ pub enum Planted {
     UndatedIsForgotten,
     /// A refresh that has looked for a checkpoint answers for those who asked while it was under way.
     ForgetLateAsk,
+    /// A feed object counts under whatever name it is found.
+    AnyNameWillDo,
+    /// What may lie in a bundle by its name is taken for read, whatever lies in it.
+    BundleIsWhole,
     /// A node builds on a checkpoint whose maker was shown more of the feed.
     AdoptUnshown,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.

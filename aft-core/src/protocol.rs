@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod branches;
+pub mod bundles;
 pub mod choose;
 pub mod clock_check;
 pub mod collect;

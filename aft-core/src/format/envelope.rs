@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..3 | `aft` |
-//! | 3 | kind: `d` decision, `f` feed object, `r` claim of a request key, `t` token, `c` recent file, `g` garbage file or file of outcomes, `i` tail of an index file |
+//! | 3 | kind: `d` decision, `f` feed object, `r` claim of a request key, `t` token, `c` recent file, `g` garbage file or file of outcomes, `b` bundle, `i` tail of an index file |
 //! | 4..6 | format version |
 //! | 6..8 | zero |
 //! | 8..12 | length of the meta |
@@ -39,6 +39,8 @@ pub enum Kind {
     Recent,
     /// What a fold found to be garbage.
     Garbage,
+    /// Copies of feed objects.
+    Bundle,
     /// The tail of a file of a sorted run.
     Run,
 }
@@ -52,6 +54,7 @@ impl Kind {
             Self::Token => b't',
             Self::Recent => b'c',
             Self::Garbage => b'g',
+            Self::Bundle => b'b',
             Self::Run => b'i',
         }
     }

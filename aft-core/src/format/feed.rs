@@ -7,11 +7,14 @@ use crate::format::envelope::{self, FormatError, Kind};
 use crate::format::name::{FeedName, ValueName};
 use crate::format::recent::Home;
 use crate::format::record::{CommitRecord, WireRecord};
+use crate::planted::{Planted, planted};
 use crate::txn_id::TxnId;
 
 /// The content of a feed object.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {
+    /// Its name: whoever finds it under another one has found something else.
+    pub name: FeedName,
     /// Every commit decided before this second (since 1970, by the store's clock) was published before or is in
     /// here: set by a sweep.
     pub swept_through: Option<u64>,
@@ -75,6 +78,7 @@ impl EntryHome {
 
 #[derive(Serialize, Deserialize)]
 struct WireFeed<'a> {
+    name: WireFeedName,
     swept_through: Option<u64>,
     instead_of: Vec<WireFeedName>,
     #[serde(borrow)]
@@ -105,7 +109,8 @@ impl Feed {
     pub fn encode(&self, payload: &[Bytes]) -> Result<Bytes, FormatError> {
         let entries = self.entries.iter().map(WireEntry::new).collect();
         let instead_of = self.instead_of.iter().copied().map(WireFeedName::new).collect();
-        let wire = WireFeed { swept_through: self.swept_through, instead_of, entries };
+        let name = WireFeedName::new(self.name);
+        let wire = WireFeed { name, swept_through: self.swept_through, instead_of, entries };
         let meta = postcard::to_stdvec(&wire).map_err(|_| FormatError::Malformed("cannot be encoded"))?;
         envelope::seal(Kind::Feed, &meta, payload)
     }
@@ -131,7 +136,20 @@ impl Feed {
         }
         let instead_of = wire.instead_of.into_iter().map(WireFeedName::into_name);
         let instead_of = instead_of.collect::<Result<_, _>>()?;
-        Ok(Self { swept_through: wire.swept_through, instead_of, entries })
+        Ok(Self { name: wire.name.into_name()?, swept_through: wire.swept_through, instead_of, entries })
+    }
+
+    /// Reads the feed object of this name: one that was made under another one is as good as damaged.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_as(name: FeedName, object: &Bytes) -> Result<Self, FormatError> {
+        let feed = Self::decode(object)?;
+        if feed.name == name || planted(Planted::AnyNameWillDo) {
+            Ok(feed)
+        } else {
+            Err(FormatError::Malformed("the feed object of another name"))
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub const COMMITS: &str = "commits/";
 pub const REQUESTS: &str = "requests/";
 /// Folder of the feed objects.
 pub const FEED: &str = "feed/";
+/// Folder of the bundles.
+pub const BUNDLES: &str = "bundles/";
 /// Folder of the value objects.
 pub const VALUES: &str = "values/";
 /// Folder of the manifests.
@@ -87,6 +89,24 @@ impl Shards {
 pub struct FeedName {
     /// Milliseconds since 1970; 48 bits.
     pub time_ms: u64,
+    /// The random number of the node.
+    pub node: u64,
+    /// The node's running number.
+    pub seq: u32,
+}
+
+/// The name of a bundle: which feed objects it may hold, how it came about, and who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BundleName {
+    /// The greatest time in the names of its copies: milliseconds since 1970; 48 bits.
+    pub last_ms: u64,
+    /// The least.
+    pub first_ms: u64,
+    /// When it was made, by its maker's clock, and later than what it was copied from.
+    pub made_ms: u64,
+    /// How often its copies were bundled: 1 where they are of feed objects that were read one by one, else one more than in the bundles that they
+    /// were copied from.
+    pub level: u8,
     /// The random number of the node.
     pub node: u64,
     /// The node's running number.
@@ -199,6 +219,8 @@ pub enum ObjectName {
     Request(RequestHash, u32),
     /// `feed/<time>-<node>-<seq>`
     Feed(FeedName),
+    /// `bundles/<last>-<first>-<made>-<level>-<node>-<seq>`
+    Bundle(BundleName),
     /// `epochs/<job>/<epoch>`
     Epoch(Job, u64),
     /// `checkpoints/<number>.json`
@@ -228,6 +250,7 @@ impl ObjectName {
             }
             Self::Request(hash, number) => format!("{}{number:08x}", hash.folder(shards)),
             Self::Feed(name) => name.to_string(),
+            Self::Bundle(name) => name.to_string(),
             Self::Epoch(job, epoch) => format!("{EPOCHS}{}/{epoch:012x}", job.name()),
             Self::Checkpoint(number) => format!("{CHECKPOINTS}{number:012x}.json"),
             Self::Run(id) => format!("{INDEX}{id}.parquet"),
@@ -257,6 +280,7 @@ impl ObjectName {
                 Self::Request(RequestHash::parse(hash)?, u32::try_from(hex(number, 8)?).ok()?)
             }
             "feed" => Self::Feed(FeedName::parse(path)?),
+            "bundles" => Self::Bundle(BundleName::parse(path)?),
             "epochs" => {
                 let (job, epoch) = rest.split_once('/')?;
                 Self::Epoch(Job::parse(job)?, hex(epoch, 12)?)
@@ -302,6 +326,33 @@ impl fmt::Display for FeedName {
     }
 }
 
+impl BundleName {
+    /// The name that prints as `path`.
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix(BUNDLES)?.split('-');
+        let mut number = |width| hex(parts.next()?, width);
+        let (last_ms, first_ms, made_ms) = (number(12)?, number(12)?, number(12)?);
+        let level = u8::try_from(number(2)?).ok()?;
+        let (node, seq) = (number(16)?, u32::try_from(number(8)?).ok()?);
+        let name = Self { last_ms, first_ms, made_ms, level, node, seq };
+        (name.to_string() == path).then_some(name)
+    }
+
+    /// Where a listing of the bundles begins that must show each that may hold a feed object of `time_ms` or later.
+    #[must_use]
+    pub fn cursor(time_ms: u64) -> String {
+        format!("{BUNDLES}{:012x}", time_ms.min((1 << 48) - 1))
+    }
+}
+
+impl fmt::Display for BundleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { last_ms, first_ms, made_ms, level, node, seq } = self;
+        write!(f, "{BUNDLES}{last_ms:012x}-{first_ms:012x}-{made_ms:012x}-{level:02x}-{node:016x}-{seq:08x}")
+    }
+}
+
 /// The number that `text`, of exactly this many lower-case hexadecimal digits, says.
 pub(super) fn hex(text: &str, width: usize) -> Option<u64> {
     let plain = text.len() == width && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -330,6 +381,10 @@ mod tests {
                 .prop_map(|(hash, number)| ObjectName::Request(RequestHash(hash), number)),
             (0u64..1 << 48, any::<u64>(), any::<u32>())
                 .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
+            ([0u64..1 << 48, 0u64..1 << 48, 0u64..1 << 48], any::<u8>(), any::<u64>(), any::<u32>())
+                .prop_map(|([last_ms, first_ms, made_ms], level, node, seq)| {
+                    ObjectName::Bundle(BundleName { last_ms, first_ms, made_ms, level, node, seq })
+                }),
             (0usize..5, 0u64..1 << 48).prop_map(|(job, epoch)| ObjectName::Epoch(Job::ALL[job], epoch)),
             (0u64..1 << 48).prop_map(ObjectName::Checkpoint),
             id().prop_map(|id| ObjectName::Run(FileId(id))),
@@ -353,10 +408,11 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|feed|epochs|epochs/collect|checkpoints|index|recent|garbage|outcomes)/.{0,60}") {
+        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|feed|bundles|epochs|epochs/collect|checkpoints|index|recent|garbage|outcomes)/.{0,60}") {
             for text in [text, folder] {
                 let _ = ObjectName::parse(&text, Shards::new(16).unwrap());
                 let _ = FeedName::parse(&text);
+                let _ = BundleName::parse(&text);
                 let _ = FileId::parse(&text);
             }
         }
@@ -382,6 +438,13 @@ mod tests {
             let name = FeedName { time_ms, node, seq }.to_string();
             prop_assert!(name > FeedName::cursor(time_ms) && name < FeedName::cursor(time_ms + 1).replace("1000000000000", "ffffffffffffz"));
         }
+    }
+
+    #[test]
+    fn the_cursor_of_bundles_shows_what_may_hold_its_millisecond() {
+        let name =
+            |last_ms| BundleName { last_ms, first_ms: 0, made_ms: 0, level: 1, node: 0, seq: 0 }.to_string();
+        assert!(name(4) < BundleName::cursor(5) && BundleName::cursor(5) < name(5) && name(5) < name(6));
     }
 
     #[test]

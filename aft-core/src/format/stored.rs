@@ -9,6 +9,7 @@ mod suspended;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use crate::format::bundle::Bundle;
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, EntryHome, Feed};
@@ -136,17 +137,26 @@ fn feed() -> impl Strategy<Value = (Feed, Vec<Bytes>)> {
     ];
     let name = (0u64..1 << 48, any::<u64>(), any::<u32>());
     let name = name.prop_map(|(time_ms, node, seq)| FeedName { time_ms, node, seq });
-    let names = prop::collection::vec(name, 0..3);
-    (prop::option::of(any::<u64>()), names, prop::collection::vec(entry, 0..5)).prop_map(
-        |(swept_through, instead_of, entries)| {
+    let names = prop::collection::vec(name.clone(), 0..3);
+    (name, prop::option::of(any::<u64>()), names, prop::collection::vec(entry, 0..5)).prop_map(
+        |(name, swept_through, instead_of, entries)| {
             let (entries, payloads): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-            (Feed { swept_through, instead_of, entries }, payloads.concat())
+            (Feed { name, swept_through, instead_of, entries }, payloads.concat())
         },
     )
 }
 
 fn claim() -> impl Strategy<Value = Claim> {
     (txn(), key(), any::<Option<[u8; 32]>>()).prop_map(|(txn, key, input)| Claim { txn, key, input })
+}
+
+/// Copies under names in order, whatever they are copies of.
+fn bundle() -> impl Strategy<Value = Bundle> {
+    let name = (0u64..1 << 48, any::<u64>(), any::<u32>());
+    prop::collection::btree_map(name, bytes(0..50), 0..4).prop_map(|copies| {
+        let copy = |((time_ms, node, seq), copy)| (FeedName { time_ms, node, seq }, copy);
+        Bundle { copies: copies.into_iter().map(copy).collect() }
+    })
 }
 
 /// The feed without the inline_offsets that decoding filled in.

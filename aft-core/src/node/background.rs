@@ -1,6 +1,7 @@
 //! The background tasks of a node: its publisher, a sweep now and then, and the maintenance where it is configured.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
@@ -9,17 +10,30 @@ use crate::error::Error;
 use crate::node::Node;
 use crate::planted::{Planted, planted};
 
+/// How long closing waits for a sweep under way.
+const SWEEP_WAIT: Duration = Duration::from_secs(30);
+/// How long it waits for a bundle that is being made, which only spares others requests.
+const BUNDLE_WAIT: Duration = Duration::from_secs(2);
+
 /// The tasks that run beside a node's work.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     publisher: Option<JoinHandle<()>>,
     sweep: Option<JoinHandle<()>>,
+    bundle: Option<JoinHandle<()>>,
     maintenance: Option<JoinHandle<()>>,
 }
 
 impl Tasks {
     pub(crate) fn sweep(&mut self, task: JoinHandle<()>) {
         self.sweep = Some(task);
+    }
+
+    /// One at a time: what is not bundled now is with the next refresh.
+    pub(crate) fn bundle(&mut self, task: JoinHandle<()>) {
+        if let Some(before) = self.bundle.replace(task) {
+            before.abort();
+        }
     }
 
     pub(crate) fn maintain(&mut self, task: JoinHandle<()>) {
@@ -33,18 +47,20 @@ impl Tasks {
         (ended(&mut self.publisher), ended(&mut self.maintenance))
     }
 
-    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over the sweep under way.
-    pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
+    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over what is under way and ends by itself: what it is, how long it may
+    /// still take, and its task.
+    pub(crate) fn stop(&mut self) -> Vec<(&'static str, Duration, JoinHandle<()>)> {
         for task in [self.publisher.take(), self.maintenance.take()].into_iter().flatten() {
             task.abort();
         }
-        self.sweep.take()
+        let sweep = self.sweep.take().map(|task| ("sweep", SWEEP_WAIT, task));
+        sweep.into_iter().chain(self.bundle.take().map(|task| ("bundle", BUNDLE_WAIT, task))).collect()
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.stop();
+        drop(self.stop());
     }
 }
 

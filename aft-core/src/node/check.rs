@@ -108,6 +108,7 @@ impl Check<'_> {
         let manifests = self.index(first, &mut commits).await?;
         self.unfolded(&manifests, &commits).await?;
         self.garbage_files().await?;
+        self.bundles().await?;
         self.outcomes(&manifests, &commits).await?;
         self.unpublished(&manifests, &commits).await?;
         let manifests = self.files(manifests, now).await?;

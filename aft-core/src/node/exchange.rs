@@ -1,5 +1,6 @@
 //! What nodes tell each other: decisions and their outcome, the feed, sweeps.
 
+pub(crate) mod bundles;
 pub(crate) mod heal;
 pub(crate) mod listings;
 pub(crate) mod outcome;

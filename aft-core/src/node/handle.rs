@@ -89,9 +89,6 @@ pub struct StoreInfo {
     pub rows: u64,
 }
 
-/// How long closing a node waits for the sweep under way.
-const CLOSE_WAIT: Duration = Duration::from_secs(30);
-
 impl Aft {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node }
@@ -493,6 +490,8 @@ impl Aft {
             index_hits: get(&counters.index_hits),
             index_misses: get(&counters.index_misses),
             refreshes: get(&counters.refreshes),
+            bundles_read: get(&counters.bundles_read),
+            bundles_made: get(&counters.bundles_made),
             published: get(&counters.published),
             sweeps: get(&counters.sweeps),
             checkpoints: get(&counters.checkpoints),
@@ -581,13 +580,13 @@ impl Aft {
         if !self.node.shut() && planted(Planted::CloseOnce) {
             return Ok(());
         }
-        let sweep = self.node.tasks.lock().stop();
-        if let Some(mut sweep) = sweep {
+        let under_way = self.node.tasks.lock().stop();
+        for (what, wait, mut task) in under_way {
             // It may be on a runtime that nobody drives.
-            let ended = tokio::time::timeout(CLOSE_WAIT, &mut sweep).await;
+            let ended = tokio::time::timeout(wait, &mut task).await;
             if !matches!(ended, Ok(Ok(()))) {
-                sweep.abort();
-                tracing::warn!("the sweep under way did not complete");
+                task.abort();
+                tracing::warn!("the {what} under way did not complete");
             }
         }
         if self.node.read_only { Ok(()) } else { self.node.publish().await }

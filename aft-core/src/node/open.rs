@@ -371,6 +371,7 @@ impl Builder {
             uploads: Arc::new(Semaphore::new(config.parallel_requests)),
             wake: Arc::new(Notify::new()),
             tasks: Mutex::new(background::Tasks::default()),
+            bundles: Mutex::default(),
             counters: stats::Counters::default(),
             closed: false.into(),
             marker: opened.marker,

@@ -98,6 +98,10 @@ pub struct Stats {
     pub index_misses: u64,
     /// Refreshes that completed.
     pub refreshes: u64,
+    /// Bundles of feed objects that were read instead of these.
+    pub bundles_read: u64,
+    /// Bundles that this node made of what it had read one by one.
+    pub bundles_made: u64,
     /// Feed objects made.
     pub published: u64,
     /// Sweeps that completed.
@@ -153,6 +157,8 @@ pub(crate) struct Counters {
     pub(crate) index_hits: AtomicU64,
     pub(crate) index_misses: AtomicU64,
     pub(crate) refreshes: AtomicU64,
+    pub(crate) bundles_read: AtomicU64,
+    pub(crate) bundles_made: AtomicU64,
     pub(crate) published: AtomicU64,
     pub(crate) sweeps: AtomicU64,
     pub(crate) checkpoints: AtomicU64,

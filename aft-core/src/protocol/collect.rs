@@ -14,7 +14,7 @@
 //!    ones need stays, and so does what lies on the feed.
 //! 3. For each manifest up to that one, oldest first: delete all older manifests ([`manifest_may_go`]), so that nobody can
 //!    begin from one of those any more, and then what its garbage file names ([`garbage_may_go`]), which only they needed.
-//! 4. Delete feed objects, and files that no manifest names any more, void ones included.
+//! 4. Delete feed objects, bundles of them, and files that no manifest names any more, void ones included.
 //! 5. Delete claims, then the decisions that they led to: those which a list of outcomes names, and those which were read and are
 //!    no commits. Then orphan values, and epochs.
 //!
@@ -98,6 +98,13 @@ impl Limits {
     #[must_use]
     pub const fn feed_kept_ms(&self) -> u64 {
         self.staleness_ms + self.lifetime_ms + self.visibility_ms
+    }
+
+    /// Whether a bundle may go: by the rule of the feed objects that it copies, which were there before it was made. It is a copy: one that goes
+    /// too early costs requests and nothing else.
+    #[must_use]
+    pub fn bundle_may_go(&self, date: StoreTime, settled_horizon: StoreTime) -> bool {
+        self.feed_may_go(date, settled_horizon)
     }
 
     /// Whether a feed object may go: it was dated before the horizon of the newest manifest that settles.

@@ -85,14 +85,14 @@ pub(crate) struct Told {
 }
 
 /// A batch as a feed object's content and payload. All its commits are decided and in time.
-pub(crate) fn feed_of(batch: &[Publication], told: &Told) -> (Feed, Vec<Bytes>) {
+pub(crate) fn feed_of(name: FeedName, batch: &[Publication], told: &Told) -> (Feed, Vec<Bytes>) {
     let commits: Vec<_> = batch.iter().map(|publication| Arc::clone(&publication.commit)).collect();
     let pruned = superseded(&commits);
     let kept = batch.iter().zip(&pruned).filter(|(_, pruned)| !**pruned);
     let payload = kept.flat_map(|(publication, _)| publication.payload.iter().cloned()).collect();
     let entries = batch.iter().zip(&pruned).map(|(publication, pruned)| publication.entry(*pruned)).collect();
     let swept_through = told.swept_through.map(|through| through.0);
-    (Feed { swept_through, instead_of: told.instead_of.clone(), entries }, payload)
+    (Feed { name, swept_through, instead_of: told.instead_of.clone(), entries }, payload)
 }
 
 /// Cuts a batch into feed objects of a sensible size.

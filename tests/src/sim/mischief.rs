@@ -23,8 +23,18 @@ pub(crate) struct Kinds {
 ///
 /// Decisions are not among them: one that is dated later than its deadline is void to whoever looks at it from then on, though it was
 /// acknowledged (docs/design.md, limits). Add `commits/` once the register takes that for damage.
-const REDATED: [&str; 9] =
-    ["feed/", "feed/", "checkpoints/", "values/", "requests/", "index/", "recent/", "garbage/", "epochs/"];
+const REDATED: [&str; 10] = [
+    "feed/",
+    "feed/",
+    "bundles/",
+    "checkpoints/",
+    "values/",
+    "requests/",
+    "index/",
+    "recent/",
+    "garbage/",
+    "epochs/",
+];
 
 /// How long after a lie an error may still come of it.
 const AFTERMATH_MS: u64 = 40_000;
@@ -78,8 +88,9 @@ impl Mischief {
     fn lie(&mut self, now_ms: u64, process: &str) {
         let process = (self.draw(3) > 0).then_some(process);
         let lie = [Lie::Empty, Lie::CutShort, Lie::Lacks][usize::try_from(self.draw(3)).unwrap_or(0)];
-        let everywhere = ["feed/", "checkpoints/", "requests/", "values/", "index/", "epochs/", ""];
-        let mut folders = everywhere[..if lie == Lie::Empty { 7 } else { 6 }].to_vec();
+        let everywhere =
+            ["feed/", "checkpoints/", "requests/", "values/", "index/", "epochs/", "bundles/", ""];
+        let mut folders = everywhere[..if lie == Lie::Empty { 8 } else { 7 }].to_vec();
         // Where decisions are missing one by one, a sweep cannot know; a dead node's commit must be seen by one.
         if lie == Lie::Empty || !self.deadly {
             folders.push("commits/");

@@ -162,7 +162,7 @@ pub(crate) async fn settle(nodes: [&Client; 2], shared: &Shared) {
 }
 
 /// How many objects of a folder may be left where nothing happens but checkpoints and collections.
-const LEFT_AT_MOST: [(&str, usize); 9] = [
+const LEFT_AT_MOST: [(&str, usize); 10] = [
     ("commits/", 0),
     ("outcomes/", 2),
     ("checkpoints/", 2),
@@ -170,6 +170,7 @@ const LEFT_AT_MOST: [(&str, usize); 9] = [
     ("garbage/", 1),
     ("index/", 2),
     ("feed/", 24),
+    ("bundles/", 8),
     ("epochs/", 40),
     ("aft.json", 1),
 ];

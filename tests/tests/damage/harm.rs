@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     Garbage,
     Outcomes,
     Feed,
+    Bundle,
     Decision,
     Claim,
     Value,
@@ -24,7 +25,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Marker,
         Self::Seal,
         Self::Manifest,
@@ -33,6 +34,7 @@ impl Kind {
         Self::Garbage,
         Self::Outcomes,
         Self::Feed,
+        Self::Bundle,
         Self::Decision,
         Self::Claim,
         Self::Value,
@@ -49,6 +51,7 @@ impl Kind {
             Self::Garbage => "garbage/",
             Self::Outcomes => "outcomes/",
             Self::Feed => "feed/",
+            Self::Bundle => "bundles/",
             Self::Decision => "commits/",
             Self::Claim => "requests/",
             Self::Value => "values/",

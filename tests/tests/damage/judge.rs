@@ -108,7 +108,7 @@ impl<'a> Judge<'a> {
         let said = chain(error);
         let folders =
             ["aft.json", "checkpoints/", "index/", "recent/", "garbage/", "outcomes/", "feed/", "commits/"];
-        let mut known = folders.iter().chain(&["requests/", "values/", "epochs/"]).chain(&ADVICE);
+        let mut known = folders.iter().chain(&["requests/", "values/", "epochs/", "bundles/"]).chain(&ADVICE);
         if self.repaired {
             self.breaks(format!("{what} fails on a repaired store: {said}"));
         } else if !known.any(|word| said.contains(word)) {

@@ -134,7 +134,25 @@ impl Author<'_> {
         self.commit(&[("e", None), ("large/2", Some(&z))]).await;
         self.request("order/5").await;
         self.publish().await;
+        self.others().await;
+        // A sweep says what was decided before it: not within the same second.
+        sleep(Duration::from_secs(2)).await;
         self.node.sweep().await.unwrap();
+    }
+
+    /// Three others publish nine times, and who opens the store next bundles what it read.
+    async fn others(&mut self) {
+        let own = self.node.clone();
+        for key in ["o/1", "o/2", "o/3"] {
+            self.node = self.world.node().await;
+            for value in ["1", "2", "3"] {
+                self.commit(&[(key, Some(value))]).await;
+                self.publish().await;
+            }
+            self.node.close().await.unwrap();
+        }
+        self.node = own;
+        self.world.node().await.close().await.unwrap();
     }
 
     async fn commit(&mut self, writes: &[(&str, Option<&str>)]) {

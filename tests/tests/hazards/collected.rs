@@ -3,7 +3,9 @@
 use aft_core::{Aft, Begin, CommitOutcome, Outcome, Storage};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{World, get, put};
+use bytes::Bytes;
 use tokio::time::sleep;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{secs, tell_the_time};
 
@@ -72,6 +74,28 @@ pub(crate) async fn a_late_retry_of_a_token_learns_the_outcome() {
     assert_eq!((again.outcome, again.receipt), (CommitOutcome::Replayed, first.receipt));
 }
 
+/// The same feed object, made at another time.
+fn renamed(path: &str, object: &[u8], time_ms: u64) -> (String, Bytes) {
+    let varint = |mut n: u64| {
+        let mut bytes = Vec::new();
+        while n > 0x7f {
+            bytes.push((n & 0x7f) as u8 | 0x80);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+        bytes
+    };
+    let (time, rest) = path.strip_prefix("feed/").unwrap().split_once('-').unwrap();
+    let (old, new) = (varint(u64::from_str_radix(time, 16).unwrap()), varint(time_ms));
+    assert!(object[32..].starts_with(&old) && old.len() == new.len());
+    let mut object = object.to_vec();
+    object[32..32 + new.len()].copy_from_slice(&new);
+    let meta = 32 + u32::from_le_bytes(object[8..12].try_into().unwrap()) as usize;
+    let sum = xxh3_64(&[&object[..24], &object[32..meta]].concat());
+    object[24..32].copy_from_slice(&sum.to_le_bytes());
+    (format!("feed/{time_ms:012x}-{rest}"), object.into())
+}
+
 /// 20: a commit is published twice, the second time after it was folded, while a transaction that began before it keeps the
 /// checkpoint from settling. It stays folded, for whoever saw the first copy and for whoever begins from the checkpoint.
 pub(crate) async fn h20_a_copy_of_a_folded_commit_does_not_come_back() {
@@ -94,9 +118,9 @@ pub(crate) async fn h20_a_copy_of_a_folded_commit_does_not_come_back() {
     assert_eq!(other.checkpoint().await.unwrap().folded, 1);
 
     // As a sweep would name it that was slow to publish what it had found.
-    let (_, rest) = carried.split_once('-').unwrap();
     let now = other.new_txn_id().start_ms();
-    world.memory.create(&format!("feed/{now:012x}-{rest}"), copy).await.unwrap();
+    let (path, copy) = renamed(&carried, &copy, now);
+    world.memory.create(&path, copy).await.unwrap();
     tell_the_time(&other).await;
     let cold = world.node().await;
     for warm in [&node, &other, &cold] {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
 
+mod bundles;
 mod checkpoints;
 mod clocks;
 mod closing;
@@ -352,6 +353,14 @@ cases! {
     }
     tokens::h23_a_token_is_not_read_on_through_an_older_checkpoint {
         ForgetTokenBase: "nothing is read through an older checkpoint",
+    }
+    bundles::what_a_bundle_lacks_is_read_from_the_feed {
+        BundleIsWhole: "is on the feed",
+    }
+    bundles::whatever_becomes_of_a_bundle_the_feed_is_read {}
+    bundles::bundles_are_collected_with_the_feed {}
+    bundles::a_feed_object_under_another_name_is_damaged {
+        AnyNameWillDo: "its decision has it",
     }
     tokens::h23_a_checkpoint_that_is_asked_for_during_a_refresh_is_found {
         ForgetLateAsk: "what is asked for while a refresh looks is for the next",

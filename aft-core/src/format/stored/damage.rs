@@ -7,6 +7,7 @@
 use super::checkpoint::{garbage, recent};
 use super::suspended::suspended;
 use super::*;
+use crate::format::bundle::Bundle;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
@@ -15,8 +16,16 @@ use crate::format::recent::Recent;
 use crate::format::run::Tail;
 use crate::format::token::Suspended;
 
-const KINDS: [Kind; 7] =
-    [Kind::Decision, Kind::Feed, Kind::Request, Kind::Token, Kind::Recent, Kind::Garbage, Kind::Run];
+const KINDS: [Kind; 8] = [
+    Kind::Decision,
+    Kind::Feed,
+    Kind::Request,
+    Kind::Token,
+    Kind::Recent,
+    Kind::Garbage,
+    Kind::Bundle,
+    Kind::Run,
+];
 
 fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
     match kind {
@@ -26,6 +35,7 @@ fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
         Kind::Token => Suspended::decode(object).map(|_| ()),
         Kind::Recent => Recent::decode(object).map(|_| ()),
         Kind::Garbage => Garbage::decode(object).map(|_| ()),
+        Kind::Bundle => Bundle::decode(object).map(|_| ()),
         Kind::Run => Tail::decode(object.len() as u64, object).map(|_| ()),
     }
 }
@@ -68,6 +78,10 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
             let decoded = Garbage::decode(object)?;
             assert_eq!(Garbage::decode(&decoded.encode().unwrap()).unwrap(), decoded);
         }
+        Kind::Bundle => {
+            let decoded = Bundle::decode(object)?;
+            assert_eq!(Bundle::decode(&decoded.encode().unwrap()).unwrap(), decoded);
+        }
         // Its tests are beside it: `format/run/tests`.
         Kind::Run => decode(kind, object)?,
     }
@@ -86,6 +100,7 @@ fn objects() -> impl Strategy<Value = (Kind, Bytes)> {
         suspended().prop_map(|suspended| (Kind::Token, suspended.encode().unwrap())),
         recent().prop_map(|recent| (Kind::Recent, recent.encode().unwrap())),
         garbage().prop_map(|garbage| (Kind::Garbage, garbage.encode().unwrap())),
+        bundle().prop_map(|bundle| (Kind::Bundle, bundle.encode().unwrap())),
     ]
 }
 
@@ -277,7 +292,7 @@ fn huge_inline_values_overflow_nothing() {
     let token = [&[0; 4][..], &[1, 1, 2, 0, 0, 0, 0, 0, 0], &both].concat();
     let object = seal(Kind::Token, &token, &[]).unwrap();
     assert!(matches!(Suspended::decode(&object), Err(FormatError::Malformed(_))));
-    let meta = [[0u8, 0, 1, 0].as_slice(), &[7; 16], &[0, 0], &one].concat();
+    let meta = [[0u8, 0, 0, 0, 0, 1, 0].as_slice(), &[7; 16], &[0, 0], &one].concat();
     let object = seal(Kind::Feed, &meta, &[]).unwrap();
     assert_eq!(Feed::decode(&object), Err(FormatError::Malformed("a payload that is not its values")));
 }

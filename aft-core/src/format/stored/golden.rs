@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::format::bundle::Bundle;
 use crate::format::clone::CloneNote;
 use crate::format::envelope::FORMAT_VERSION;
 use crate::format::garbage::Garbage;
@@ -22,12 +23,13 @@ use crate::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 13] = [
+const SUMS: [(u16, &str, u64); 14] = [
+    (1, "bundle.bin", 0xa520_2eb7_db07_f14b),
     (1, "clone.json", 0x54bc_ae54_26ec_8acb),
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
     (1, "decision-commit.bin", 0x3365_2594_fd35_0fb9),
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
-    (1, "feed.bin", 0x8812_6910_d5a9_b4c8),
+    (1, "feed.bin", 0xc9f1_7257_07da_4f37),
     (1, "garbage.bin", 0xf0c1_f9b7_9574_44bf),
     (1, "manifest.json", 0x1f5e_e091_fcb1_615c),
     (1, "marker.json", 0x21fe_0bf4_b9cf_2cff),
@@ -115,7 +117,8 @@ fn a_feed() -> (Feed, Vec<Bytes>) {
     let values = vec![ValueName { attempt: 6, n: 0 }, ValueName { attempt: 6, n: 1 }];
     entries.push(Entry::Pruned { decided_by: txn(6), txn: txn(6), values });
     let instead_of = vec![FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq: 1 }];
-    (Feed { swept_through: Some(1_756_000_000), instead_of, entries }, payload)
+    let name = FeedName { time_ms: 1_756_000_000_123, node: 0xfeed, seq: 1 };
+    (Feed { name, swept_through: Some(1_756_000_000), instead_of, entries }, payload)
 }
 
 fn note() -> CloneNote {
@@ -264,11 +267,19 @@ fn a_run() -> RunFileContent {
 }
 
 /// What today's encoder makes.
-fn encoded() -> [(&'static str, Bytes); 13] {
+/// Copies of a whole feed object, and of one that is damaged: a copy is a copy.
+fn a_bundle() -> Bundle {
+    let (feed, payload) = a_feed();
+    let name = |seq| FeedName { time_ms: 1_756_000_000_123, node: 0xfeed, seq };
+    Bundle { copies: vec![(name(1), feed.encode(&payload).unwrap()), (name(2), Bytes::from_static(b"aft"))] }
+}
+
+fn encoded() -> [(&'static str, Bytes); 14] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
     [
+        ("bundle.bin", a_bundle().encode().unwrap()),
         ("clone.json", note().encode()),
         ("decision-abort.bin", decision((abort, Vec::new()))),
         ("decision-commit.bin", decision(commit())),
@@ -307,6 +318,7 @@ fn golden_files_are_what_the_encoder_makes() {
 fn golden_files_are_read() {
     let read = |name| Bytes::from(std::fs::read(path(1, name)).unwrap());
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
+    assert_eq!(Bundle::decode(&read("bundle.bin")).unwrap(), a_bundle());
     assert_eq!(CloneNote::decode(&read("clone.json")).unwrap(), note());
     assert_eq!(Decision::decode(&read("decision-abort.bin")).unwrap().decision, abort);
     assert_eq!(Decision::decode(&read("decision-commit.bin")).unwrap().decision, commit().0);

@@ -91,6 +91,16 @@ proptest! {
         assert_inside(&object, keys.chain(values).chain(&decoded.request_key));
     }
 
+    #[test]
+    fn bundles(bundle in bundle()) {
+        let object = bundle.encode().unwrap();
+        let decoded = Bundle::decode(&object).unwrap();
+        prop_assert_eq!(&decoded, &bundle);
+        let turned = Bundle { copies: decoded.copies.into_iter().rev().collect() };
+        let read = Bundle::decode(&turned.encode().unwrap());
+        prop_assert_eq!(read.is_ok(), turned.copies.len() < 2, "in order, or not at all");
+    }
+
     /// A commit does not hold on to the object that it was read from: its keys are its own.
     #[test]
     fn a_commit_keeps_no_object_alive((record, _) in record()) {

@@ -163,10 +163,10 @@ impl Check<'_> {
         late: Vec<(FeedName, StoreTime, ObjectInfo)>,
         commits: &Mutex<Commits>,
     ) -> Result<(), Error> {
-        self.each(late, |(_, _, object): (FeedName, StoreTime, ObjectInfo)| {
+        self.each(late, |(name, _, object): (FeedName, StoreTime, ObjectInfo)| {
             async move {
                 let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
-                let Ok(feed) = Feed::decode(&read.bytes) else { return Ok(()) };
+                let Ok(feed) = Feed::decode_as(name, &read.bytes) else { return Ok(()) };
                 let told = feed.entries.iter().map(|entry| match entry {
                     Entry::Commit { decided_by, .. } | Entry::Pruned { decided_by, .. } => *decided_by,
                 });
@@ -186,7 +186,7 @@ impl Check<'_> {
         bytes: &Bytes,
         commits: &Mutex<Commits>,
     ) {
-        let decoded = Feed::decode(bytes);
+        let decoded = Feed::decode_as(name, bytes);
         let mut commits = commits.lock();
         commits.feed.insert(name);
         let feed = match decoded {

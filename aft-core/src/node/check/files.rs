@@ -7,9 +7,11 @@ use futures::FutureExt;
 use super::Check;
 use super::index::Manifests;
 use crate::error::Error;
+use crate::format::bundle::Bundle;
+use crate::format::feed::Feed;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
-use crate::format::name::{GARBAGE, INDEX, OUTCOMES, ObjectName, RECENT};
+use crate::format::name::{BUNDLES, GARBAGE, INDEX, OUTCOMES, ObjectName, RECENT};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::ObjectInfo;
 
@@ -39,6 +41,26 @@ impl Check<'_> {
                         values.for_each(|(txn, value)| self.name_value(ObjectName::Value(txn, value)));
                     }
                     Err(cause) => self.unreadable(&object.path, "a list of garbage", &cause),
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Reads every bundle: nothing needs one, and a damaged one makes refreshes dearer.
+    pub(super) async fn bundles(&self) -> Result<(), Error> {
+        let bundles = self.list(BUNDLES).await?;
+        self.each(bundles, |(_, object): (ObjectName, ObjectInfo)| {
+            async move {
+                let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
+                let sound = Bundle::decode(&read.bytes).and_then(|bundle| {
+                    bundle.copies.iter().try_for_each(|(name, copy)| Feed::decode_as(*name, copy).map(drop))
+                });
+                if let Err(cause) = sound {
+                    let what = format_args!("a bundle of feed objects, which nothing needs: {cause}");
+                    self.damaged(&object.path, what);
                 }
                 Ok(())
             }

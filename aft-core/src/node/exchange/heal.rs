@@ -54,7 +54,7 @@ impl Node {
     async fn told_late(&self, name: FeedName, ids: &BTreeSet<TxnId>) -> Result<Vec<Publication>, Error> {
         let path = name.to_string();
         let feed = match retry_read(&self.rng, || self.store.get(&path)).await {
-            Ok(object) => Feed::decode(&object.bytes).ok().map(|feed| (object.bytes, feed.entries)),
+            Ok(object) => Feed::decode_as(name, &object.bytes).ok().map(|feed| (object.bytes, feed.entries)),
             Err(StorageError::NotFound { .. }) => None,
             Err(error) if error.is_too_large().is_some() => None,
             Err(error) => {

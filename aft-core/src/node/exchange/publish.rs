@@ -73,12 +73,16 @@ impl Node {
 
     /// Makes one feed object of decided, in-time commits, and makes sure that it counts.
     pub(crate) async fn publish_object(&self, batch: &[Publication], told: &Told) -> Result<(), Error> {
-        let (feed, payload) = feed_of(batch, told);
-        let bytes = feed.encode(&payload).map_err(|cause| unencodable("a batch of commits", cause))?;
-        let commits: Vec<_> = feed.entries.iter().zip(batch).map(own_commit).collect();
         let mut last = None;
         for wait in backoff(&self.rng, PUBLISH_TRIES) {
-            match self.create_feed_object(bytes.clone(), &commits, told.verified).await {
+            let sent = self.now();
+            let time_ms = self.known.read(|known| known.store_now_ms(sent));
+            let seq = self.feed.lock().take_object_number();
+            let name = FeedName { time_ms, node: self.number, seq };
+            let (feed, payload) = feed_of(name, batch, told);
+            let bytes = feed.encode(&payload).map_err(|cause| unencodable("a batch of commits", cause))?;
+            let commits: Vec<_> = feed.entries.iter().zip(batch).map(own_commit).collect();
+            match self.create_feed_object((name, sent), bytes, commits, told.verified).await {
                 Ok(true) => {
                     add(&self.counters.published, 1);
                     let ids = batch.iter().map(|it| it.commit.decided_by);
@@ -98,14 +102,14 @@ impl Node {
         Err(Error::storage("publishing commits", cause))
     }
 
-    /// Creates a feed object under a new name; whether it landed in time.
+    /// Creates a feed object under a new name, which says the moment at which it is sent; whether it landed in time.
     async fn create_feed_object(
         &self,
+        (name, sent): (FeedName, LocalTime),
         bytes: Bytes,
-        commits: &[OwnCommit],
+        commits: Vec<OwnCommit>,
         verified: Option<LocalTime>,
     ) -> Result<bool, StorageError> {
-        let sent = self.now();
         // The name says this moment: what is sent later than that lands late.
         let slow = verified.is_some_and(|verified| sent.elapsed_since(verified) > RESTORE_MS);
         if slow && !planted(Planted::SlowRestore) {
@@ -113,9 +117,6 @@ impl Node {
                 "finding that lost commits may be published again lies too far back; nothing was published; run it again",
             ));
         }
-        let time_ms = self.known.read(|known| known.store_now_ms(sent));
-        let seq = self.feed.lock().take_object_number();
-        let name = FeedName { time_ms, node: self.number, seq };
         let path = name.to_string();
         let created = self.store.create(&path, bytes).await;
         if planted(Planted::TrustFeedCreate) {
@@ -124,8 +125,8 @@ impl Node {
         let answered = self.now();
         if created.is_ok() {
             let surely = self.known.write(|known| {
-                known.note_own(name, (sent, answered), commits.to_vec());
-                known.feed_surely_in_time(time_ms, sent, answered)
+                known.note_own(name, (sent, answered), commits);
+                known.feed_surely_in_time(name.time_ms, sent, answered)
             });
             if surely {
                 return Ok(true);
@@ -149,7 +150,7 @@ impl Node {
             known.note_date(last_modified, &path, listed);
             known.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
         });
-        Ok(self.limits.feed_in_time(time_ms, last_modified))
+        Ok(self.limits.feed_in_time(name.time_ms, last_modified))
     }
 }
 

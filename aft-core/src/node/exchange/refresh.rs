@@ -19,6 +19,7 @@ use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
+use crate::protocol::bundles::{Gathering, are_asked_for};
 use crate::protocol::knowledge::Knowledge;
 use crate::protocol::knowledge::refresh::{FeedObject, FromTheFuture, Listed, Plan, Unread, Unseen};
 use crate::protocol::restore::Standing;
@@ -85,6 +86,7 @@ impl Node {
             self.seal(self.known.base().number()).await;
             self.date_clock().await;
             Node::sweep_beside(&self);
+            Node::bundle_beside(&self);
             return Ok(());
         }
         let message = "a refresh took longer than the feed is kept, again and again; try again";
@@ -217,6 +219,8 @@ impl Node {
         let in_recent = recent.as_ref().map_or_else(BTreeSet::new, |it| it.seen.iter().copied().collect());
         let unseen = self.unseen(listed, Some(&in_recent));
         let objects = parking_lot::Mutex::new(Vec::new());
+        // All of it is read anew.
+        self.bundles.lock().read.clear();
         let damaged = self.read_feed(unseen, |object| objects.lock().push(object)).await?;
         if let Some(found) = &found
             && let Some(instead_of) = damage.or_else(|| found.instead_of.clone())
@@ -275,12 +279,20 @@ impl Node {
         unseen: Vec<Unread>,
         take: impl Fn(FeedObject) + Send + Sync,
     ) -> Result<Vec<Damaged>, Error> {
-        let take = &take;
-        futures::stream::iter(unseen)
+        let (take, bundled) = (&take, are_asked_for(&unseen));
+        let gathering = parking_lot::Mutex::new(Gathering::default());
+        let unseen = if bundled { self.read_bundles(unseen, &gathering, take).await } else { unseen };
+        let gathered = &gathering;
+        let damaged = futures::stream::iter(unseen)
             .map(|unread: Unread| {
                 async move {
                     match self.feed_object(&unread).await {
-                        Ok(Some(object)) => take(object),
+                        Ok(Some((object, bytes))) => {
+                            if bundled && !unread.late {
+                                gathered.lock().single(unread.name, &bytes);
+                            }
+                            take(object);
+                        }
                         Ok(None) => {}
                         Err(error) if error.kind() == ErrorKind::Corrupt => {
                             return Ok(Some((unread.name, error)));
@@ -296,10 +308,14 @@ impl Node {
             .buffer_unordered(self.config.parallel_requests)
             .try_filter_map(|damaged| async { Ok(damaged) })
             .try_collect()
-            .await
+            .await?;
+        if bundled {
+            self.bundles.lock().drafts = gathering.into_inner().drafts();
+        }
+        Ok(damaged)
     }
 
-    async fn feed_object(&self, unread: &Unread) -> Result<Option<FeedObject>, Error> {
+    async fn feed_object(&self, unread: &Unread) -> Result<Option<(FeedObject, Bytes)>, Error> {
         let Unread { name, size, .. } = *unread;
         let path = name.to_string();
         if size > bounds::FEED_OBJECT {
@@ -312,18 +328,28 @@ impl Node {
         }
         let object =
             read.map_err(|error| Error::storage(format_args!("reading the feed object {path:?}"), error))?;
-        let feed = Feed::decode(&object.bytes).map_err(|cause| format_error(&path, cause))?;
-        let told = FeedObject::new(unread, feed, &self.limits).map_err(|FromTheFuture(txn)| {
+        let told = self.told_by(unread, &object.bytes)?;
+        self.cache_told(&told, &object.bytes).await;
+        Ok(Some((told, object.bytes)))
+    }
+
+    /// What a feed object tells whose bytes these are.
+    pub(super) fn told_by(&self, unread: &Unread, object: &Bytes) -> Result<FeedObject, Error> {
+        let path = unread.name.to_string();
+        let feed = Feed::decode_as(unread.name, object).map_err(|cause| format_error(&path, cause))?;
+        FeedObject::new(unread, feed, &self.limits).map_err(|FromTheFuture(txn)| {
             let message = format!("the feed object {path:?} carries a commit from the future: {txn}");
             Error::new(ErrorKind::Corrupt, message)
-        })?;
-        // The values are here already; a cold start, though, may bring far more of them than anyone reads.
+        })
+    }
+
+    /// The values are here already; a cold start, though, may bring far more of them than anyone reads.
+    pub(super) async fn cache_told(&self, told: &FeedObject, object: &Bytes) {
         let cold = self.known.read(Knowledge::is_cold);
         let here = |commit: &&Arc<Commit>| !cold && matches!(commit.home, Home::Feed { .. });
         for commit in told.commits.iter().filter(here) {
-            self.cache_inline(commit, &commit.payload_in(&object.bytes)).await;
+            self.cache_inline(commit, &commit.payload_in(object)).await;
         }
-        Ok(Some(told))
     }
 
     /// Builds on a newer manifest: all that it did not fold is in the view already.

@@ -27,7 +27,9 @@ use self::needed::{Needed, is_damage};
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
+use crate::format::name::{
+    BUNDLES, CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
+};
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -171,6 +173,7 @@ impl Collection<'_> {
         self.list_outcomes().await?;
         self.settle(&mut manifests).await?;
         self.feed(&manifests, feed).await?;
+        self.bundles(&manifests).await?;
         self.files(&manifests, RECENT, GarbageKind::RecentFiles).await?;
         self.files(&manifests, INDEX, GarbageKind::RunFiles).await?;
         let claims_done = self.claims().await?;
@@ -402,6 +405,16 @@ impl Collection<'_> {
         self.delete_paths(&values).await?;
         self.delete_paths(&decisions).await?;
         Ok(all)
+    }
+
+    async fn bundles(&mut self, manifests: &Manifests) -> Result<(), Error> {
+        let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
+        let Some(horizon) = settled.map(|manifest| StoreTime(manifest.horizon)) else { return Ok(()) };
+        let limits = self.node.limits;
+        let old = |object: &ObjectInfo| limits.bundle_may_go(StoreTime::of(object.last_modified), horizon);
+        let old = self.list_sorted(BUNDLES, old).await?;
+        let old = self.count_kept(GarbageKind::Bundles, old);
+        self.delete(GarbageKind::Bundles, old).await
     }
 
     /// The feed objects that may go by the settled horizon; all that are needed must be listed.

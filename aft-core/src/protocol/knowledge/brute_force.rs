@@ -269,7 +269,12 @@ impl World {
             Entry::Commit { decided_by: it.id(), home, restored: false, record: it.record.clone() }
         };
         let entries = object.commits.iter().map(entry).collect();
-        Feed { swept_through: object.swept_through.map(|it| it.0), instead_of: Vec::new(), entries }
+        Feed {
+            name: object.name,
+            swept_through: object.swept_through.map(|it| it.0),
+            instead_of: Vec::new(),
+            entries,
+        }
     }
 
     /// The feed, listed now, from a name on; and whether all is shown.

@@ -20,6 +20,8 @@ pub enum GarbageKind {
     Manifests,
     /// Feed objects whose commits are in the index, and those that landed late.
     FeedObjects,
+    /// Copies of feed objects that were left for others to read at once.
+    Bundles,
     /// Files of recent commits that no manifest names.
     RecentFiles,
     /// Files of sorted runs that no manifest names.
@@ -45,6 +47,7 @@ impl GarbageKind {
             Self::GarbageLists => "lists of garbage",
             Self::Manifests => "manifests",
             Self::FeedObjects => "feed objects",
+            Self::Bundles => "bundles",
             Self::RecentFiles => "recent files",
             Self::RunFiles => "run files",
             Self::Claims => "claims",
@@ -66,6 +69,7 @@ impl GarbageKind {
             Self::FeedObjects => {
                 "a checkpoint older than any running transaction has its commits in the index"
             }
+            Self::Bundles => "nobody reads the feed that far back any more",
             Self::RecentFiles | Self::RunFiles => {
                 "no checkpoint that anyone can still read through names it, and none under way can"
             }
