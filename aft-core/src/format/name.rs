@@ -102,7 +102,7 @@ pub struct BundleName {
     pub last_ms: u64,
     /// The least.
     pub first_ms: u64,
-    /// When it was made, by its maker's clock, and later than what it was copied from.
+    /// When it was made, by its maker's clock; where it was made of bundles, later than these.
     pub made_ms: u64,
     /// How often its copies were bundled: 1 where they are of feed objects that were read one by one, else one more than in the bundles that they
     /// were copied from.

@@ -1,7 +1,6 @@
 //! The background tasks of a node: its publisher, a sweep now and then, and the maintenance where it is configured.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
@@ -9,11 +8,6 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::error::Error;
 use crate::node::Node;
 use crate::planted::{Planted, planted};
-
-/// How long closing waits for a sweep under way.
-const SWEEP_WAIT: Duration = Duration::from_secs(30);
-/// How long it waits for a bundle that is being made, which only spares others requests.
-const BUNDLE_WAIT: Duration = Duration::from_secs(2);
 
 /// The tasks that run beside a node's work.
 #[derive(Debug, Default)]
@@ -29,11 +23,12 @@ impl Tasks {
         self.sweep = Some(task);
     }
 
-    /// One at a time: what is not bundled now is with the next refresh.
     pub(crate) fn bundle(&mut self, task: JoinHandle<()>) {
-        if let Some(before) = self.bundle.replace(task) {
-            before.abort();
-        }
+        self.bundle = Some(task);
+    }
+
+    pub(crate) fn is_bundling(&self) -> bool {
+        self.bundle.as_ref().is_some_and(|task| !task.is_finished())
     }
 
     pub(crate) fn maintain(&mut self, task: JoinHandle<()>) {
@@ -47,20 +42,18 @@ impl Tasks {
         (ended(&mut self.publisher), ended(&mut self.maintenance))
     }
 
-    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over what is under way and ends by itself: what it is, how long it may
-    /// still take, and its task.
-    pub(crate) fn stop(&mut self) -> Vec<(&'static str, Duration, JoinHandle<()>)> {
+    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over what is under way and ends by itself: the sweep, and what bundles.
+    pub(crate) fn stop(&mut self) -> [Option<JoinHandle<()>>; 2] {
         for task in [self.publisher.take(), self.maintenance.take()].into_iter().flatten() {
             task.abort();
         }
-        let sweep = self.sweep.take().map(|task| ("sweep", SWEEP_WAIT, task));
-        sweep.into_iter().chain(self.bundle.take().map(|task| ("bundle", BUNDLE_WAIT, task))).collect()
+        [self.sweep.take(), self.bundle.take()]
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        drop(self.stop());
+        let _ = self.stop();
     }
 }
 

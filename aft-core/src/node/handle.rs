@@ -89,6 +89,20 @@ pub struct StoreInfo {
     pub rows: u64,
 }
 
+/// How long closing a node waits for the sweep under way.
+const SWEEP_WAIT: Duration = Duration::from_secs(30);
+/// How long it waits, once everything is published, for a bundle that is being made, which only spares others requests.
+const BUNDLE_WAIT: Duration = Duration::from_secs(2);
+
+/// Whether a task ends by itself in this time; else it is stopped. It may be on a runtime that nobody drives.
+async fn ends_within(wait: Duration, mut task: tokio::task::JoinHandle<()>) -> bool {
+    let ended = matches!(tokio::time::timeout(wait, &mut task).await, Ok(Ok(())));
+    if !ended {
+        task.abort();
+    }
+    ended
+}
+
 impl Aft {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node }
@@ -580,15 +594,18 @@ impl Aft {
         if !self.node.shut() && planted(Planted::CloseOnce) {
             return Ok(());
         }
-        let under_way = self.node.tasks.lock().stop();
-        for (what, wait, mut task) in under_way {
-            // It may be on a runtime that nobody drives.
-            let ended = tokio::time::timeout(wait, &mut task).await;
-            if !matches!(ended, Ok(Ok(()))) {
-                task.abort();
-                tracing::warn!("the {what} under way did not complete");
-            }
+        let [sweep, bundle] = self.node.tasks.lock().stop();
+        if let Some(sweep) = sweep
+            && !ends_within(SWEEP_WAIT, sweep).await
+        {
+            tracing::warn!("the sweep under way did not complete");
         }
-        if self.node.read_only { Ok(()) } else { self.node.publish().await }
+        let published = if self.node.read_only { Ok(()) } else { self.node.publish().await };
+        if let Some(bundle) = bundle
+            && !ends_within(BUNDLE_WAIT, bundle).await
+        {
+            tracing::debug!("the bundle under way did not complete");
+        }
+        published
     }
 }

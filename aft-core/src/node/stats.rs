@@ -100,7 +100,7 @@ pub struct Stats {
     pub refreshes: u64,
     /// Bundles of feed objects that were read instead of these.
     pub bundles_read: u64,
-    /// Bundles that this node made of what it had read one by one.
+    /// Bundles that this node made of what it had read, feed objects and other bundles.
     pub bundles_made: u64,
     /// Feed objects made.
     pub published: u64,

@@ -18,6 +18,10 @@ const LEAST_NODES: usize = 3;
 pub(crate) const COPY_MOST: u64 = 64 << 10;
 /// The most bytes of copies in one bundle.
 const BYTES_MOST: usize = 8 << 20;
+/// The most bytes that a refresh keeps to bundle them.
+const GATHERED_MOST: usize = 32 << 20;
+/// How often a refresh asks for bundles: what a bundle that was read did not hold may be in another one.
+pub(crate) const ROUNDS: usize = 3;
 
 /// Whether bundles are asked for before these feed objects are read.
 #[must_use]
@@ -26,8 +30,9 @@ pub(crate) fn are_asked_for(unread: &[Unread]) -> bool {
     unread.len() >= LEAST && nodes.len() >= LEAST_NODES
 }
 
-/// The bundles that are read for these feed objects, beside those that were read before: each that may hold two or more of them, but for those whose
-/// copies were bundled once more, as far as names tell.
+/// The bundles that are read at once for these feed objects, beside those that were read before: those of high level first, each that may hold two or more
+/// that none before it may. Spans overlap, and a bundle need not hold what lies in its span: what is left then is asked for again, [`ROUNDS`] times in all.
+/// Those whose copies were bundled once more are left out, as far as names tell.
 #[must_use]
 pub(crate) fn to_read(
     mut bundles: Vec<BundleName>,
@@ -35,10 +40,17 @@ pub(crate) fn to_read(
     unread: &BTreeSet<FeedName>,
 ) -> Vec<BundleName> {
     bundles.sort_unstable_by_key(|name| (std::cmp::Reverse(name.level), *name));
+    let mut left = unread.clone();
     let mut chosen: Vec<BundleName> = Vec::new();
     for bundle in bundles {
-        let bundled_again = chosen.iter().chain(read).any(|other| copies(other, &bundle));
-        if !bundled_again && !read.contains(&bundle) && may_hold_two(&bundle, unread) {
+        let held = in_span(&bundle, &left);
+        if held.len() < 2 || read.contains(&bundle) {
+            continue;
+        }
+        if !chosen.iter().chain(read).any(|other| copies(other, &bundle)) {
+            held.iter().for_each(|name| {
+                left.remove(name);
+            });
             chosen.push(bundle);
         }
     }
@@ -53,26 +65,26 @@ fn copies(higher: &BundleName, lower: &BundleName) -> bool {
         && lower.last_ms <= higher.last_ms
 }
 
-fn may_hold_two(bundle: &BundleName, unread: &BTreeSet<FeedName>) -> bool {
+/// The feed objects that a bundle may hold.
+fn in_span(bundle: &BundleName, unread: &BTreeSet<FeedName>) -> Vec<FeedName> {
     let from = FeedName { time_ms: bundle.first_ms, node: 0, seq: 0 };
     let to = FeedName { time_ms: bundle.last_ms, node: u64::MAX, seq: u32::MAX };
-    from <= to && unread.range(from..=to).nth(1).is_some()
+    if from > to { Vec::new() } else { unread.range(from..=to).copied().collect() }
 }
 
-/// What is bundled after a refresh, by level.
+/// What is bundled after a refresh: what was read one by one, and bundles by their level.
 #[derive(Debug, Default)]
 pub(crate) struct Gathering {
-    /// Feed objects that were read one by one.
-    singles: BTreeMap<FeedName, Bytes>,
-    /// The copies of bundles that were read, and how many bundles these were.
-    levels: BTreeMap<u8, Level>,
+    levels: BTreeMap<u8, Vec<Input>>,
+    bytes: usize,
 }
 
-#[derive(Debug, Default)]
-struct Level {
-    bundles: usize,
+/// A feed object, or a bundle, that was read.
+#[derive(Debug)]
+struct Input {
+    /// When it was made, of a bundle.
     made_ms: u64,
-    copies: BTreeMap<FeedName, Bytes>,
+    copies: Vec<(FeedName, Bytes)>,
 }
 
 /// A bundle that is to be made.
@@ -88,31 +100,53 @@ impl Gathering {
     /// Notes a feed object that was read by itself.
     pub(crate) fn single(&mut self, name: FeedName, object: &Bytes) {
         if object.len() as u64 <= COPY_MOST {
-            self.singles.insert(name, object.clone());
+            self.input(0, Input { made_ms: 0, copies: vec![(name, object.clone())] });
         }
     }
 
-    /// Notes a bundle that was read.
+    /// Notes a bundle that was read, with those of its copies that are worth copying again.
     pub(crate) fn bundle(&mut self, name: &BundleName, copies: Vec<(FeedName, Bytes)>) {
-        let at = self.levels.entry(name.level).or_default();
-        at.bundles += 1;
-        at.made_ms = at.made_ms.max(name.made_ms);
-        at.copies.extend(copies);
+        self.input(name.level, Input { made_ms: name.made_ms, copies });
     }
 
-    /// What is worth bundling: `LEAST` of one level, as long as all of them are one bundle. What is longer stays as it is: there the bytes count, and
-    /// not the requests.
+    /// What is too much for memory is left to those who come next.
+    fn input(&mut self, level: u8, input: Input) {
+        let bytes: usize = input.copies.iter().map(|(_, copy)| copy.len()).sum();
+        if !input.copies.is_empty() && self.bytes + bytes <= GATHERED_MOST {
+            self.bytes += bytes;
+            self.levels.entry(level).or_default().push(input);
+        }
+    }
+
+    /// What is worth bundling: [`LEAST`] or more of one level that are one bundle together, in the order of their names. What is longer stays as it is:
+    /// there the bytes count, and not the requests.
     pub(crate) fn drafts(self) -> Vec<Draft> {
-        let singles = Level { bundles: self.singles.len(), made_ms: 0, copies: self.singles };
-        let levels = std::iter::once((0, singles)).chain(self.levels);
-        let drafts = levels.filter_map(|(level, Level { bundles, made_ms, copies })| {
-            let bytes: usize = copies.values().map(Bytes::len).sum();
-            let worth = bundles >= LEAST && bytes <= BYTES_MOST;
-            worth.then(|| {
-                Some(Draft { level: level.checked_add(1)?, made_ms, copies: copies.into_iter().collect() })
-            })?
-        });
-        drafts.collect()
+        let mut drafts = Vec::new();
+        for (level, mut inputs) in self.levels {
+            let Some(level) = level.checked_add(1) else { continue };
+            inputs.sort_by_key(|input| input.copies.first().map(|(name, _)| *name));
+            let mut rest = inputs.into_iter().peekable();
+            while rest.peek().is_some() {
+                let (mut bytes, mut count) = (0, 0);
+                let mut draft = Draft { level, made_ms: 0, copies: Vec::new() };
+                let mut copies = BTreeMap::new();
+                while let Some(input) = rest.next_if(|next| {
+                    bytes += next.copies.iter().map(|(_, copy)| copy.len()).sum::<usize>();
+                    count == 0 || bytes <= BYTES_MOST
+                }) {
+                    count += 1;
+                    draft.made_ms = draft.made_ms.max(input.made_ms);
+                    for (name, copy) in input.copies {
+                        copies.entry(name).or_insert(copy);
+                    }
+                }
+                draft.copies = copies.into_iter().collect();
+                if count >= LEAST {
+                    drafts.push(draft);
+                }
+            }
+        }
+        drafts
     }
 }
 
@@ -147,13 +181,9 @@ mod tests {
             [bundle(1, 0, 9), later, bundle(1, 10, 19), bundle(2, 0, 15), bundle(1, 20, 29), bundle(1, 9, 0)];
         let unread: BTreeSet<_> = (0..21).map(feed).collect();
         let all = to_read(bundles.to_vec(), &BTreeSet::new(), &unread);
-        assert_eq!(
-            all,
-            [bundle(2, 0, 15), later, bundle(1, 10, 19)],
-            "for one feed object no bundle is read"
-        );
-        let read = [bundle(2, 0, 15), later].into();
-        assert_eq!(to_read(bundles.to_vec(), &read, &unread), [bundle(1, 10, 19)]);
+        assert_eq!(all, [bundle(2, 0, 15), bundle(1, 10, 19)], "for one feed object no bundle is read");
+        let read = [bundle(2, 0, 15)].into();
+        assert_eq!(to_read(bundles.to_vec(), &read, &unread), [later, bundle(1, 10, 19)]);
     }
 
     #[test]
@@ -176,11 +206,31 @@ mod tests {
         let mut gathering = Gathering::default();
         let long = Bytes::from(vec![0; usize::try_from(COPY_MOST).unwrap() + 1]);
         (0..20).for_each(|n| gathering.single(feed(n), &long));
-        let full = Bytes::from(vec![0; BYTES_MOST / 8]);
-        for n in 0..9 {
-            gathering.bundle(&bundle(3, n, n), vec![(feed(100 + n), full.clone())]);
-        }
+        let half = Bytes::from(vec![0; BYTES_MOST / 2]);
+        (0..5).for_each(|n| gathering.bundle(&bundle(3, n, n), vec![(feed(100 + n), half.clone())]));
         assert!(gathering.drafts().is_empty());
+    }
+
+    /// However much there is of one level: each bundle is of eight or more, and small enough.
+    #[test]
+    fn much_of_one_level_becomes_several_bundles() {
+        let mut gathering = Gathering::default();
+        let copy = Bytes::from(vec![0; 60 << 10]);
+        (0..500).for_each(|n| gathering.single(feed(n), &copy));
+        (0..20).for_each(|n| {
+            gathering.bundle(&bundle(2, n, n), vec![(feed(n), copy.clone()), (feed(n + 1), copy.clone())])
+        });
+        let drafts = gathering.drafts();
+        let shape: Vec<_> = drafts.iter().map(|draft| (draft.level, draft.copies.len())).collect();
+        assert_eq!(shape, [(1, 136), (1, 136), (1, 136), (1, 92), (3, 21)]);
+    }
+
+    /// As many functions as that start at the same moment bundle the same; those who come next do not read all of it.
+    #[test]
+    fn of_many_bundles_of_the_same_one_is_read() {
+        let same = |node| BundleName { node, ..bundle(1, 0, 50) };
+        let unread: BTreeSet<_> = (0..60).map(feed).collect();
+        assert_eq!(to_read((0..100).map(same).collect(), &BTreeSet::new(), &unread).len(), 1);
     }
 
     /// A model of a busy store: feed objects appear one by one, under names that are not in their order, and nodes that know nothing read all of them.
@@ -190,15 +240,17 @@ mod tests {
         let named = |n: u64| feed(n + n * 7_919 % 40);
         for now in (every..=published).step_by(usize::try_from(every).unwrap()) {
             let mut left: BTreeSet<_> = (0..now).map(named).collect();
-            let names = to_read(stored.keys().copied().collect(), &BTreeSet::new(), &left);
-            let mut gathering = Gathering::default();
-            let bundles = names.len();
-            for name in names {
-                stored[&name].iter().for_each(|(name, _)| {
-                    left.remove(name);
-                });
-                gathering.bundle(&name, stored[&name].clone());
+            let (mut gathering, mut read) = (Gathering::default(), BTreeSet::new());
+            for _ in 0..ROUNDS {
+                for name in to_read(stored.keys().copied().collect(), &read, &left) {
+                    stored[&name].iter().for_each(|(name, _)| {
+                        left.remove(name);
+                    });
+                    gathering.bundle(&name, stored[&name].clone());
+                    read.insert(name);
+                }
             }
+            let bundles = read.len();
             most = most.max(bundles + left.len());
             left.iter().for_each(|name| gathering.single(*name, &Bytes::from_static(b"feed")));
             for draft in gathering.drafts() {
@@ -234,9 +286,15 @@ mod tests {
             let bundles: Vec<_> = spans.into_iter().map(named).collect();
             let unread: BTreeSet<_> = unread.into_iter().map(feed).collect();
             let chosen = to_read(bundles.clone(), &BTreeSet::new(), &unread);
+            let mut left = unread.clone();
+            for bundle in &chosen {
+                let held = in_span(bundle, &left);
+                prop_assert!(held.len() > 1 && !chosen.iter().any(|other| copies(other, bundle)));
+                held.iter().for_each(|name| { left.remove(name); });
+            }
             for bundle in bundles {
                 let in_another = chosen.iter().any(|other| copies(other, &bundle));
-                prop_assert_eq!(chosen.contains(&bundle), !in_another && may_hold_two(&bundle, &unread));
+                prop_assert!(chosen.contains(&bundle) || in_another || in_span(&bundle, &left).len() < 2);
             }
             prop_assert_eq!(to_read(chosen.clone(), &chosen.iter().copied().collect(), &unread), []);
         }

@@ -279,16 +279,19 @@ impl Node {
         unseen: Vec<Unread>,
         take: impl Fn(FeedObject) + Send + Sync,
     ) -> Result<Vec<Damaged>, Error> {
-        let (take, bundled) = (&take, are_asked_for(&unseen));
+        let take = &take;
+        // One that is late is read as it is: it tells what must be published again.
+        let (late, in_time): (Vec<_>, Vec<_>) = unseen.into_iter().partition(|it| it.late);
+        let bundled = are_asked_for(&in_time);
         let gathering = parking_lot::Mutex::new(Gathering::default());
-        let unseen = if bundled { self.read_bundles(unseen, &gathering, take).await } else { unseen };
-        let gathered = &gathering;
-        let damaged = futures::stream::iter(unseen)
+        let in_time = if bundled { self.read_bundles(in_time, &gathering, take).await } else { in_time };
+        let (gathered, gathers) = (&gathering, bundled && self.may_bundle());
+        let damaged = futures::stream::iter(late.into_iter().chain(in_time))
             .map(|unread: Unread| {
                 async move {
                     match self.feed_object(&unread).await {
                         Ok(Some((object, bytes))) => {
-                            if bundled && !unread.late {
+                            if gathers && !unread.late {
                                 gathered.lock().single(unread.name, &bytes);
                             }
                             take(object);
@@ -309,7 +312,7 @@ impl Node {
             .try_filter_map(|damaged| async { Ok(damaged) })
             .try_collect()
             .await?;
-        if bundled {
+        if gathers {
             self.bundles.lock().drafts = gathering.into_inner().drafts();
         }
         Ok(damaged)
