@@ -72,6 +72,10 @@ fn seeds_that_found_bugs_find_them_no_more() {
     for (seed, story) in [
         (13, "an absent read was named after a deletion that no checkpoint had dropped: the simulator's own"),
         (
+            82,
+            "an own feed object that was dated anew measured its node's clock, and commits were acknowledged that were void",
+        ),
+        (
             2028,
             "listings never showed a node one of its own publications, and its checkpoint left the commit out",
         ),

@@ -190,9 +190,6 @@ impl Knowledge {
             let latest = StoreTime(latest_ms(name, &self.limits) / 1000);
             self.feed.showing = self.feed.showing.max(Some(last_modified.min(latest)));
             let mine = self.feed.own.remove(&name);
-            if let Some(OwnObject { sent, answered, .. }) = &mine {
-                self.time.check.measure(*sent, *answered, last_modified);
-            }
             let taken_in =
                 anew.map_or_else(|| self.feed.seen.contains(&name), |in_recent| in_recent.contains(&name));
             if !self.limits.feed_in_time(name.time_ms, last_modified) {
@@ -204,7 +201,9 @@ impl Knowledge {
                 mine.into_iter().for_each(|object| self.feed.publish_again(name, object));
                 continue;
             }
-            if let Some(OwnObject { commits, .. }) = mine {
+            if let Some(OwnObject { sent, answered, commits }) = mine {
+                // One that is late may have been dated anew: its date says nothing of this node's clock.
+                self.time.check.measure(sent, answered, last_modified);
                 self.date_own(name, commits, last_modified);
                 if anew.is_none() {
                     continue;
