@@ -22,7 +22,7 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 22] = [
     (Planted::TrustFeedCreate, 0, 60),
     (Planted::AckBeforeUpload, 0, 40),
     (Planted::WallClockVersion, 0, 40),
-    (Planted::CacheBeforeDecision, 0, 200),
+    (Planted::CacheBeforeDecision, 40, 40),
     (Planted::PruneTooMuch, 0, 40),
     (Planted::TrustClaimConflict, 0, 40),
     (Planted::UploadBeforeClaim, 0, 40),
