@@ -26,6 +26,8 @@ pub enum Planted {
     UndatedIsForgotten,
     /// A refresh that has looked for a checkpoint answers for those who asked while it was under way.
     ForgetLateAsk,
+    /// A node measures its clock by its own feed objects also where their dates are too late to count.
+    LateMeasuresClock,
     /// A feed object counts under whatever name it is found.
     AnyNameWillDo,
     /// What may lie in a bundle by its name is taken for read, whatever lies in it.

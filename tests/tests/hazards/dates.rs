@@ -207,3 +207,21 @@ pub(crate) async fn h24_a_store_that_is_made_in_an_outage_can_be_opened() {
     put(&made, "k", "1").await;
     world.builder().config(config).open().await.expect("it is a store like any other");
 }
+
+/// A node's own feed object is dated anew before a refresh shows it: that says nothing of the node's clock.
+pub(crate) async fn a_late_feed_object_of_ones_own_measures_no_clock() {
+    let world = World::new();
+    let node = world.node().await;
+    put(&node, "k", "1").await;
+    node.publish().await.unwrap();
+    let path = world.memory.paths().into_iter().rfind(|path| path.starts_with("feed/")).unwrap();
+    assert!(world.memory.redate(&path, world.store_clock.now() + secs(40)));
+    // It doubts the date, and cannot ask the store for its time now.
+    world.storage.fail(Operation::Create, "epochs/clock/", 1, Fault::Before(Stored::Unavailable));
+    node.refresh().await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "2").unwrap();
+    tx.commit().await.expect("its clock is as right as before");
+    node.publish().await.unwrap();
+    assert_eq!(get(&world.node().await, "k").await.as_deref(), Some("2"));
+}

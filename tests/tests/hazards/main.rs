@@ -209,6 +209,9 @@ cases! {
         BelieveFutureDates: "a young transaction is young",
         BelieveUndated: "what is young is not forgotten",
     }
+    dates::a_late_feed_object_of_ones_own_measures_no_clock {
+        LateMeasuresClock: "its clock is as right as before",
+    }
     dates::no_object_is_read_further_than_its_kind_can_be_long {
         ReadAnyLength: "what is too long is not read",
     }

@@ -193,6 +193,11 @@ impl Knowledge {
             let taken_in =
                 anew.map_or_else(|| self.feed.seen.contains(&name), |in_recent| in_recent.contains(&name));
             if !self.limits.feed_in_time(name.time_ms, last_modified) {
+                if let Some(OwnObject { sent, answered, .. }) = &mine
+                    && planted(Planted::LateMeasuresClock)
+                {
+                    self.time.check.measure(*sent, *answered, last_modified);
+                }
                 // It publishes nothing; but what it tells of is committed. Of its own objects a node knows that.
                 let told = mine.is_some() || taken_in || self.feed.seen.contains(&name);
                 if !told && !self.feed.late.contains(&name) && !planted(Planted::LateSaysNothing) {
