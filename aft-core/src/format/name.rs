@@ -36,6 +36,9 @@ pub const OUTCOMES: &str = "outcomes/";
 /// Folder of the epoch objects.
 pub const EPOCHS: &str = "epochs/";
 
+/// The greatest time in a name, in milliseconds since 1970: 48 bits.
+pub const TIME_MOST_MS: u64 = (1 << 48) - 1;
+
 /// How many prefixes decisions and values are spread over, so that none is the ceiling of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shards {
@@ -316,7 +319,7 @@ impl FeedName {
     /// Where a listing of the feed begins that must show every name of `time_ms` or later.
     #[must_use]
     pub fn cursor(time_ms: u64) -> String {
-        format!("{FEED}{:012x}", time_ms.min((1 << 48) - 1))
+        cursor(FEED, time_ms)
     }
 }
 
@@ -342,7 +345,7 @@ impl BundleName {
     /// Where a listing of the bundles begins that must show each that may hold a feed object of `time_ms` or later.
     #[must_use]
     pub fn cursor(time_ms: u64) -> String {
-        format!("{BUNDLES}{:012x}", time_ms.min((1 << 48) - 1))
+        cursor(BUNDLES, time_ms)
     }
 }
 
@@ -351,6 +354,11 @@ impl fmt::Display for BundleName {
         let Self { last_ms, first_ms, made_ms, level, node, seq } = self;
         write!(f, "{BUNDLES}{last_ms:012x}-{first_ms:012x}-{made_ms:012x}-{level:02x}-{node:016x}-{seq:08x}")
     }
+}
+
+/// Before every name in a folder whose first number is this or more.
+fn cursor(folder: &str, time_ms: u64) -> String {
+    format!("{folder}{:012x}", time_ms.min(TIME_MOST_MS))
 }
 
 /// The number that `text`, of exactly this many lower-case hexadecimal digits, says.

@@ -278,7 +278,8 @@ impl Aft {
         .boxed()
     }
 
-    /// Learns every commit that any node published before this call. One list, and one get per feed object not seen before.
+    /// Learns every commit that any node published before this call. One list, and one get per feed object not seen before; where these are eight or more, of
+    /// three nodes or more, one list more and one get for each [bundle](crate::Stats::bundles_read) of them that there is, and beside the work one create.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
@@ -574,7 +575,8 @@ impl Aft {
         self.node.known.read(|known| known.view().newest_first().take(limit).map(info).collect())
     }
 
-    /// Closes the node: waits for the sweep under way (half a minute at most) and publishes the last commits. Later calls, of every clone,
+    /// Closes the node: waits for the sweep under way (half a minute at most), publishes the last commits, and waits for a bundle that is being made (two
+    /// seconds at most). Later calls, of every clone,
     /// fail with [`Closed`](crate::ErrorKind::Closed), and so does a commit that has not begun to write its decision. One whose decision is on
     /// its way is not waited for: it publishes itself before it returns. A node that dies without `close` loses nothing: the next
     /// sweep publishes its last commits.

@@ -327,7 +327,10 @@ impl Builder {
                 Tried::InDoubt(error) if took > long || store.get(&path).await.is_err() => last = error,
                 Tried::InDoubt(_) => return Ok((path, sent)),
                 Tried::NotNow(error) => last = error,
-                Tried::Made => tracing::debug!(took, "the store took too long to say its time; asking again"),
+                Tried::Made => {
+                    let cause = format!("it took {took} ms to say its time, and max_clock_skew is {long} ms");
+                    last = StorageError::unavailable(path).with_source(cause);
+                }
             }
             tokio::time::sleep(wait).await;
         }
@@ -418,8 +421,29 @@ impl Opened {
     }
 }
 
-/// How often a marker is made anew that was long in coming, so that its date is not what it says of itself.
-pub(crate) const MARKER_TRIES: u32 = 8;
+/// How often a marker is made anew that was long in coming.
+const MARKER_TRIES: u32 = 8;
+
+/// Makes a marker that says when it is made: at first by the date of something older, and anew by its own date where it was long in coming. `make` makes it
+/// with what it says, in place of one that was made before, and tells its date.
+pub(crate) async fn make_marker<F>(
+    limits: Limits,
+    older: StoreTime,
+    mut make: impl FnMut(u64) -> F + Send,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<StoreTime, Error>> + Send,
+{
+    let mut dated = older;
+    for _ in 0..MARKER_TRIES {
+        let made_ms = dated.ms();
+        dated = make(made_ms).await?;
+        if limits.marker_in_place(made_ms, dated) {
+            return Ok(());
+        }
+    }
+    Err(dates_changed())
+}
 
 /// The error of a store whose dates do not tell what counts.
 pub(crate) fn dates_changed() -> Error {

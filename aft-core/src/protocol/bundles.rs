@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::format::name::{BundleName, FeedName};
+use crate::format::name::{BundleName, FeedName, TIME_MOST_MS};
 use crate::protocol::knowledge::refresh::Unread;
 
 /// So many feed objects, or bundles of one level, that were read one by one are bundled.
@@ -155,7 +155,7 @@ impl Draft {
     #[must_use]
     pub(crate) fn name(&self, now_ms: u64, node: u64, seq: u32) -> Option<BundleName> {
         let (first_ms, last_ms) = (self.copies.first()?.0.time_ms, self.copies.last()?.0.time_ms);
-        let made_ms = now_ms.max(self.made_ms.saturating_add(1)).min((1 << 48) - 1);
+        let made_ms = now_ms.max(self.made_ms.saturating_add(1)).min(TIME_MOST_MS);
         Some(BundleName { last_ms, first_ms, made_ms, level: self.level, node, seq })
     }
 }

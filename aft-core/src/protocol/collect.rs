@@ -100,13 +100,6 @@ impl Limits {
         self.staleness_ms + self.lifetime_ms + self.visibility_ms
     }
 
-    /// Whether a bundle may go: by the rule of the feed objects that it copies, which were there before it was made. It is a copy: one that goes
-    /// too early costs requests and nothing else.
-    #[must_use]
-    pub fn bundle_may_go(&self, date: StoreTime, settled_horizon: StoreTime) -> bool {
-        self.feed_may_go(date, settled_horizon)
-    }
-
     /// Whether a feed object may go: it was dated before the horizon of the newest manifest that settles.
     ///
     /// If it is in time, each commit in it was published then or before, and so is folded: values that lie in it are in the runs. If

@@ -172,6 +172,14 @@ enum FoldedValue {
     Stored(StoredValue),
 }
 
+/// What a version holds, wherever that lies.
+enum Written<'a> {
+    Tombstone,
+    /// A value beside the commit or in the row, this long.
+    Inline(u64),
+    Stored(&'a StoredValue),
+}
+
 impl Found {
     /// A row of the index. Its key is copied: a slice would hold on to the whole block.
     #[must_use]
@@ -219,35 +227,38 @@ impl Found {
         }
     }
 
+    /// What was written.
+    fn written(&self) -> Written<'_> {
+        match self {
+            Self::Recent { commit, ordinal } => match &commit.writes[*ordinal].value {
+                Value::Tombstone => Written::Tombstone,
+                Value::Inline { len, .. } => Written::Inline(*len),
+                Value::Stored(stored) => Written::Stored(stored),
+            },
+            Self::Folded(folded) => match &folded.value {
+                FoldedValue::Tombstone => Written::Tombstone,
+                FoldedValue::Inline(len) => Written::Inline(*len),
+                FoldedValue::Stored(stored) => Written::Stored(stored),
+            },
+        }
+    }
+
     /// The value's objects, where it has objects of its own.
     #[must_use]
     pub fn stored(&self) -> Option<&StoredValue> {
-        match self {
-            Self::Recent { commit, ordinal } => match &commit.writes[*ordinal].value {
-                Value::Stored(stored) => Some(stored),
-                Value::Tombstone | Value::Inline { .. } => None,
-            },
-            Self::Folded(folded) => match &folded.value {
-                FoldedValue::Stored(stored) => Some(stored),
-                FoldedValue::Tombstone | FoldedValue::Inline(_) => None,
-            },
+        match self.written() {
+            Written::Stored(stored) => Some(stored),
+            Written::Tombstone | Written::Inline(_) => None,
         }
     }
 
     /// How long the value is, in bytes; 0 for a deletion.
     #[must_use]
     pub fn value_len(&self) -> u64 {
-        match self {
-            Self::Recent { commit, ordinal } => match &commit.writes[*ordinal].value {
-                Value::Tombstone => 0,
-                Value::Inline { len, .. } => *len,
-                Value::Stored(stored) => stored.len,
-            },
-            Self::Folded(folded) => match &folded.value {
-                FoldedValue::Tombstone => 0,
-                FoldedValue::Inline(len) => *len,
-                FoldedValue::Stored(stored) => stored.len,
-            },
+        match self.written() {
+            Written::Tombstone => 0,
+            Written::Inline(len) => len,
+            Written::Stored(stored) => stored.len,
         }
     }
 
@@ -265,10 +276,7 @@ impl Found {
     /// Whether this version is a deletion.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
-        match self {
-            Self::Recent { commit, ordinal } => matches!(commit.writes[*ordinal].value, Value::Tombstone),
-            Self::Folded(folded) => matches!(folded.value, FoldedValue::Tombstone),
-        }
+        matches!(self.written(), Written::Tombstone)
     }
 
     /// The receipt of its commit.

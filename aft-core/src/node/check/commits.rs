@@ -13,7 +13,7 @@ use super::told::Claims;
 use super::{Check, shown};
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::{FormatError, checksum};
-use crate::format::feed::{Entry, Feed};
+use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::name::{FEED, FeedName, ObjectName};
 use crate::format::recent::{Home, Recent};
 use crate::format::record::Value;
@@ -382,6 +382,21 @@ fn disagreement(commit: &Commit) -> String {
     format!(
         "the decision of {txn}: the feed tells of a commit, and it is an abort, another commit, or dated too late to count"
     )
+}
+
+/// What is wrong with a copy of the feed object of this name, if anything is.
+pub(super) fn copy_damage(name: FeedName, copy: &Bytes) -> Option<String> {
+    let feed = match Feed::decode_as(name, copy) {
+        Ok(feed) => feed,
+        Err(cause) => return Some(cause.to_string()),
+    };
+    feed.entries.into_iter().find_map(|entry| match entry {
+        Entry::Commit { decided_by, home: home @ EntryHome::Feed { .. }, record, .. } => {
+            let commit = Commit::new(&record, decided_by, home.of(name));
+            inline_damage(&commit, &commit.payload_in(copy))
+        }
+        Entry::Commit { .. } | Entry::Pruned { .. } => None,
+    })
 }
 
 /// What is wrong with the inline values of a commit, if anything is.

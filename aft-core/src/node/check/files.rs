@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::FutureExt;
 
 use super::Check;
+use super::commits::copy_damage;
 use super::index::Manifests;
 use crate::error::Error;
 use crate::format::bundle::Bundle;
-use crate::format::feed::Feed;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
 use crate::format::name::{BUNDLES, GARBAGE, INDEX, OUTCOMES, ObjectName, RECENT};
@@ -55,11 +55,12 @@ impl Check<'_> {
         self.each(bundles, |(_, object): (ObjectName, ObjectInfo)| {
             async move {
                 let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
-                let sound = Bundle::decode(&read.bytes).and_then(|bundle| {
-                    bundle.copies.iter().try_for_each(|(name, copy)| Feed::decode_as(*name, copy).map(drop))
-                });
-                if let Err(cause) = sound {
-                    let what = format_args!("a bundle of feed objects, which nothing needs: {cause}");
+                let wrong = match Bundle::decode(&read.bytes) {
+                    Ok(Bundle { copies }) => copies.iter().find_map(|(name, copy)| copy_damage(*name, copy)),
+                    Err(cause) => Some(cause.to_string()),
+                };
+                if let Some(wrong) = wrong {
+                    let what = format_args!("a bundle of feed objects, which nothing needs: {wrong}");
                     self.damaged(&object.path, what);
                 }
                 Ok(())

@@ -24,7 +24,7 @@ use crate::format::marker::Marker;
 use crate::format::name::{CHECKPOINTS, FEED, GARBAGE, INDEX, MARKER, OUTCOMES, ObjectName, RECENT};
 use crate::format::recent::Recent;
 use crate::node::handle::Aft;
-use crate::node::open::{MARKER_TRIES, dates_changed};
+use crate::node::open::make_marker;
 use crate::node::unencodable;
 use crate::node::upkeep::checkpoint::file_ref;
 use crate::planted::{Planted, planted};
@@ -53,8 +53,15 @@ impl Cloning<'_> {
         self.delete_others(CHECKPOINTS, &[ObjectName::Checkpoint(manifest.number)]).await?;
         self.delete_others(FEED, &[]).await?;
         let adopted_until = self.outcomes_there().await?.newest().map(|newest| newest.0);
-        self.make_marker(made, |made_ms| {
-            Marker::new(store_id.clone(), made_ms, adopted_until, self.node.marker.settings.clone())
+        let settings = &self.node.marker.settings;
+        make_marker(self.node.limits, made, |made_ms| {
+            let marker = Marker::new(store_id.clone(), made_ms, adopted_until, settings.clone());
+            async move {
+                if made_ms != made.ms() {
+                    self.delete_there(&[MARKER.to_owned()]).await?;
+                }
+                self.create_surely(MARKER, marker.encode()).await
+            }
         })
         .await?;
         let needed: Vec<_> = manifest.objects().collect();
@@ -69,24 +76,6 @@ impl Cloning<'_> {
             report.rows = manifest.files().map(|file| file.rows).sum();
         });
         self.open_once().boxed().await
-    }
-
-    /// Makes the marker, which says when that is: at first by the date of something older, and anew by its own date where it was long in coming.
-    async fn make_marker(
-        &self,
-        older: StoreTime,
-        marker: impl Fn(u64) -> Marker + Send,
-    ) -> Result<(), Error> {
-        let mut made_ms = older.ms();
-        for _ in 0..MARKER_TRIES {
-            let dated = self.create_surely(MARKER, marker(made_ms).encode()).await?;
-            if self.node.limits.marker_in_place(made_ms, dated) {
-                return Ok(());
-            }
-            self.delete_there(&[MARKER.to_owned()]).await?;
-            made_ms = dated.ms();
-        }
-        Err(dates_changed())
     }
 
     /// Whether everything that is to be named is there still: nobody may collect garbage at the place meanwhile, but who knows.

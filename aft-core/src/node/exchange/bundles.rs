@@ -172,12 +172,13 @@ impl Node {
     /// Makes the bundles that the last refresh found worth making, beside the work.
     pub(super) fn bundle_beside(node: &Arc<Self>) {
         let drafts = std::mem::take(&mut node.bundles.lock().drafts);
-        // One at a time: what is not bundled by this node is by another one.
-        if drafts.is_empty() || node.check_open().is_err() || node.tasks.lock().is_bundling() {
+        let mut tasks = node.tasks.lock();
+        // One at a time: what is not bundled by this node is by another one. Whoever closes the node takes its tasks after that.
+        if drafts.is_empty() || tasks.is_bundling() || node.check_open().is_err() {
             return;
         }
         let task = Arc::clone(node).make_bundles(drafts).instrument(tracing::debug_span!("bundle"));
-        node.tasks.lock().bundle(tokio::spawn(task));
+        tasks.bundle(tokio::spawn(task));
     }
 
     async fn make_bundles(self: Arc<Self>, drafts: Vec<Draft>) {

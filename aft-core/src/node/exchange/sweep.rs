@@ -190,8 +190,11 @@ impl Node {
             return;
         }
         let span = tracing::debug_span!("sweep", epoch);
-        let task = Arc::clone(node).sweep_for(epoch).instrument(span);
-        node.tasks.lock().sweep(tokio::spawn(task));
+        let mut tasks = node.tasks.lock();
+        // Whoever closes the node takes its tasks after that.
+        if node.check_open().is_ok() {
+            tasks.sweep(tokio::spawn(Arc::clone(node).sweep_for(epoch).instrument(span)));
+        }
     }
 
     /// Creates again what this node just created: a store that takes it does not honour create-if-absent any more, since versioning was

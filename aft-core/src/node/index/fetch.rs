@@ -41,24 +41,28 @@ impl Node {
         store: &Store,
         found: &Found,
     ) -> Result<Option<Bytes>, Error> {
-        let place = match found {
-            _ if found.is_tombstone() => return Ok(None),
-            _ if found.value_len() == 0 => return Ok(Some(Bytes::new())),
-            Found::Recent { commit, ordinal } => commit.place(*ordinal),
-            Found::Folded(_) => match found.stored() {
-                Some(stored) => Place::Stored(stored),
-                None => return self.indexed_value(store, found).await.map(Some),
+        if found.is_tombstone() {
+            return Ok(None);
+        }
+        if found.value_len() == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        let inline = match found {
+            Found::Recent { commit, ordinal } => match commit.place(*ordinal) {
+                Place::Inline { object, start, len, checksum } => Some((object, start, len, checksum)),
+                Place::Stored(_) | Place::Tombstone => None,
             },
+            Found::Folded(_) => None,
         };
-        let fetched = match place {
-            Place::Tombstone => return Ok(None),
-            Place::Inline { object, start, len, checksum } => {
+        let fetched = match (inline, found.stored()) {
+            (Some((object, start, len, checksum)), _) => {
                 let (node, store) = (Arc::clone(self), store.clone());
                 let load =
                     || async move { node.load_inline(&store, object, start, len, checksum).await }.boxed();
                 self.cache.get(found.value_id(), len, &self.counters, load).await
             }
-            Place::Stored(stored) => {
+            (None, None) => return self.indexed_value(store, found).await.map(Some),
+            (None, Some(stored)) => {
                 self.check_one_piece(stored).map_err(|error| of_key(error, found.key()))?;
                 let load = || self.loads_stored(store, found.version().txn, stored);
                 self.cache.get(found.value_id(), stored.len, &self.counters, load).await

@@ -20,7 +20,7 @@ use crate::format::garbage::Garbage;
 use crate::format::marker::Marker;
 use crate::format::name::{ADOPTION, GARBAGE, MARKER, OUTCOMES, ObjectName};
 use crate::node::exchange::register::RegisterState;
-use crate::node::open::{Builder, MARKER_TRIES, Opened, dates_changed, get_marker, prove_create};
+use crate::node::open::{Builder, Opened, get_marker, make_marker, prove_create};
 use crate::node::store::{Store, retry_read};
 use crate::node::unencodable;
 use crate::node::{Node, format_error};
@@ -288,30 +288,26 @@ impl Node {
     /// it is in the store: that is when the marker is made. One that was long in coming is made anew by its own date.
     async fn replace_marker(&self, marker: &Marker) -> Result<(), Error> {
         self.replace(ADOPTION, marker.encode()).await?;
-        let mut dated = self.date_of(ADOPTION).await?;
-        let mut in_place = false;
-        for _ in 0..MARKER_TRIES {
-            let made_ms = dated.map_or(marker.made_ms, StoreTime::ms);
+        let dated = self.date_of(ADOPTION).await?;
+        make_marker(self.limits, dated, |made_ms| {
             let Marker { store_id, adopted_until, settings, .. } = marker.clone();
             let marker = Marker::new(store_id, made_ms, adopted_until, settings);
-            self.replace(MARKER, marker.encode()).await?;
-            dated = self.date_of(MARKER).await?;
-            in_place = dated.is_some_and(|dated| self.limits.marker_in_place(made_ms, dated));
-            if in_place {
-                break;
+            async move {
+                self.replace(MARKER, marker.encode()).await?;
+                self.date_of(MARKER).await
             }
-        }
-        if !in_place {
-            return Err(dates_changed());
-        }
+        })
+        .await?;
         let paths = [ADOPTION.to_owned()];
         let deleted = retry_read(&self.rng, || self.store.delete(&paths)).await;
         deleted.map_err(|error| Error::storage("deleting the copy of the marker", error))
     }
 
-    async fn date_of(&self, marker: &str) -> Result<Option<StoreTime>, Error> {
-        let found = get_marker(&self.store, &self.rng, marker).await?;
-        Ok(found.map(|found| StoreTime::of(found.last_modified)))
+    /// The date of a marker that was just made.
+    async fn date_of(&self, path: &str) -> Result<StoreTime, Error> {
+        let found = get_marker(&self.store, &self.rng, path).await?;
+        let gone = || Error::storage("reading the store's marker", StorageError::not_found(path));
+        found.map(|found| StoreTime::of(found.last_modified)).ok_or_else(gone)
     }
 
     /// Deletes an object and makes it anew.

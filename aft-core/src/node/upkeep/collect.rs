@@ -93,6 +93,13 @@ pub(super) struct Manifests {
     pub(super) settled: Option<u64>,
 }
 
+impl Manifests {
+    /// The horizon of the newest manifest that is older than any running transaction.
+    fn settled_horizon(&self) -> Option<StoreTime> {
+        self.settled.and_then(|number| self.all.get(&number)).map(|manifest| StoreTime(manifest.horizon))
+    }
+}
+
 impl Node {
     /// Deletes what no transaction can reach any more; in a dry run only says what that is.
     pub(crate) async fn collect_garbage(self: &Arc<Self>, dry_run: bool) -> Result<GarbageReport, Error> {
@@ -408,10 +415,10 @@ impl Collection<'_> {
     }
 
     async fn bundles(&mut self, manifests: &Manifests) -> Result<(), Error> {
-        let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
-        let Some(horizon) = settled.map(|manifest| StoreTime(manifest.horizon)) else { return Ok(()) };
+        let Some(horizon) = manifests.settled_horizon() else { return Ok(()) };
         let limits = self.node.limits;
-        let old = |object: &ObjectInfo| limits.bundle_may_go(StoreTime::of(object.last_modified), horizon);
+        // By the rule of the feed objects that they copy: one that goes too early costs requests and nothing else.
+        let old = |object: &ObjectInfo| limits.feed_may_go(StoreTime::of(object.last_modified), horizon);
         let old = self.list_sorted(BUNDLES, old).await?;
         let old = self.count_kept(GarbageKind::Bundles, old);
         self.delete(GarbageKind::Bundles, old).await
@@ -419,11 +426,10 @@ impl Collection<'_> {
 
     /// The feed objects that may go by the settled horizon; all that are needed must be listed.
     async fn list_feed(&mut self, manifests: &Manifests) -> Result<Vec<ObjectInfo>, Error> {
-        let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
         let horizon = if planted(Planted::CollectFeedEarly) {
             manifests.all.values().last().map_or(StoreTime(0), |it| StoreTime(it.basis))
         } else {
-            settled.map_or(StoreTime(0), |manifest| StoreTime(manifest.horizon))
+            manifests.settled_horizon().unwrap_or(StoreTime(0))
         };
         let (limits, shards) = (self.node.limits, self.node.shards);
         let shown = Mutex::new(HashSet::new());
