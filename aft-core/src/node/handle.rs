@@ -1,31 +1,26 @@
 //! The handle of an open store.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::format::record::Value;
+use crate::node::Node;
 use crate::node::check::CheckReport;
 use crate::node::exchange::outcome::Outcome;
 use crate::node::exchange::restore::SweepAllReport;
 use crate::node::exchange::sweep::SweepReport;
 use crate::node::open::Builder;
-use crate::node::stats::{Stats, get};
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::Begin;
 use crate::node::upkeep::checkpoint::CheckpointReport;
 use crate::node::upkeep::collect::GarbageReport;
-use crate::node::{Node, view};
 use crate::planted::{Planted, planted};
 use crate::storage::Storage;
 use crate::txn_id::TxnId;
-use crate::version::Version;
 
 /// An open store: what begins transactions. Clones share everything; a process needs one.
 ///
@@ -53,40 +48,6 @@ use crate::version::Version;
 #[derive(Debug, Clone)]
 pub struct Aft {
     node: Arc<Node>,
-}
-
-/// A commit that a node knows of; from [`Aft::recent_commits`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CommitInfo {
-    /// The transaction.
-    pub txn_id: TxnId,
-    /// The version of everything it wrote.
-    pub version: Version,
-    /// The keys it wrote, sorted, and whether it deleted them.
-    pub writes: Vec<(Bytes, bool)>,
-}
-
-/// What a node knows of its store; from [`Aft::store_info`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct StoreInfo {
-    /// The store's random id.
-    pub store_id: String,
-    /// The format version of everything in it.
-    pub format_version: u16,
-    /// The newest version known.
-    pub newest: Option<Version>,
-    /// Every commit decided before this moment (by the store's clock) is published.
-    pub swept_through: Option<SystemTime>,
-    /// The number of the checkpoint that the node builds on; 0 for none.
-    pub checkpoint: u64,
-    /// Its horizon: commits published before this moment (by the store's clock) are in the index.
-    pub horizon: Option<SystemTime>,
-    /// The sorted runs of the index.
-    pub runs: u64,
-    /// Rows in them, deletions included; of a key that several runs hold, all of them.
-    pub rows: u64,
 }
 
 /// How long closing a node waits for the sweep under way.
@@ -459,120 +420,6 @@ impl Aft {
             self.node.check().await
         }
         .boxed()
-    }
-
-    /// The settings in effect: the shared ones come from the store's marker.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
-    /// assert_eq!(aft.config().max_value_bytes, 256 << 20);
-    /// # Ok::<(), aft_core::Error>(())
-    /// # }).unwrap();
-    /// ```
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.node.config
-    }
-
-    /// What the node did so far. No request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
-    /// let stats = aft.stats();
-    /// println!("{} commits, {} values from the cache", stats.commits, stats.cache_hits);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let (node, counters) = (&self.node, &self.node.counters);
-        let (recent_commits, recent_keys, checkpoint) = node.known.read(|known| {
-            let view = known.view();
-            (view.commit_count() as u64, view.key_count() as u64, view.base().number())
-        });
-        Stats {
-            requests: node.store.counts().read(),
-            begun: get(&counters.begun),
-            commits: get(&counters.commits),
-            replays: get(&counters.replays),
-            cache_hits: get(&counters.cache_hits),
-            cache_misses: get(&counters.cache_misses),
-            index_hits: get(&counters.index_hits),
-            index_misses: get(&counters.index_misses),
-            refreshes: get(&counters.refreshes),
-            bundles_read: get(&counters.bundles_read),
-            bundles_made: get(&counters.bundles_made),
-            published: get(&counters.published),
-            sweeps: get(&counters.sweeps),
-            checkpoints: get(&counters.checkpoints),
-            checkpoint,
-            recent_commits,
-            recent_keys,
-            unpublished: node.feed.lock().len() as u64,
-            cache_bytes: node.cache.bytes(),
-        }
-    }
-
-    /// The store's identity and what the node knows of it. No request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
-    /// let mut tx = aft.begin().await?;
-    /// tx.put("k", "v")?;
-    /// let receipt = tx.commit().await?.receipt;
-    /// assert_eq!(aft.store_info().newest, Some(receipt.version()));
-    /// # Ok::<(), aft_core::Error>(())
-    /// # }).unwrap();
-    /// ```
-    #[must_use]
-    pub fn store_info(&self) -> StoreInfo {
-        let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let (newest, base, swept) = self.node.known.read(|known| {
-            let recent = known.view().newest_first().next().map(|commit| commit.version);
-            let newest = recent.into_iter().chain([known.base().greatest()]).max();
-            (newest.filter(|version| !version.is_absent()), Arc::clone(known.base()), known.swept_through())
-        });
-        let manifest = base.manifest();
-        StoreInfo {
-            store_id: self.node.marker.store_id.clone(),
-            format_version: self.node.marker.format,
-            newest,
-            swept_through: swept.map(|swept| moment(swept.0)),
-            checkpoint: base.number(),
-            horizon: manifest.map(|manifest| moment(manifest.horizon)),
-            runs: manifest.map_or(0, |manifest| manifest.runs.len() as u64),
-            rows: manifest.map_or(0, |manifest| manifest.files().map(|file| file.rows).sum()),
-        }
-    }
-
-    /// The newest `limit` commits that the node knows, newest first. No request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
-    /// for commit in aft.recent_commits(10) {
-    ///     println!("{} wrote {} keys", commit.txn_id, commit.writes.len());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn recent_commits(&self, limit: usize) -> Vec<CommitInfo> {
-        let info = |commit: &Arc<view::Commit>| CommitInfo {
-            txn_id: commit.version.txn,
-            version: commit.version,
-            writes: commit.writes.iter().map(|it| (it.key.clone(), it.value == Value::Tombstone)).collect(),
-        };
-        self.node.known.read(|known| known.view().newest_first().take(limit).map(info).collect())
     }
 
     /// Closes the node: waits for the sweep under way (half a minute at most), publishes the last commits, and waits for a bundle that is being made (two
