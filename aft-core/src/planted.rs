@@ -8,6 +8,12 @@
 #[cfg_attr(feature = "planted-bugs", derive(strum::VariantArray))]
 #[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "only tests plant bugs"))]
 pub enum Planted {
+    /// A commit is published when its feed object is dated, whoever dated it.
+    PublishedByDate,
+    /// What there is to catch up on when listings have lied is listed once.
+    CatchUpOnce,
+    /// A sweep is believed by whom listings have just lied to.
+    BelieveAtOnce,
     /// What a sweep published is taken for known before it is shown.
     ClaimsOutrun,
     /// A version that was taken pushes those after it, whatever came of it.

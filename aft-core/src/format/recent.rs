@@ -44,8 +44,10 @@ pub struct PrunedCommit {
 /// One commit of a recent file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecentCommit {
-    /// When the first in-time feed object carried it: seconds since 1970, by the store's clock.
+    /// When the first in-time feed object published it: seconds since 1970, by the store's clock.
     pub published: u64,
+    /// The date of that object as the checkpoint's maker saw it: seconds since 1970, by the store's clock.
+    pub dated: u64,
     /// The id that its decision is named by.
     pub decided_by: TxnId,
     /// Whether a request key led to it.
@@ -96,6 +98,7 @@ struct WirePruned {
 #[derive(Serialize, Deserialize)]
 struct WireCommit<'a> {
     published: u64,
+    dated: u64,
     decided_by: [u8; 16],
     keyed: bool,
     restored: bool,
@@ -159,6 +162,7 @@ impl<'a> WireCommit<'a> {
         };
         Self {
             published: commit.published,
+            dated: commit.dated,
             decided_by: *commit.decided_by.as_bytes(),
             keyed: commit.keyed,
             restored: commit.restored,
@@ -179,6 +183,7 @@ impl<'a> WireCommit<'a> {
         }
         Ok(RecentCommit {
             published: self.published,
+            dated: self.dated,
             decided_by: TxnId::from_bytes(self.decided_by),
             keyed: self.keyed,
             restored: self.restored,

@@ -100,14 +100,14 @@ impl Limits {
         self.staleness_ms + self.lifetime_ms + self.visibility_ms
     }
 
-    /// Whether a feed object may go: it was dated before the horizon of the newest manifest that settles.
+    /// Whether a feed object may go: it was [published](Self::feed_published) before the horizon of the newest manifest that settles.
     ///
     /// If it is in time, each commit in it was published then or before, and so is folded: values that lie in it are in the runs. If
     /// it is late it counts for nobody. A node that has not seen that manifest and looks for the object has been away for longer
     /// than any transaction lives; it begins anew from the manifest.
     #[must_use]
-    pub fn feed_may_go(&self, date: StoreTime, settled_horizon: StoreTime) -> bool {
-        date < settled_horizon
+    pub fn feed_may_go(&self, published: StoreTime, settled_horizon: StoreTime) -> bool {
+        published < settled_horizon
     }
 
     /// Whether a file of a run, a recent file or a garbage file that no manifest names may go. The manifests must be listed, and

@@ -26,7 +26,7 @@ use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::knowledge::feed_state::{FeedState, NOT_DATED};
 use crate::protocol::knowledge::time::NodeTime;
-use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::timeliness::{Limits, PublishedAt, StoreTime};
 use crate::protocol::view::{Commit, View};
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
@@ -58,12 +58,12 @@ impl Knowledge {
         self.view.base()
     }
 
-    /// Takes commits in that are known to be in time, with the dates of the feed objects that carry them, where those are known.
-    pub(crate) fn learn(&mut self, commits: impl IntoIterator<Item = (Arc<Commit>, Option<StoreTime>)>) {
+    /// Takes commits in that are known to be in time, and when they were published, where that is known.
+    pub(crate) fn learn(&mut self, commits: impl IntoIterator<Item = (Arc<Commit>, Option<PublishedAt>)>) {
         let mut greatest = Timestamp::default();
-        for (commit, published) in commits {
+        for (commit, publication) in commits {
             greatest = greatest.max(commit.version.clock);
-            self.view.insert_published(commit, published);
+            self.view.insert_published(commit, publication);
         }
         self.time.hybrid.observe(greatest);
     }

@@ -11,6 +11,15 @@ use crate::txn_id::unix_ms;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreTime(pub u64);
 
+/// When a feed object publishes what it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedAt {
+    /// The moment that counts, the same for everybody: [`Limits::feed_published`].
+    pub at: StoreTime,
+    /// The date of the object as this node saw it.
+    pub dated: StoreTime,
+}
+
 impl StoreTime {
     /// The whole second that `last_modified` lies in.
     #[must_use]
@@ -117,6 +126,19 @@ impl Limits {
     #[must_use]
     pub fn feed_in_time(&self, name_ms: u64, last_modified: StoreTime) -> bool {
         last_modified.ms() <= name_ms.saturating_add(self.publish_ms) || self.is_adopted(last_modified)
+    }
+
+    /// When what a feed object carries is taken for published: at the last moment at which an object of this name counts.
+    ///
+    /// The date itself may be changed, and two nodes that saw it at two moments would then disagree on what is folded. By its date goes only what
+    /// counts because the store was adopted: it may have been late, and its commits published again under another name.
+    #[must_use]
+    pub fn feed_published(&self, name_ms: u64, last_modified: StoreTime) -> StoreTime {
+        if planted(Planted::PublishedByDate) {
+            return last_modified;
+        }
+        let latest = name_ms.saturating_add(self.publish_ms).div_ceil(1000);
+        last_modified.max(StoreTime(latest))
     }
 
     /// The least time in the name of a feed object that may have appeared since a refresh that began when `known` was

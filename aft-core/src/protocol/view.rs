@@ -16,7 +16,7 @@ use crate::format::record::{CommitRecord, StoredValue, Value, Write};
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
 use crate::protocol::base::Base;
-use crate::protocol::timeliness::StoreTime;
+use crate::protocol::timeliness::{PublishedAt, StoreTime};
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
@@ -293,18 +293,27 @@ impl Found {
 #[derive(Debug)]
 struct Recent {
     commit: Arc<Commit>,
-    /// The first date: by which it is folded.
+    /// The first time: by which it is folded.
     published: Option<StoreTime>,
-    /// The last date: whoever published it again may not have known of the first, and made a checkpoint without it.
+    /// The first date.
+    dated: Option<StoreTime>,
+    /// The last time: whoever published it again may not have known of the first, and made a checkpoint without it.
     again: Option<StoreTime>,
-    /// Whether the base lacks it although its first date lies before the horizon.
+    /// Whether the base lacks it although it was first published before the horizon.
     left_out: bool,
 }
 
 impl Recent {
-    fn note(&mut self, published: Option<StoreTime>) {
-        self.published = self.published.into_iter().chain(published).min();
-        self.again = self.again.max(published);
+    fn note(&mut self, publication: Option<PublishedAt>) {
+        let (at, dated) = (publication.map(|it| it.at), publication.map(|it| it.dated));
+        self.published = self.published.into_iter().chain(at).min();
+        self.dated = self.dated.into_iter().chain(dated).min();
+        self.again = self.again.max(at);
+    }
+
+    /// When it was first published.
+    fn publication(&self) -> Option<PublishedAt> {
+        Some(PublishedAt { at: self.published?, dated: self.dated? })
     }
 
     /// Whether the base holds it.
@@ -342,16 +351,16 @@ impl View {
 
     /// Takes a commit in. Two records of one version are one: the first stays, and so do both dates. One that the base
     /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
-    pub fn insert_published(&mut self, commit: Arc<Commit>, published: Option<StoreTime>) -> bool {
+    pub fn insert_published(&mut self, commit: Arc<Commit>, publication: Option<PublishedAt>) -> bool {
         let version = commit.version;
         if let Some(known) = self.commits.get_mut(&version) {
-            known.note(published);
+            known.note(publication);
             if known.is_folded(&self.base) {
                 self.remove(version);
             }
             return false;
         }
-        if self.base.has_folded(version, published, commit.restored) {
+        if self.base.has_folded(version, publication.map(|it| it.at), commit.restored) {
             return false;
         }
         for (ordinal, write) in commit.writes.iter().enumerate() {
@@ -359,15 +368,17 @@ impl View {
             let at = versions.partition_point(|found| found.version() < version);
             versions.insert(at, Found::Recent { commit: Arc::clone(&commit), ordinal });
         }
-        self.commits.insert(version, Recent { commit, published, again: published, left_out: false });
+        let mut recent = Recent { commit, published: None, dated: None, again: None, left_out: false };
+        recent.note(publication);
+        self.commits.insert(version, recent);
         true
     }
 
-    /// Notes that a feed object of this date carries a commit.
-    pub fn note_published(&mut self, version: Version, published: StoreTime) {
+    /// Notes that a feed object which publishes then carries a commit.
+    pub fn note_published(&mut self, version: Version, publication: PublishedAt) {
         if let Some(recent) = self.commits.get(&version) {
             let commit = Arc::clone(&recent.commit);
-            self.insert_published(commit, Some(published));
+            self.insert_published(commit, Some(publication));
         }
     }
 
@@ -439,8 +450,8 @@ impl View {
     }
 
     /// The commits of the view, oldest first, and when each was published, where that is known.
-    pub fn recent(&self) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {
-        self.commits.values().map(|recent| (&recent.commit, recent.published))
+    pub fn recent(&self) -> impl Iterator<Item = (&Arc<Commit>, Option<PublishedAt>)> {
+        self.commits.values().map(|recent| (&recent.commit, recent.publication()))
     }
 
     /// The commits that this decision tells, and when each was published, where that is known. A version's clock is never below its

@@ -75,7 +75,7 @@ pub(crate) async fn h03_a_receipt_of_a_collected_decision_is_honoured() {
     sleep(secs(880)).await;
     long.commit().await.unwrap();
     node.publish().await.unwrap();
-    sleep(secs(150)).await;
+    sleep(secs(160)).await;
     let report = node.checkpoint().await.unwrap();
     assert_eq!((report.folded, report.recent), (1, 1), "{report:?}");
     sleep(secs(970)).await;

@@ -77,7 +77,7 @@ pub(crate) async fn the_feed_stays_until_what_it_carries_is_folded() {
     writer.publish().await.unwrap();
     let feed = || world.memory.paths().into_iter().find(|path| path.starts_with("feed/"));
     let told = feed();
-    sleep(secs(10)).await;
+    sleep(secs(20)).await;
     tell_the_time(&writer).await;
     sleep(secs(10)).await;
     maker.checkpoint().await.unwrap();

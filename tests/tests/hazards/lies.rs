@@ -1,10 +1,10 @@
 //! Listings that lie for a while: nothing is lost, nothing is torn, and when they tell the truth again all is read.
 
-use std::time::UNIX_EPOCH;
+use std::time::SystemTime;
 
 use aft_core::{Aft, Clock, CommitOutcome, ErrorKind, Storage, Transaction};
 use aft_memory::{Fault, Operation};
-use aft_tests::{World, get, put};
+use aft_tests::{HidingStorage, World, get, put};
 use tokio::time::sleep;
 
 use crate::proof::{HOUR, an_hour_passes, hiding, read, under};
@@ -185,7 +185,16 @@ pub(crate) async fn what_was_hidden_at_the_begin_is_not_read_as_rows_elsewhere()
 /// The feed object of a commit was read in time by one node, and is dated anew before another one sees it: for that one it is late, so it publishes the
 /// commit again. Its next checkpoint has a horizon between the two dates, and folds the commit by the later one: not yet. The first node goes by the
 /// earlier one, and must not take the commit for folded; `hidden`: it is not shown either that the commit was published again.
-async fn published_again(hidden: bool) {
+struct PublishedAgain {
+    world: World,
+    reader: Aft,
+    /// What listings show the reader.
+    shown: HidingStorage,
+    /// The first feed object, and its first date.
+    first: (String, SystemTime),
+}
+
+async fn published_again(hidden: bool) -> PublishedAgain {
     let world = World::new();
     let writer = world.node().await;
     write(&writer, &["k", "l"], "1").await;
@@ -199,8 +208,8 @@ async fn published_again(hidden: bool) {
     shown.hide(if hidden { &["feed/"] } else { &[] });
     sleep(secs(300)).await;
     let newest = under(&world, "feed/").pop().unwrap();
-    let now = world.clock().now();
-    assert!(now > UNIX_EPOCH && world.memory.redate(&newest, now));
+    let dated = world.memory.get(&newest).await.unwrap().last_modified;
+    assert!(world.memory.redate(&newest, world.store_clock.now()));
     storage.hide(&[]);
     maker.refresh().await.unwrap();
     maker.sweep().await.unwrap();
@@ -210,6 +219,11 @@ async fn published_again(hidden: bool) {
     }
     // Folds what was published until a minute after the first date of the second commit.
     assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    PublishedAgain { world, reader, shown, first: (newest, dated) }
+}
+
+async fn is_read_until_it_is_folded(hidden: bool) {
+    let PublishedAgain { reader, shown, .. } = published_again(hidden).await;
     for _ in 0..2 {
         let _ = reader.checkpoint().await;
         for key in ["k", "l"] {
@@ -221,11 +235,25 @@ async fn published_again(hidden: bool) {
 }
 
 pub(crate) async fn what_was_published_again_is_read_until_it_is_folded() {
-    published_again(false).await;
+    is_read_until_it_is_folded(false).await;
 }
 
 pub(crate) async fn a_checkpoint_whose_maker_was_shown_more_is_not_built_on_yet() {
-    published_again(true).await;
+    is_read_until_it_is_folded(true).await;
+}
+
+/// 25: the first feed object, in which the values of that commit lie for the reader, is given its old date back.
+pub(crate) async fn h25_the_home_of_what_a_checkpoint_left_out_stays() {
+    let PublishedAgain { world, reader, first: (first, dated), .. } = published_again(false).await;
+    assert!(world.memory.redate(&first, dated));
+    for _ in 0..10 {
+        sleep(secs(100)).await;
+        reader.refresh().await.unwrap();
+    }
+    tell_the_time(&reader).await;
+    let report = reader.collect_garbage(false).await.unwrap();
+    assert!(world.memory.get(&first).await.is_ok(), "what the view needs stays: {report:?}");
+    assert!(report.left_out.iter().any(|why| why.contains(&first)), "{report:?}");
 }
 
 /// A commit is carried by two feed objects, of its own node and of a sweep, and a checkpoint folds it by the first while the second lies beyond the
@@ -417,6 +445,81 @@ pub(crate) async fn a_token_that_can_only_be_told_its_outcome_reads_nothing() {
     }
     let told = tx.commit().await.unwrap();
     assert_eq!((told.outcome, told.receipt.version()), (CommitOutcome::Replayed, receipt.version()));
+}
+
+/// Listings of the feed come empty for a while, and then lack one object for a moment more, while all the others are caught up on. The writer, which knows it, has swept
+/// since.
+async fn catching_up() -> (World, HidingStorage, Aft) {
+    let world = World::new();
+    let writer = world.node().await;
+    let (storage, builder) = hiding(&world);
+    let behind = builder.open().await.unwrap();
+    sleep(secs(60)).await;
+    write(&writer, &["o"], "v").await;
+    behind.refresh().await.unwrap();
+    storage.hide(&["feed/"]);
+    write(&writer, &["k"], "v").await;
+    let newest = under(&world, "feed/").pop().unwrap();
+    for n in 0..12 {
+        if n == 11 {
+            // The window of the sweeps after it begins later than that commit.
+            writer.sweep().await.unwrap();
+        }
+        sleep(secs(100)).await;
+        write(&writer, &["o"], &n.to_string()).await;
+        let _ = behind.refresh().await;
+    }
+    storage.hide(&[&newest]);
+    for _ in 0..3 {
+        behind.refresh().await.unwrap();
+        sleep(secs(1)).await;
+    }
+    (world, storage, behind)
+}
+
+pub(crate) async fn what_was_lacking_while_a_node_caught_up_is_listed_again() {
+    let (_world, storage, behind) = catching_up().await;
+    storage.hide(&[]);
+    behind.refresh().await.unwrap();
+    assert_eq!(get(&behind, "k").await.as_deref(), Some("v"), "what was committed is seen");
+}
+
+pub(crate) async fn a_checkpoint_of_who_has_just_caught_up_loses_nothing() {
+    let (world, _storage, behind) = catching_up().await;
+    behind.sweep().await.unwrap();
+    sleep(secs(1_100)).await;
+    tell_the_time(&behind).await;
+    behind.checkpoint().await.unwrap();
+    for node in [&behind, &world.node().await] {
+        assert_eq!(get(node, "k").await.as_deref(), Some("v"), "what was committed is there");
+    }
+}
+
+/// Somebody dates a young feed object anew, by so little that it still counts, after one node has read it and before another does. A horizon lies between the
+/// two dates: whether the commit is folded both must judge alike.
+pub(crate) async fn a_changed_date_publishes_nothing_later() {
+    let world = World::new();
+    let (writer, reader) = (world.node().await, world.node().await);
+    write(&writer, &["k"], "v").await;
+    reader.refresh().await.unwrap();
+    sleep(secs(6)).await;
+    let newest = under(&world, "feed/").pop().unwrap();
+    assert!(world.memory.redate(&newest, world.store_clock.now()));
+    let maker = world.node().await;
+    for _ in 0..10 {
+        sleep(secs(100)).await;
+        reader.refresh().await.unwrap();
+        maker.refresh().await.unwrap();
+    }
+    sleep(secs(23)).await;
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 0, "the horizon lies before the second date");
+    for _ in 0..2 {
+        sleep(secs(70)).await;
+        reader.refresh().await.unwrap();
+        assert_eq!(get(&reader, "k").await.as_deref(), Some("v"), "what was committed is seen");
+        let _ = reader.checkpoint().await;
+    }
+    assert_eq!(get(&world.node().await, "k").await.as_deref(), Some("v"), "what was committed is there");
 }
 
 /// Listings never show a node one of its own feed objects, which others have read. When that was dated this node does not know; so it publishes the commit

@@ -119,7 +119,10 @@ cases! {
     proof::h25_nothing_goes_before_the_checkpoint_was_read_that_replaces_it {
         DeleteBeforeProof: "what the checkpoint before holds is read",
     }
-    proof::h25_a_feed_object_that_a_commit_of_the_view_lies_in_stays_whatever_its_date {
+    proof::h25_a_young_feed_object_stays_whatever_its_date {
+        PublishedByDate: "nobody takes it for old",
+    }
+    lies::h25_the_home_of_what_a_checkpoint_left_out_stays {
         DeleteWhatIsNeeded: "what the view needs stays",
     }
     proof::h26_a_listing_that_shows_nothing_makes_no_orphans {
@@ -422,6 +425,15 @@ cases! {
     }
     lies::what_was_published_again_is_read_until_it_is_folded {
         FoldedByFirstCopy: "what was committed is seen",
+    }
+    lies::what_was_lacking_while_a_node_caught_up_is_listed_again {
+        CatchUpOnce: "what was committed is seen",
+    }
+    lies::a_checkpoint_of_who_has_just_caught_up_loses_nothing {
+        BelieveAtOnce: "what was committed is there",
+    }
+    lies::a_changed_date_publishes_nothing_later {
+        PublishedByDate: "what was committed is seen",
     }
     lies::a_checkpoint_whose_maker_was_shown_more_is_not_built_on_yet {
         AdoptUnshown: "what was committed is seen",

@@ -21,9 +21,10 @@ pub(super) fn recent() -> impl Strategy<Value = Recent> {
         let inline_offset = offset.into();
         name.map_or(Home::Decision { inline_offset }, |name| Home::Feed { name, inline_offset })
     });
-    let commit = (any::<u64>(), txn(), any::<[bool; 2]>(), home, record()).prop_map(
-        |(published, decided_by, [keyed, restored], home, (record, _))| RecentCommit {
+    let commit = (any::<[u64; 2]>(), txn(), any::<[bool; 2]>(), home, record()).prop_map(
+        |([published, dated], decided_by, [keyed, restored], home, (record, _))| RecentCommit {
             published,
+            dated,
             decided_by,
             keyed,
             restored,
@@ -364,6 +365,7 @@ fn what_breaks_a_rule_of_a_recent_or_a_garbage_file() {
         CommitRecord { txn: id(1).0, clock, request_key: None, result: None, guards: vec![], writes };
     let commit = RecentCommit {
         published: 1,
+        dated: 1,
         keyed: false,
         restored: false,
         decided_by: id(1).0,

@@ -33,7 +33,7 @@ const SUMS: [(u16, &str, u64); 14] = [
     (1, "garbage.bin", 0xf0c1_f9b7_9574_44bf),
     (1, "manifest.json", 0x1f5e_e091_fcb1_615c),
     (1, "marker.json", 0x21fe_0bf4_b9cf_2cff),
-    (1, "recent.bin", 0x0a35_f6cc_3d59_de34),
+    (1, "recent.bin", 0x09e0_fd9d_0fe1_7d9c),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
     (1, "request-input.bin", 0x7b6e_f3c8_59ab_5f9e),
     (1, "run.parquet", 0x290b_02c1_b6f6_b580),
@@ -210,7 +210,8 @@ fn a_recent_file() -> Recent {
     let (Decision { verdict: Verdict::Commit(mut records), .. }, _) = group() else { unreachable!() };
     let name = |seq| FeedName { time_ms: 0x0198_f3f4_0000, node: 0xff, seq };
     let commit = |decided_by, keyed, home, record| RecentCommit {
-        published: 1_756_000_000,
+        published: 1_756_000_010,
+        dated: 1_756_000_000,
         decided_by,
         keyed,
         restored: keyed,

@@ -83,16 +83,16 @@ impl Commits {
         self.published.get(&decided_by).copied()
     }
 
-    fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
-        let first = self.published.entry(decided_by).or_insert(dated);
-        *first = (*first).min(dated);
+    fn note_published(&mut self, decided_by: TxnId, at: StoreTime) {
+        let first = self.published.entry(decided_by).or_insert(at);
+        *first = (*first).min(at);
     }
 
     /// Takes in what a recent file tells.
     pub(super) fn tell_recent(&mut self, recent: &Recent) {
         for told in &recent.commits {
-            let (commit, published) = recent_commit(told);
-            self.note_published(commit.decided_by, published);
+            let (commit, publication) = recent_commit(told);
+            self.note_published(commit.decided_by, publication.at);
             self.told.entry(commit.version.txn).or_insert(commit);
         }
         for pruned in &recent.pruned {
@@ -134,7 +134,9 @@ impl Check<'_> {
                         self.suspect(Suspect {
                             path: object.path,
                             what,
-                            needed: SuspectKind::Feed { dated },
+                            needed: SuspectKind::Feed {
+                                published: self.node.limits.feed_published(name.time_ms, dated),
+                            },
                         });
                     }
                 }
@@ -199,12 +201,13 @@ impl Check<'_> {
         commits.swept_through = commits.swept_through.max(feed.swept_through.map(StoreTime));
         commits.stood_in.extend(feed.instead_of);
         let limits = self.node.limits;
+        let published = limits.feed_published(name.time_ms, dated);
         let latest = dated.ms().saturating_add(limits.skew_ms + limits.visibility_ms + 1000);
         let mut wrong = None;
         for entry in feed.entries {
             match entry {
                 Entry::Pruned { decided_by, txn, values } => {
-                    commits.note_published(decided_by, dated);
+                    commits.note_published(decided_by, published);
                     values.into_iter().for_each(|value| self.name_value(ObjectName::Value(txn, value)));
                 }
                 Entry::Commit { decided_by, home, restored, record } => {
@@ -221,7 +224,7 @@ impl Check<'_> {
                     {
                         wrong.get_or_insert(broken);
                     }
-                    commits.note_published(decided_by, dated);
+                    commits.note_published(decided_by, published);
                     commits.told.insert(record.txn, commit);
                 }
             }

@@ -37,7 +37,7 @@ pub(super) enum SuspectKind {
     /// It is a decision whose commit nothing carries, unless that was published or collected by now.
     Unpublished { commit: Arc<Commit> },
     /// It is a feed object, unless it is older by now than what is folded.
-    Feed { dated: StoreTime },
+    Feed { published: StoreTime },
 }
 
 impl Check<'_> {
@@ -88,8 +88,8 @@ impl Check<'_> {
                     lost.push((path, what, commit));
                     continue;
                 }
-                SuspectKind::Feed { dated } => {
-                    if dated < base.horizon() {
+                SuspectKind::Feed { published } => {
+                    if published < base.horizon() {
                         continue;
                     }
                     CheckProblemKind::Missing

@@ -436,12 +436,14 @@ impl Collection<'_> {
         let old = {
             let needed = &self.needed;
             let old = |object: &ObjectInfo| {
-                if let Some(ObjectName::Feed(name)) = ObjectName::parse(&object.path, shards)
-                    && needed.is_home(name)
-                {
+                let Some(ObjectName::Feed(name)) = ObjectName::parse(&object.path, shards) else {
+                    return false;
+                };
+                if needed.is_home(name) {
                     shown.lock().insert(name);
                 }
-                limits.feed_may_go(StoreTime::of(object.last_modified), horizon)
+                let published = limits.feed_published(name.time_ms, StoreTime::of(object.last_modified));
+                limits.feed_may_go(published, horizon)
             };
             self.list_sorted(FEED, old).await?
         };

@@ -10,7 +10,7 @@ use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::fold::{purge_bound, settled_ms};
 use crate::protocol::knowledge::Knowledge;
-use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::timeliness::{Limits, PublishedAt, StoreTime};
 use crate::protocol::view::Commit;
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -94,7 +94,7 @@ pub(crate) struct Gathered {
     basis: StoreTime,
     swept_through: StoreTime,
     told_through: StoreTime,
-    commits: Vec<(Arc<Commit>, StoreTime)>,
+    commits: Vec<(Arc<Commit>, PublishedAt)>,
     pruned: Vec<PrunedCommit>,
     /// What was seen; no commits yet.
     recent: Recent,
@@ -110,7 +110,7 @@ impl Knowledge {
             return Err(NoDraft::ToldLate);
         }
         let commits =
-            self.view.recent().filter_map(|(commit, published)| Some((Arc::clone(commit), published?)));
+            self.view.recent().filter_map(|(commit, publication)| Some((Arc::clone(commit), publication?)));
         Ok(Gathered {
             limits: self.limits,
             base: Arc::clone(self.base()),
@@ -141,13 +141,12 @@ impl Gathered {
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
         let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
         let horizon = limits.horizon(begun.min(known_until)).max(base.horizon());
-        let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, published)| {
+        let (fold, young): (Vec<_>, Vec<_>) = commits.into_iter().partition(|(commit, publication)| {
             let by_clock = planted(Planted::FoldByCommitTime);
-            if by_clock { commit.version.clock_ms() < horizon.ms() } else { *published < horizon }
+            if by_clock { commit.version.clock_ms() < horizon.ms() } else { publication.at < horizon }
         });
         // Below the horizon, also where what is planted folds more.
-        let newest =
-            fold.iter().map(|(_, published)| StoreTime(published.0.min(horizon.0.saturating_sub(1))));
+        let newest = fold.iter().map(|(_, it)| StoreTime(it.dated.0.min(horizon.0.saturating_sub(1))));
         let folded_until = newest.max().max(Some(base.folded_until())).unwrap_or(StoreTime(0));
         let (pruned, young_pruned): (Vec<_>, Vec<_>) =
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
@@ -164,7 +163,7 @@ impl Gathered {
             let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_from_ms(told_through));
             *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
         });
-        recent.commits = young.iter().map(|(commit, published)| recent_of(commit, *published)).collect();
+        recent.commits = young.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();
         recent.pruned = young_pruned;
         let fold = fold.into_iter().map(|(commit, _)| commit).collect();
         // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
@@ -187,7 +186,7 @@ impl Gathered {
 }
 
 /// A commit as a recent file tells it.
-fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
+fn recent_of(commit: &Commit, publication: PublishedAt) -> RecentCommit {
     let record = CommitRecord {
         txn: commit.version.txn,
         clock: commit.version.clock,
@@ -197,12 +196,14 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
         writes: commit.writes.to_vec(),
     };
     let Commit { decided_by, home, keyed, restored, .. } = *commit;
-    RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
+    let (published, dated) = (publication.at.0, publication.dated.0);
+    RecentCommit { published, dated, decided_by, keyed, restored, home, record }
 }
 
 /// A commit of a recent file, as the view holds it, and when it was published.
-pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, StoreTime) {
+pub(crate) fn recent_commit(recent: &RecentCommit) -> (Arc<Commit>, PublishedAt) {
     let mut commit = Commit::new(&recent.record, recent.decided_by, recent.home);
     (commit.keyed, commit.restored) = (recent.keyed, recent.restored);
-    (Arc::new(commit), StoreTime(recent.published))
+    let publication = PublishedAt { at: StoreTime(recent.published), dated: StoreTime(recent.dated) };
+    (Arc::new(commit), publication)
 }

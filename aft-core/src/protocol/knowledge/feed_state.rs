@@ -7,7 +7,7 @@ use crate::format::recent::PrunedCommit;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
-use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::timeliness::{Limits, PublishedAt, StoreTime};
 use crate::txn_id::TxnId;
 use crate::version::Version;
 
@@ -21,6 +21,8 @@ pub(super) struct FeedState {
     pub(super) showing: Option<StoreTime>,
     /// All that was published before this was in those listings, as far as what they showed tells.
     pub(super) shown_until: Option<StoreTime>,
+    /// That a listing lied, lately.
+    pub(super) lied: Option<Lied>,
     /// When the last complete refresh began.
     pub(super) began: Option<LocalTime>,
     /// Feed objects taken in, as far back as refreshes still list.
@@ -90,6 +92,16 @@ pub(crate) struct OwnCommit {
     pub(crate) pruned: Option<Vec<ValueName>>,
 }
 
+/// A listing of the feed did not show what an earlier one had shown. When they tell the truth again there may be much to catch up on, and single objects may be
+/// lacking for a while longer. So what was to be listed since is listed again until E and P have passed, and what sweeps say is believed only then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lied {
+    /// When the last refresh began that noticed it.
+    began: LocalTime,
+    /// Where refreshes went on before the first one.
+    from: Option<StoreTime>,
+}
+
 impl FeedState {
     /// What is known of a store whose marker was made at `made`: nothing was decided before.
     pub(super) fn since(made: StoreTime, forgiving: bool) -> Self {
@@ -129,10 +141,18 @@ impl FeedState {
         }
     }
 
+    /// Where refreshes go on.
+    pub(super) fn listed_from(&self) -> Option<StoreTime> {
+        // Where another rule for this is broken, it would be hidden by this one.
+        let other = [Planted::RefreshByOwnClock, Planted::CursorByAnyDate].into_iter().any(planted);
+        let again = self.lied.map(|lied| lied.from).filter(|_| !planted(Planted::CatchUpOnce) && !other);
+        again.unwrap_or(self.basis)
+    }
+
     /// Notes what the listing of a complete refresh showed. One that shows the newest object shows all that was
     /// published before, but for what was not visible yet, and that the age of transactions answers for. One that does not lies: the newest is never
     /// collected, since horizons lie before what was shown. All that it leaves sure is what was visible when the newest one was made.
-    pub(super) fn note_shown(&mut self, limits: &Limits) {
+    pub(super) fn note_shown(&mut self, began: LocalTime, before: Option<StoreTime>, limits: &Limits) {
         let showing = self.showing.take();
         let shows_newest = showing.is_some() && showing >= self.shown;
         self.shown = self.shown.max(showing);
@@ -143,7 +163,10 @@ impl FeedState {
             self.shown_until = self.shown_until.max(Some(StoreTime(newest.0.saturating_add(1))));
         } else {
             self.shown_until = Some(limits.seen_until(newest));
+            self.lied = Some(Lied { began, from: self.lied.map_or(before, |lied| lied.from) });
         }
+        let again_ms = limits.visibility_ms + limits.publish_ms;
+        self.lied = self.lied.filter(|lied| began.elapsed_since(lied.began) <= again_ms);
     }
 
     /// Notes what a sweep says that was published by then. It may be known before what it published is shown, and that before what it found
@@ -153,8 +176,12 @@ impl FeedState {
         *claim = (*claim).max(through);
     }
 
-    /// Believes the sweeps whose publications were shown, like everything that was visible when the newest object that is shown was made.
+    /// Believes the sweeps whose publications were shown, like everything that was visible when the newest object that is shown was made. Not just after listings
+    /// lied: they may lack some of it.
     pub(super) fn believe_claims(&mut self, limits: &Limits) {
+        if self.lied.is_some() && !planted(Planted::BelieveAtOnce) {
+            return;
+        }
         let shown = self.shown.map_or(StoreTime(0), |shown| limits.seen_until(shown));
         let late =
             if planted(Planted::ClaimsOutrun) { BTreeMap::new() } else { self.claims.split_off(&shown) };
@@ -168,19 +195,21 @@ impl FeedState {
         self.swept_through.max(self.claims.values().max().copied())
     }
 
-    pub(super) fn note_published(&mut self, decided_by: TxnId, dated: StoreTime) {
-        let first = self.published.entry(decided_by).or_insert(dated);
-        *first = (*first).min(dated);
+    pub(super) fn note_published(&mut self, decided_by: TxnId, at: StoreTime) {
+        let first = self.published.entry(decided_by).or_insert(at);
+        *first = (*first).min(at);
         self.found.remove(&decided_by);
     }
 
-    /// When a commit was published that a feed object of this date carries: an earlier one may have carried it before, and been folded and
+    /// When a commit was published that this feed object carries: an earlier one may have carried it before, and been folded and
     /// collected since.
-    pub(super) fn first_published(&self, decided_by: TxnId, dated: StoreTime) -> StoreTime {
+    pub(super) fn first_published(&self, decided_by: TxnId, publication: PublishedAt) -> PublishedAt {
+        let PublishedAt { at, dated } = publication;
         if planted(Planted::TrustLaterCopy) {
-            return dated;
+            return publication;
         }
-        self.published.get(&decided_by).map_or(dated, |first| dated.min(*first))
+        let first = self.published.get(&decided_by).map_or(at, |first| at.min(*first));
+        PublishedAt { at: first, dated }
     }
 
     pub(super) fn note_pruned(&mut self, pruned: PrunedCommit) {
@@ -193,7 +222,7 @@ impl FeedState {
         let (horizon, settled_ms) = (base.horizon(), base.settled_ms());
         // An older one is listed anew where it is needed.
         self.sealed = self.sealed.split_off(&base.number());
-        if let Some(basis) = self.basis {
+        if let Some(basis) = self.listed_from() {
             let oldest = FeedName { time_ms: limits.refresh_from_ms(basis), node: 0, seq: 0 };
             self.seen = self.seen.split_off(&oldest);
             let shown = self.own.split_off(&oldest);

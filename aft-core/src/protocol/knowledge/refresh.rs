@@ -12,7 +12,7 @@ use crate::protocol::clock_check::LocalTime;
 use crate::protocol::knowledge::Knowledge;
 use crate::protocol::knowledge::draft::recent_commit;
 use crate::protocol::knowledge::feed_state::{OwnCommit, OwnObject};
-use crate::protocol::timeliness::{Limits, StoreTime};
+use crate::protocol::timeliness::{Limits, PublishedAt, StoreTime};
 use crate::protocol::view::Commit;
 use crate::txn_id::TxnId;
 
@@ -75,7 +75,9 @@ pub(crate) struct FeedObject {
     last_modified: StoreTime,
     late: bool,
     pub(crate) commits: Vec<Arc<Commit>>,
-    published: Vec<TxnId>,
+    /// The ids of the decisions that it carries, and when they were published by it.
+    carried: Vec<TxnId>,
+    publication: PublishedAt,
     pruned: Vec<PrunedCommit>,
     swept_through: Option<StoreTime>,
     instead_of: Vec<FeedName>,
@@ -92,7 +94,9 @@ impl FeedObject {
     pub(crate) fn new(unread: &Unread, feed: Feed, limits: &Limits) -> Result<Self, FromTheFuture> {
         let Unread { name, last_modified, late, .. } = *unread;
         let mut commits = Vec::with_capacity(feed.entries.len());
-        let mut published = Vec::with_capacity(feed.entries.len());
+        let mut carried = Vec::with_capacity(feed.entries.len());
+        let publication =
+            PublishedAt { at: limits.feed_published(name.time_ms, last_modified), dated: last_modified };
         let mut pruned = Vec::new();
         let landed = last_modified.ms();
         let landed = if late { landed.min(latest_ms(name, limits)) } else { landed };
@@ -100,11 +104,11 @@ impl FeedObject {
         for entry in feed.entries {
             match entry {
                 Entry::Pruned { decided_by, txn, values } => {
-                    published.push(decided_by);
-                    pruned.push(PrunedCommit { published: last_modified.0, decided_by, txn, values });
+                    carried.push(decided_by);
+                    pruned.push(PrunedCommit { published: publication.at.0, decided_by, txn, values });
                 }
                 Entry::Commit { decided_by, home, restored, record } => {
-                    published.push(decided_by);
+                    carried.push(decided_by);
                     if record.clock.ms() > latest {
                         return Err(FromTheFuture(record.txn));
                     }
@@ -115,7 +119,17 @@ impl FeedObject {
         }
         let swept_through = feed.swept_through.map(StoreTime);
         let instead_of = feed.instead_of;
-        Ok(Self { name, last_modified, late, commits, published, pruned, swept_through, instead_of })
+        Ok(Self {
+            name,
+            last_modified,
+            late,
+            commits,
+            carried,
+            publication,
+            pruned,
+            swept_through,
+            instead_of,
+        })
     }
 }
 
@@ -153,15 +167,16 @@ impl Knowledge {
         let look =
             self.looks_next() || looked.is_none_or(|looked| now.elapsed_since(looked) > look_interval_ms);
         let goes_on = !self.is_cold() && !self.feed.reload;
-        let cursor = self.feed.basis.map(|basis| self.limits.refresh_from_ms(basis));
+        let cursor = self.feed.listed_from().map(|basis| self.limits.refresh_from_ms(basis));
         Plan { began: now, newest, cursor, look, asked: self.feed.asked, whole: slept || !goes_on, goes_on }
     }
 
     /// Notes that a refresh is complete, and forgets what none asks for any more.
     pub(crate) fn note_refreshed(&mut self, plan: Plan) {
         let known = &mut self.feed;
-        known.basis = known.basis.max(plan.newest);
-        known.note_shown(&self.limits);
+        let before = known.basis;
+        known.basis = before.max(plan.newest);
+        known.note_shown(plan.began, before, &self.limits);
         known.believe_claims(&self.limits);
         known.began = Some(plan.began);
         known.reload = false;
@@ -224,11 +239,12 @@ impl Knowledge {
     /// The date of an own feed object that is in time is known now.
     fn date_own(&mut self, name: FeedName, commits: Vec<OwnCommit>, last_modified: StoreTime) {
         self.feed.seen.insert(name);
+        let published = self.limits.feed_published(name.time_ms, last_modified);
         for OwnCommit { decided_by, version, pruned } in commits {
-            self.feed.note_published(decided_by, last_modified);
-            self.view.note_published(version, last_modified);
+            self.feed.note_published(decided_by, published);
+            self.view.note_published(version, PublishedAt { at: published, dated: last_modified });
             if let Some(values) = pruned {
-                let (published, txn) = (last_modified.0, version.txn);
+                let (published, txn) = (published.0, version.txn);
                 self.feed.note_pruned(PrunedCommit { published, decided_by, txn, values });
             }
         }
@@ -239,7 +255,7 @@ impl Knowledge {
         if object.late {
             return self.take_in_late(object);
         }
-        let first = |commit: &Commit| self.feed.first_published(commit.decided_by, object.last_modified);
+        let first = |commit: &Commit| self.feed.first_published(commit.decided_by, object.publication);
         let commits: Vec<_> =
             object.commits.iter().map(|commit| (Arc::clone(commit), Some(first(commit)))).collect();
         self.learn(commits);
@@ -250,13 +266,13 @@ impl Knowledge {
     /// Notes that commits of the view are carried by this object, too: they were published by somebody who did not know of an earlier one.
     fn note_carried(&mut self, object: &FeedObject) {
         for commit in &object.commits {
-            self.view.note_published(commit.version, object.last_modified);
+            self.view.note_published(commit.version, object.publication);
         }
     }
 
     fn note_feed_object(&mut self, object: &FeedObject) {
         let known = &mut self.feed;
-        object.published.iter().for_each(|id| known.note_published(*id, object.last_modified));
+        object.carried.iter().for_each(|id| known.note_published(*id, object.publication.at));
         object.pruned.iter().for_each(|pruned| known.note_pruned(pruned.clone()));
         if let Some(through) = object.swept_through {
             known.note_claim(through, object.last_modified);
@@ -291,8 +307,10 @@ impl Knowledge {
         let told: Vec<_> = recent.iter().flat_map(|recent| &recent.commits).map(recent_commit).collect();
         let fed: Vec<_> = objects
             .iter()
-            .flat_map(|object| object.commits.iter().map(|commit| (commit, object.last_modified)))
-            .map(|(commit, dated)| (Arc::clone(commit), self.feed.first_published(commit.decided_by, dated)))
+            .flat_map(|object| object.commits.iter().map(|commit| (commit, object.publication)))
+            .map(|(commit, published)| {
+                (Arc::clone(commit), self.feed.first_published(commit.decided_by, published))
+            })
             .collect();
         // What its maker knew not to be in it, the recent file tells.
         self.view.rebase(Arc::clone(base), &BTreeSet::new());

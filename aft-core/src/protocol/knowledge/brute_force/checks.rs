@@ -57,7 +57,7 @@ impl World {
             let horizon = draft.horizon;
             return Err(format!("{folded:?} are folded, and {all:?} were published before {horizon:?}"));
         }
-        let late = |it: &&Number| self.decided[**it].published > Some(draft.folded_until);
+        let late = |it: &&Number| self.decided[**it].dated > Some(draft.folded_until);
         let pruned: BTreeSet<_> = draft.pruned.iter().map(|it| it.decided_by).collect();
         let in_runs = folded.difference(&before).filter(|it| !pruned.contains(&self.decided[**it].id()));
         if let Some(number) = in_runs.copied().find(|it| late(&it)) {
