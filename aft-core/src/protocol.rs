@@ -16,7 +16,7 @@ pub mod knowledge;
 mod oracle;
 pub mod prune;
 pub mod read_set;
-pub mod restore;
+pub mod standing;
 pub mod timeliness;
 pub mod view;
 #[cfg(test)]

@@ -7,6 +7,6 @@ pub(crate) mod outcome;
 pub(crate) mod publish;
 pub(crate) mod refresh;
 pub(crate) mod register;
-pub(crate) mod restore;
 pub(crate) mod sweep;
+pub(crate) mod sweep_all;
 pub(crate) mod told;

@@ -126,7 +126,7 @@ impl Aft {
         let (newest, base, swept) = self.node().known.read(|known| {
             let recent = known.view().newest_first().next().map(|commit| commit.version);
             let newest = recent.into_iter().chain([known.base().greatest()]).max();
-            (newest.filter(|version| !version.is_absent()), Arc::clone(known.base()), known.swept_through())
+            (newest.filter(|version| !version.is_absent()), Arc::clone(known.base()), known.newest_sweep())
         });
         let manifest = base.manifest();
         StoreInfo {

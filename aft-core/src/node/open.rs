@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
 use crate::format::name::{CLONE, Job, MARKER, ObjectName, Shards};
 use crate::node::check::CheckReport;
-use crate::node::exchange::restore::SweepAllReport;
+use crate::node::exchange::sweep_all::SweepAllReport;
 use crate::node::known::Known;
 use crate::node::store::{Store, backoff, retry_read};
 use crate::node::write_once::{OWN_TRIES, Tried};

@@ -243,14 +243,14 @@ pub fn merge_plan(weights: &[u64]) -> usize {
 
 /// Every commit that counts and whose transaction started before this is in the runs after a fold; in milliseconds.
 ///
-/// `before` is what the manifest before said. `sweep_from_ms` is what
-/// [`Limits::sweep_from_ms`](super::timeliness::Limits::sweep_from_ms) says of the newest sweep that the fold knows of: a commit that nobody
+/// `before` is what the manifest before said. `window_from_ms` is what
+/// [`Limits::sweep_window_from_ms`](super::timeliness::Limits::sweep_window_from_ms) says of the newest sweep that the fold knows of: a commit that nobody
 /// has found yet started at or after it. `unfolded_ms` are the starts of all commits that are known and not in the runs after this
 /// fold, those that a feed object tells by their ids alone among them. Either bound alone lets an older commit come after it
 /// (`HAZARDS` 2).
 #[must_use]
-pub fn settled_ms(before: u64, sweep_from_ms: u64, unfolded_ms: impl IntoIterator<Item = u64>) -> u64 {
-    before.max(unfolded_ms.into_iter().fold(sweep_from_ms, u64::min))
+pub fn settled_ms(before: u64, window_from_ms: u64, unfolded_ms: impl IntoIterator<Item = u64>) -> u64 {
+    before.max(unfolded_ms.into_iter().fold(window_from_ms, u64::min))
 }
 
 /// Below which version a tombstone may leave, in a merge of all runs (I9): nothing that it hides can come again, for a commit's

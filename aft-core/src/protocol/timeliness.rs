@@ -169,7 +169,7 @@ impl Limits {
     /// Its decision became visible after `swept_through`, so it is dated `swept_through - E` or later, and in time only if
     /// its version was taken at most C before that, and its start lies at most D before its version.
     #[must_use]
-    pub fn sweep_from_ms(&self, swept_through: StoreTime) -> u64 {
+    pub fn sweep_window_from_ms(&self, swept_through: StoreTime) -> u64 {
         if planted(Planted::ShortSweepWindow) {
             return swept_through.ms();
         }
@@ -264,7 +264,7 @@ pub(crate) mod tests {
             let clock = (modified.ms() + 10_000).saturating_sub(landing);
             let start = clock.saturating_sub(age);
             if limits.void(start, clock, modified).is_none() {
-                prop_assert!(start >= limits.sweep_from_ms(StoreTime(swept)));
+                prop_assert!(start >= limits.sweep_window_from_ms(StoreTime(swept)));
                 prop_assert!(!limits.is_forgotten(start, modified));
             }
         }

@@ -23,7 +23,7 @@ fn table() -> String {
     let rows = [
         ("an id is forgotten", last(|now| limits.is_forgotten(at.ms(), now)), "after its start"),
         ("a refresh lists names", now.ms() - limits.refresh_from_ms(now), "before the newest date known"),
-        ("a sweep lists ids", now.ms() - limits.sweep_from_ms(now), "before `swept_through`"),
+        ("a sweep lists ids", now.ms() - limits.sweep_window_from_ms(now), "before `swept_through`"),
         ("a commit is folded", now.ms() - limits.horizon(now).ms(), "after its publication"),
         ("a manifest settles", last(|now| limits.settles(at, now)), "after its date"),
         ("a manifest is void", last(|dated| limits.manifest_void(at, dated)), "after it was begun"),

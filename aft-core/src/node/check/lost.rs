@@ -13,7 +13,7 @@ use crate::format::name::ObjectName;
 use crate::node::upkeep::collect::needed::is_damage;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::restore::Standing;
+use crate::protocol::standing::Standing;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::Commit;
 
@@ -36,7 +36,7 @@ impl Check<'_> {
         let base = &manifests.base;
         let swept = base.manifest().map(|manifest| StoreTime(manifest.swept_through));
         let swept = swept.max(commits.swept_through).unwrap_or(StoreTime(0));
-        let window_ms = self.node.limits.sweep_from_ms(swept);
+        let window_ms = self.node.limits.sweep_window_from_ms(swept);
         let found_by_itself = |commit: &Commit| {
             let start_ms = commit.version.txn.start_ms();
             let told = commits.told_late.contains(&commit.decided_by) || commits.feed_is_damaged;

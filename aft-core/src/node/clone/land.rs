@@ -150,7 +150,7 @@ impl Cloning<'_> {
             basis: begun.0,
             swept_through: begun.0,
             // No commit of the source can come any more, and one of the clone is dated after this.
-            settled_ms: moment.base.settled_ms().max(node.limits.sweep_from_ms(begun)),
+            settled_ms: moment.base.settled_ms().max(node.limits.sweep_window_from_ms(begun)),
             greatest: index.greatest,
             purged: index.purged,
             runs: index.runs,

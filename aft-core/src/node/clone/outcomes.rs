@@ -161,7 +161,7 @@ impl Cloning<'_> {
 
     /// From which start on a sweep of the clone might look at a decision, with one S as slack: of those the clone's checkpoint must tell.
     pub(super) fn told_from(&self, moment: &Moment) -> u64 {
-        self.node.limits.sweep_from_ms(moment.now).saturating_sub(self.node.limits.skew_ms)
+        self.node.limits.sweep_window_from_ms(moment.now).saturating_sub(self.node.limits.skew_ms)
     }
 
     /// Decisions that the source is about to delete: folded, forgotten, and of no request. A list that cannot be read only means that

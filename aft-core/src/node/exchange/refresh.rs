@@ -22,7 +22,7 @@ use crate::protocol::base::Base;
 use crate::protocol::bundles::{Gathering, are_asked_for};
 use crate::protocol::knowledge::Knowledge;
 use crate::protocol::knowledge::refresh::{FeedObject, FromTheFuture, Listed, Plan, Unread, Unseen};
-use crate::protocol::restore::Standing;
+use crate::protocol::standing::Standing;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
 use crate::storage::ObjectInfo;

@@ -152,15 +152,15 @@ impl Gathered {
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
         let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
-        let sweep_from_ms = limits.sweep_from_ms(swept_through);
-        let mut settled_ms = settled_ms(base.settled_ms(), sweep_from_ms, open.map(TxnId::start_ms));
+        let window_from_ms = limits.sweep_window_from_ms(swept_through);
+        let mut settled_ms = settled_ms(base.settled_ms(), window_from_ms, open.map(TxnId::start_ms));
         if planted(Planted::SettleTooMuch) {
             settled_ms = begun.ms();
         } else if planted(Planted::SettleWithoutUnfolded) {
-            settled_ms = base.settled_ms().max(sweep_from_ms);
+            settled_ms = base.settled_ms().max(window_from_ms);
         }
         recent.published.retain(|(id, dated)| {
-            let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_from_ms(told_through));
+            let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));
             *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
         });
         recent.commits = young.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();

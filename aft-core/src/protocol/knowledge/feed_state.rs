@@ -235,7 +235,7 @@ impl FeedState {
         // Only where one of the two moved on: there may be many.
         if let Some(swept) = self.swept_through.filter(|swept| self.forgot != Some((*swept, base.number()))) {
             self.forgot = Some((swept, base.number()));
-            let oldest = TxnId::window_start(limits.sweep_from_ms(swept));
+            let oldest = TxnId::window_start(limits.sweep_window_from_ms(swept));
             // In the window of sweeps, or not folded yet: the next checkpoint must know of them. Or not settled: were they published
             // again, only the first date would tell that they are folded.
             let settled = oldest.min(TxnId::window_start(settled_ms));
@@ -246,7 +246,7 @@ impl FeedState {
             });
             self.pruned.retain(|_, pruned| pruned.published >= horizon.0);
             // Whoever begins from a checkpoint of this node looks back as far as that one tells.
-            let told = self.told_through.map_or(0, |told| limits.sweep_from_ms(told));
+            let told = self.told_through.map_or(0, |told| limits.sweep_window_from_ms(told));
             self.dead = self.dead.split_off(&oldest.min(TxnId::window_start(told)));
         }
     }

@@ -37,14 +37,14 @@ impl fmt::Display for Teller {
 
 impl Knowledge {
     /// Every commit decided before this is published, as some sweep says.
-    pub(crate) fn swept_through(&self) -> Option<StoreTime> {
+    pub(crate) fn newest_sweep(&self) -> Option<StoreTime> {
         self.feed.newest_claim()
     }
 
     /// Where the next sweep starts listing, in milliseconds. Older decisions were seen by a sweep whose publications this node was shown,
     /// or are settled, and so folded.
     pub(crate) fn sweep_from_ms(&self) -> u64 {
-        let swept = self.feed.swept_through.map_or(0, |swept| self.limits.sweep_from_ms(swept));
+        let swept = self.feed.swept_through.map_or(0, |swept| self.limits.sweep_window_from_ms(swept));
         if planted(Planted::ClaimsOutrun) { swept } else { swept.max(self.base().settled_ms()) }
     }
 

@@ -16,7 +16,7 @@ use crate::format::name::{FileId, OUTCOMES, ObjectName};
 use crate::node::exchange::register::RegisterState;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::restore::Standing;
+use crate::protocol::standing::Standing;
 use crate::storage::ObjectInfo;
 use crate::txn_id::TxnId;
 

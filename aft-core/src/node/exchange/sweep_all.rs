@@ -20,7 +20,7 @@ use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
 use crate::protocol::feed_queue::{Publication, Told, objects_of};
-use crate::protocol::restore::{Standing, standing};
+use crate::protocol::standing::{Standing, standing};
 use crate::protocol::view::Commit;
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
