@@ -101,8 +101,8 @@ fold: a tombstone at the bound leaves|fold.rs|s/row\.version < bound/row.version
 fold: values leave too|fold.rs|s/matches!\(row\.value, RowValue::Tombstone\)\n\s*&& //
 fold: rows out of order are merged|fold.rs|s/if !goes_on \|\| !rows/if !goes_on && !rows/
 fold: what is unfolded bounds no purge|knowledge/draft.rs|s/open\.map\(TxnId::start_ms\)/open.map(TxnId::start_ms).take(0)/
-fold: what a sweep may find bounds no purge|fold.rs|s/fold\(sweep_from_ms, u64::min\)/fold(sweep_from_ms.max(1 << 48), u64::min)/
-fold: settled by the sweep alone|fold.rs|s/fold\(sweep_from_ms, u64::min\)/fold(sweep_from_ms, |settled, _| settled)/
+fold: what a sweep may find bounds no purge|fold.rs|s/fold\(window_from_ms, u64::min\)/fold(window_from_ms.max(1 << 48), u64::min)/
+fold: settled by the sweep alone|fold.rs|s/fold\(window_from_ms, u64::min\)/fold(window_from_ms, |settled, _| settled)/
 fold: runs are merged once they are lighter|fold.rs|s/< 2 \* newer/< newer/
 fold: only the first run that is too light|fold.rs|s/count = n \+ 1;/count = n + 1;\n            break;/
 fold: all runs every time|fold.rs|s/if u128::from\(\*weight\) < 2 \* newer/if true || 2 * newer == 0/

@@ -15,7 +15,7 @@ pub enum Planted {
     /// A sweep is believed by whom listings have just lied to.
     BelieveAtOnce,
     /// What a sweep published is taken for known before it is shown.
-    ClaimsOutrun,
+    SweepsOutrun,
     /// A version that was taken pushes those after it, whatever came of it.
     KeepEveryReading,
     /// Whoever noted a sweep with a wrong clock sweeps no more until that time has come.

@@ -501,10 +501,10 @@ cases! {
     }
 }
 
-/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`, and of `ClaimsOutrun`
+/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`, and of `SweepsOutrun`
 /// `aft-core/src/protocol/knowledge/brute_force.rs`.
 const FOUND_BY_MODELS: [Planted; 4] =
-    [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly, Planted::ClaimsOutrun];
+    [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly, Planted::SweepsOutrun];
 
 /// Those that `tests/tests/clone` finds.
 const FOUND_BY_CLONES: [Planted; 8] = [

@@ -411,7 +411,7 @@ fn planted_bugs_are_found() {
         (Planted::FoldByCommitTime, "are folded, and"),
         (Planted::PublishedByDate, "are folded, and"),
         (Planted::ShortSweepWindow, "is settled and not folded"),
-        (Planted::ClaimsOutrun, "is settled and not folded"),
+        (Planted::SweepsOutrun, "is settled and not folded"),
         (Planted::SettleTooMuch, "is settled and not folded"),
         (Planted::SettleWithoutUnfolded, "is settled and not folded"),
     ];

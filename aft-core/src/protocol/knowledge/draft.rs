@@ -137,7 +137,7 @@ impl Gathered {
     pub(crate) fn draft(self) -> Draft {
         let Self { limits, base, begun, known_until, basis, commits, pruned, mut recent, .. } = self;
         let (swept_through, told_through, shown) = (self.swept_through, self.told_through, self.shown);
-        let told_through = if planted(Planted::ClaimsOutrun) { swept_through } else { told_through };
+        let told_through = if planted(Planted::SweepsOutrun) { swept_through } else { told_through };
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
         let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
         let horizon = limits.horizon(begun.min(known_until)).max(base.horizon());

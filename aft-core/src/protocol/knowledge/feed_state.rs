@@ -48,7 +48,7 @@ pub(super) struct FeedState {
     /// The same, by what everybody is shown who builds on what this node was shown.
     pub(super) told_through: Option<StoreTime>,
     /// What newer sweeps say, by when what they published was dated at the latest.
-    claims: BTreeMap<StoreTime, StoreTime>,
+    sweeps: BTreeMap<StoreTime, StoreTime>,
     /// When the last sweep was published.
     pub(super) last_sweep: Option<StoreTime>,
     /// The last epoch of each job in which this node offered to do it.
@@ -171,28 +171,28 @@ impl FeedState {
 
     /// Notes what a sweep says that was published by then. It may be known before what it published is shown, and that before what it found
     /// published already: whoever took it at its word would look no more for what is on its way, and call it settled.
-    pub(super) fn note_claim(&mut self, through: StoreTime, dated: StoreTime) {
-        let claim = self.claims.entry(dated).or_insert(through);
-        *claim = (*claim).max(through);
+    pub(super) fn note_sweep(&mut self, through: StoreTime, dated: StoreTime) {
+        let told = self.sweeps.entry(dated).or_insert(through);
+        *told = (*told).max(through);
     }
 
     /// Believes the sweeps whose publications were shown, like everything that was visible when the newest object that is shown was made. Not just after listings
     /// lied: they may lack some of it.
-    pub(super) fn believe_claims(&mut self, limits: &Limits) {
+    pub(super) fn believe_sweeps(&mut self, limits: &Limits) {
         if self.lied.is_some() && !planted(Planted::BelieveAtOnce) {
             return;
         }
         let shown = self.shown.map_or(StoreTime(0), |shown| limits.seen_until(shown));
         let late =
-            if planted(Planted::ClaimsOutrun) { BTreeMap::new() } else { self.claims.split_off(&shown) };
-        let through = std::mem::replace(&mut self.claims, late).into_values().max();
+            if planted(Planted::SweepsOutrun) { BTreeMap::new() } else { self.sweeps.split_off(&shown) };
+        let through = std::mem::replace(&mut self.sweeps, late).into_values().max();
         self.swept_through = self.swept_through.max(through);
         self.told_through = self.told_through.max(through);
     }
 
     /// The newest moment that any sweep says.
-    pub(super) fn newest_claim(&self) -> Option<StoreTime> {
-        self.swept_through.max(self.claims.values().max().copied())
+    pub(super) fn newest_sweep(&self) -> Option<StoreTime> {
+        self.swept_through.max(self.sweeps.values().max().copied())
     }
 
     pub(super) fn note_published(&mut self, decided_by: TxnId, at: StoreTime) {

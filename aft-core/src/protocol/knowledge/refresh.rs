@@ -177,7 +177,7 @@ impl Knowledge {
         let before = known.basis;
         known.basis = before.max(plan.newest);
         known.note_shown(plan.began, before, &self.limits);
-        known.believe_claims(&self.limits);
+        known.believe_sweeps(&self.limits);
         known.began = Some(plan.began);
         known.reload = false;
         if plan.look || plan.whole {
@@ -275,7 +275,7 @@ impl Knowledge {
         object.carried.iter().for_each(|id| known.note_published(*id, object.publication.at));
         object.pruned.iter().for_each(|pruned| known.note_pruned(pruned.clone()));
         if let Some(through) = object.swept_through {
-            known.note_claim(through, object.last_modified);
+            known.note_sweep(through, object.last_modified);
             known.last_sweep = known.last_sweep.max(Some(object.last_modified));
         }
         known.seen.insert(object.name);

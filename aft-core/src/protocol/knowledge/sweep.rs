@@ -38,14 +38,14 @@ impl fmt::Display for Teller {
 impl Knowledge {
     /// Every commit decided before this is published, as some sweep says.
     pub(crate) fn newest_sweep(&self) -> Option<StoreTime> {
-        self.feed.newest_claim()
+        self.feed.newest_sweep()
     }
 
     /// Where the next sweep starts listing, in milliseconds. Older decisions were seen by a sweep whose publications this node was shown,
     /// or are settled, and so folded.
     pub(crate) fn sweep_from_ms(&self) -> u64 {
         let swept = self.feed.swept_through.map_or(0, |swept| self.limits.sweep_window_from_ms(swept));
-        if planted(Planted::ClaimsOutrun) { swept } else { swept.max(self.base().settled_ms()) }
+        if planted(Planted::SweepsOutrun) { swept } else { swept.max(self.base().settled_ms()) }
     }
 
     /// Those of these decisions that neither the feed nor a look at them has told of.
@@ -65,7 +65,7 @@ impl Knowledge {
     pub(crate) fn note_swept(&mut self, through: StoreTime, now_ms: u64) {
         self.feed.swept_through = self.feed.swept_through.max(Some(through));
         // Others may not be shown yet what it published, later than no clock says that it is.
-        self.feed.note_claim(through, StoreTime(now_ms.saturating_add(self.limits.skew_ms) / 1000 + 1));
+        self.feed.note_sweep(through, StoreTime(now_ms.saturating_add(self.limits.skew_ms) / 1000 + 1));
         self.feed.last_sweep = self.feed.last_sweep.max(Some(StoreTime(now_ms / 1000)));
     }
 
