@@ -16,7 +16,7 @@ use common::{Place, Ran, read_tree};
 use serde_json::Value;
 
 /// Longer than the windows of the store: what was published before is folded then.
-const OLD: Duration = Duration::from_secs(20);
+const OLD: Duration = Duration::from_secs(23);
 
 /// Makes the store.
 fn make(place: &Place) {

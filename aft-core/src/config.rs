@@ -98,6 +98,11 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How many requests one operation keeps under way at once. Default 16.
     pub parallel_requests: usize,
+    /// How many requests the node has under way at once, in all; others wait in the order in which they came, for at most
+    /// [`request_timeout`](Self::request_timeout), and then fail with [`Unavailable`](crate::ErrorKind::Unavailable), unsent. While the store refuses
+    /// or fails (`SlowDown`, broken connections, no answer in time) it is fewer: each such failure halves the number, down to four, and each answer
+    /// adds one. So what is tried again does not storm a store that is busy. Default 1024.
+    pub max_requests: usize,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.
     pub verify_every_commit: bool,
@@ -175,6 +180,7 @@ impl Default for Config {
             cache_bytes: 64 << 20,
             request_timeout: secs(30),
             parallel_requests: 16,
+            max_requests: 1024,
             verify_every_commit: false,
             background: true,
             maintenance: None,
@@ -216,7 +222,8 @@ impl Config {
         check("max_transaction_bytes", self.max_transaction_bytes, 1, 1 << 40, "bytes")?;
         check("cache_bytes", self.cache_bytes, 0, 1 << 40, "bytes")?;
         check("request_timeout", ms(self.request_timeout), 1, HOUR_MS, "ms")?;
-        check("parallel_requests", self.parallel_requests as u64, 1, 1024, "requests")
+        check("parallel_requests", self.parallel_requests as u64, 1, 1024, "requests")?;
+        check("max_requests", self.max_requests as u64, 1, 1 << 20, "requests")
     }
 
     pub(crate) fn shared(&self) -> SharedSettings {

@@ -15,6 +15,7 @@ mod single_flight;
 mod stats;
 mod store;
 mod transaction;
+mod turns;
 mod upkeep;
 mod write_once;
 

@@ -10,6 +10,8 @@
 pub enum Planted {
     /// A commit is published when its feed object is dated, whoever dated it.
     PublishedByDate,
+    /// A store that refuses is asked as much as ever.
+    NeverSlowDown,
     /// What there is to catch up on when listings have lied is listed once.
     CatchUpOnce,
     /// A sweep is believed by whom listings have just lied to.

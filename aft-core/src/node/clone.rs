@@ -210,7 +210,8 @@ impl Aft {
     ) -> BoxFuture<'_, Result<CloneReport, Error>> {
         async move {
             self.node().check_open()?;
-            let there = Store::new(Arc::clone(&storage), self.node().config.request_timeout);
+            let config = &self.node().config;
+            let there = Store::new(Arc::clone(&storage), config.request_timeout, config.max_requests);
             let cloning = Cloning {
                 node: self.node(),
                 storage,

@@ -189,7 +189,8 @@ impl Builder {
     pub(crate) fn prepare(&self) -> Result<(Store, NodeRng), Error> {
         self.config.validate()?;
         let timeout = self.config.request_timeout.min(self.config.visibility_delay);
-        Ok((Store::new(Arc::clone(&self.storage), timeout), NodeRng::new(self.seed)))
+        let store = Store::new(Arc::clone(&self.storage), timeout, self.config.max_requests);
+        Ok((store, NodeRng::new(self.seed)))
     }
 
     /// The configuration under the settings that all nodes of the store share.
@@ -228,7 +229,11 @@ impl Builder {
         let builder = self.read_only();
         builder.config.validate()?;
         let rng = NodeRng::new(builder.seed);
-        let store = Store::new(Arc::clone(&builder.storage), builder.config.request_timeout);
+        let store = Store::new(
+            Arc::clone(&builder.storage),
+            builder.config.request_timeout,
+            builder.config.max_requests,
+        );
         let opened = builder.marker(&store, &rng).await?;
         let config = builder.config.under(&opened.marker.settings);
         let store = store.with_timeout(config.request_timeout);

@@ -11,6 +11,7 @@ use futures::StreamExt;
 
 use crate::format::bounds::{LIST, most_bytes};
 use crate::node::stats::{RequestCounts, add};
+use crate::node::turns::{NoTurn, Turn, Turns};
 use crate::planted::{Planted, planted};
 use crate::rng::NodeRng;
 use crate::storage::{Object, ObjectInfo, Storage, StorageError};
@@ -23,11 +24,13 @@ pub(crate) struct Store {
     /// Also counts here: a transaction's own cost.
     own: Option<Arc<RequestCounts>>,
     timeout: Duration,
+    turns: Turns,
 }
 
 impl Store {
-    pub(crate) fn new(inner: Arc<dyn Storage>, timeout: Duration) -> Self {
-        Self { inner, counts: Arc::default(), own: None, timeout }
+    /// At most `most` requests are under way at once.
+    pub(crate) fn new(inner: Arc<dyn Storage>, timeout: Duration, most: usize) -> Self {
+        Self { inner, counts: Arc::default(), own: None, timeout, turns: Turns::new(most) }
     }
 
     /// The same store, whose requests `own` counts as well.
@@ -67,10 +70,11 @@ impl Store {
     }
 
     async fn get_at_most(&self, path: &str, len: u64, most: u64) -> Result<Object, StorageError> {
+        let turn = self.turn(path).await?;
         self.count(|counts| &counts.gets, 1);
         let most = if planted(Planted::ReadAnyLength) { u64::MAX } else { most };
         let get = self.inner.get_at_most(path, most);
-        let object = self.bounded(path, len, StorageError::unavailable, get).await?;
+        let object = told(turn, self.bounded(path, len, StorageError::unavailable, get).await)?;
         self.count(|counts| &counts.bytes_read, object.bytes.len() as u64);
         Ok(object)
     }
@@ -87,19 +91,21 @@ impl Store {
     }
 
     pub(crate) async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let turn = self.turn(path).await?;
         self.count(|counts| &counts.range_gets, 1);
         let len = range.end.saturating_sub(range.start);
-        let bytes =
-            self.bounded(path, len, StorageError::unavailable, self.inner.get_range(path, range)).await?;
+        let get = self.inner.get_range(path, range);
+        let bytes = told(turn, self.bounded(path, len, StorageError::unavailable, get).await)?;
         self.count(|counts| &counts.bytes_read, bytes.len() as u64);
         Ok(bytes)
     }
 
     pub(crate) async fn create(&self, path: &str, bytes: Bytes) -> Result<(), StorageError> {
+        let turn = self.turn(path).await?;
         let len = bytes.len() as u64;
         self.count(|counts| &counts.creates, 1);
         self.count(|counts| &counts.bytes_written, len);
-        self.bounded(path, len, StorageError::unknown, self.inner.create(path, bytes)).await
+        told(turn, self.bounded(path, len, StorageError::unknown, self.inner.create(path, bytes)).await)
     }
 
     pub(crate) async fn list(
@@ -117,14 +123,15 @@ impl Store {
         start_after: Option<&str>,
         wanted: impl Fn(&ObjectInfo) -> bool,
     ) -> Result<Vec<ObjectInfo>, StorageError> {
+        let turn = self.turn(prefix).await?;
         self.count(|counts| &counts.lists, 1);
         let mut stream = self.inner.list(prefix, start_after);
         let mut objects = Vec::new();
         loop {
-            let next = async { Ok(stream.next().await) };
-            match self.bounded(prefix, 0, StorageError::unavailable, next).await? {
-                None => return Ok(objects),
-                Some(object) => objects.extend(Some(object?).filter(&wanted)),
+            let next = async { stream.next().await.transpose() };
+            match self.bounded(prefix, 0, StorageError::unavailable, next).await {
+                Ok(Some(object)) => objects.extend(Some(object).filter(&wanted)),
+                end => return told(turn, end.map(|_| objects)),
             }
         }
     }
@@ -132,9 +139,10 @@ impl Store {
     /// Deletes objects; in requests of at most a thousand paths, which is what stores take at once.
     pub(crate) async fn delete(&self, paths: &[String]) -> Result<(), StorageError> {
         for batch in paths.chunks(1000) {
-            self.count(|counts| &counts.deletes, 1);
             let Some(first) = batch.first() else { continue };
-            self.bounded(first, 0, StorageError::unknown, self.inner.delete(batch)).await?;
+            let turn = self.turn(first).await?;
+            self.count(|counts| &counts.deletes, 1);
+            told(turn, self.bounded(first, 0, StorageError::unknown, self.inner.delete(batch)).await)?;
         }
         Ok(())
     }
@@ -151,17 +159,28 @@ impl Store {
         most: usize,
         wanted: impl Fn(&ObjectInfo) -> bool,
     ) -> Result<Option<String>, StorageError> {
+        let turn = self.turn(prefix).await?;
         self.count(|counts| &counts.lists, 1);
         let mut stream = self.inner.list(prefix, None);
         for _ in 0..most {
             let next = async { stream.next().await.transpose() };
-            match self.bounded(prefix, 0, StorageError::unavailable, next).await? {
-                Some(object) if wanted(&object) => return Ok(Some(object.path)),
-                Some(_) => {}
-                None => break,
+            match self.bounded(prefix, 0, StorageError::unavailable, next).await {
+                Ok(Some(object)) if !wanted(&object) => {}
+                end => return told(turn, end.map(|found| found.map(|object| object.path))),
             }
         }
         Ok(None)
+    }
+
+    /// Waits until one request more may be under way; nothing is sent where that takes longer than a request may.
+    async fn turn(&self, path: &str) -> Result<Turn<'_>, StorageError> {
+        self.turns.take(self.timeout).await.map_err(|NoTurn { limit }| {
+            let waited = self.timeout.as_millis();
+            StorageError::unavailable(path).with_source(format!(
+                "not sent: it waited {waited} ms behind others, and the store answers so slowly, or refuses so much, that no more than {limit} \
+                 requests are under way at once"
+            ))
+        })
     }
 
     /// A request that carries `len` bytes, within its time.
@@ -180,6 +199,15 @@ impl Store {
             }
         }
     }
+}
+
+/// What became of a request, told to who gives the turns.
+fn told<T>(turn: Turn<'_>, result: Result<T, StorageError>) -> Result<T, StorageError> {
+    match &result {
+        Err(error) if error.is_transient() => turn.failed(),
+        _ => turn.answered(),
+    }
+    result
 }
 
 /// Waits between tries: 25 ms, doubling up to 2 s, each shortened at random by up to half; `tries` of them.
