@@ -10,6 +10,10 @@
 pub enum Planted {
     /// A commit is published when its feed object is dated, whoever dated it.
     PublishedByDate,
+    /// A feed object may be named by any time, and publishes then.
+    NamesFromTheFuture,
+    /// Whoever reads through a checkpoint takes all before its horizon for shown.
+    HorizonIsShown,
     /// A store that refuses is asked as much as ever.
     NeverSlowDown,
     /// What there is to catch up on when listings have lied is listed once.

@@ -3,9 +3,9 @@
 use aft_core::{Begin, Config, ErrorKind, Outcome, TxnId};
 use aft_memory::{Fault, Operation};
 use aft_tests::{World, get, put};
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
 
-use crate::{node_with_clock, secs};
+use crate::{node_with_clock, secs, tell_the_time};
 
 /// 10: Both clocks of a machine stop while its decision is under way: the create looks quick, and the decision is void. Where
 /// that can happen, every decision must be read back; the second half shows that nothing less finds it.
@@ -153,4 +153,22 @@ pub(crate) async fn an_id_from_the_near_future_holds_up_nobody() {
         assert!(!above, "a later commit is above what counts");
         assert_eq!(get(&node, "k").await.as_deref(), Some("unrelated"));
     }
+}
+
+/// A clock that is an hour ahead commits nothing; but it sweeps, and names its feed objects by that time.
+pub(crate) async fn what_a_clock_ahead_publishes_is_folded_like_all_else() {
+    let world = World::new();
+    let dead = world.node().await;
+    put(&dead, "k", "v").await;
+    drop(dead);
+    let clock = world.clock();
+    clock.set_skew_ms(3_600_000);
+    let fast = world.builder().clock(clock).open().await.unwrap();
+    fast.sweep().await.unwrap();
+    drop(fast);
+    sleep(secs(1_100)).await;
+    let node = world.node().await;
+    tell_the_time(&node).await;
+    assert!(node.checkpoint().await.unwrap().folded > 0, "a commit is folded when it is old");
+    assert_eq!(get(&node, "k").await.as_deref(), Some("v"));
 }

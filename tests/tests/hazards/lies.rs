@@ -169,6 +169,40 @@ pub(crate) async fn what_was_hidden_at_the_begin_is_not_read_as_rows() {
     assert_eq!(get(&reader, "l").await.as_deref(), Some("2"), "a new one reads what is there");
 }
 
+/// The same, and a checkpoint that it reads through meanwhile has a horizon between the date of what was hidden and the moment at which that counts as published:
+/// that it has read through this one does not mean that it knew of the commit.
+pub(crate) async fn what_lies_before_a_horizon_was_not_shown_for_that() {
+    let world = World::new();
+    let (writer, maker) = (world.node().await, world.node().await);
+    let (storage, builder) = hiding(&world);
+    let reader = builder.open().await.unwrap();
+    write(&writer, &["j", "k", "l"], "1").await;
+    sleep(secs(1_100)).await;
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    writer.sweep().await.unwrap();
+    sleep(secs(10)).await;
+    reader.refresh().await.unwrap();
+    storage.hide(&["feed/"]);
+    write(&writer, &["k", "l"], "2").await;
+    sleep(secs(700)).await;
+    let tx = reader.begin().await.unwrap();
+    assert_eq!(tx.get("l").await.unwrap().unwrap(), "1", "the listing hides what is newer");
+    storage.hide(&[]);
+    reader.refresh().await.unwrap();
+    sleep(secs(331)).await;
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 0, "its horizon lies between");
+    reader.refresh().await.unwrap();
+    assert_eq!(reader.store_info().checkpoint, 2);
+    assert_eq!(tx.get("j").await.unwrap().unwrap(), "1");
+    sleep(secs(10)).await;
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    reader.checkpoint().await.unwrap();
+    match tx.get("k").await {
+        Ok(value) => assert_eq!(value.unwrap(), "1", "having read l at 1, it cannot read k at 2"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::VersionUnavailable),
+    }
+}
+
 /// The same, where the transaction goes on elsewhere.
 pub(crate) async fn what_was_hidden_at_the_begin_is_not_read_as_rows_elsewhere() {
     let (_world, writer, _reader, tx) = began_while_the_feed_was_hidden().await;
@@ -469,6 +503,8 @@ async fn catching_up() -> (World, HidingStorage, Aft) {
         write(&writer, &["o"], &n.to_string()).await;
         let _ = behind.refresh().await;
     }
+    // Long after the last refresh that noticed the lie.
+    sleep(secs(50)).await;
     storage.hide(&[&newest]);
     for _ in 0..3 {
         behind.refresh().await.unwrap();

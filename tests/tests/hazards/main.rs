@@ -232,6 +232,9 @@ cases! {
     clocks::h14_a_clock_that_was_set_right_commits_at_once {
         KeepEveryReading: "a clock that was set right commits",
     }
+    clocks::what_a_clock_ahead_publishes_is_folded_like_all_else {
+        NamesFromTheFuture: "a commit is folded when it is old",
+    }
     clocks::an_id_from_the_near_future_holds_up_nobody {
         KeepEveryReading: "an unrelated transaction commits",
     }
@@ -447,6 +450,9 @@ cases! {
     lies::a_token_that_can_only_be_told_its_outcome_reads_nothing {}
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",
+    }
+    lies::what_lies_before_a_horizon_was_not_shown_for_that {
+        HorizonIsShown: "having read l at 1, it cannot read k at 2",
     }
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows_elsewhere {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",

@@ -89,7 +89,9 @@ impl Node {
                     self.known.write(|known| known.note_published(ids));
                     return Ok(());
                 }
-                Ok(false) => tracing::warn!("a feed object landed late; publishing again"),
+                Ok(false) => tracing::warn!(
+                    "a feed object landed late, or this node's clock was wrong; publishing again"
+                ),
                 Err(error) if error.is_transient() || matches!(error, StorageError::AlreadyExists { .. }) => {
                     tracing::debug!(%error, ?wait, "publishing again");
                     last = Some(error);
@@ -102,7 +104,7 @@ impl Node {
         Err(Error::storage("publishing commits", cause))
     }
 
-    /// Creates a feed object under a new name, which says the moment at which it is sent; whether it landed in time.
+    /// Creates a feed object under a new name, which says the moment at which it is sent; whether it landed in time, and says the right one.
     async fn create_feed_object(
         &self,
         (name, sent): (FeedName, LocalTime),
@@ -150,7 +152,8 @@ impl Node {
             known.note_date(last_modified, &path, listed);
             known.measure(sent, if created.is_ok() { answered } else { listed }, last_modified);
         });
-        Ok(self.limits.feed_in_time(name.time_ms, last_modified))
+        let in_time = self.limits.feed_in_time(name.time_ms, last_modified);
+        Ok(in_time && self.limits.names_its_time(name.time_ms, last_modified))
     }
 }
 

@@ -97,9 +97,10 @@ impl Reads {
             if base.folded_beyond(self.shown_until) && !trusted {
                 return Err(Refused::FoldedUnknown);
             }
-            // Its age answers for the rest: what was published before the horizon was known when it began.
-            self.shown_until = self.shown_until.max(base.horizon());
-            self.seen_until = self.seen_until.max(base.horizon());
+            if planted(Planted::HorizonIsShown) {
+                self.shown_until = self.shown_until.max(base.horizon());
+                self.seen_until = self.seen_until.max(base.horizon());
+            }
         }
         self.base = self.base.max(base.number());
         Ok(())

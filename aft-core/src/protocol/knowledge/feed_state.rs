@@ -21,6 +21,8 @@ pub(super) struct FeedState {
     pub(super) showing: Option<StoreTime>,
     /// All that was published before this was in those listings, as far as what they showed tells.
     pub(super) shown_until: Option<StoreTime>,
+    /// Whether any listing showed anything.
+    shown_any: bool,
     /// That a listing lied, lately.
     pub(super) lied: Option<Lied>,
     /// When the last complete refresh began.
@@ -93,13 +95,15 @@ pub(crate) struct OwnCommit {
 }
 
 /// A listing of the feed did not show what an earlier one had shown. When they tell the truth again there may be much to catch up on, and single objects may be
-/// lacking for a while longer. So what was to be listed since is listed again until E and P have passed, and what sweeps say is believed only then.
+/// lacking for a while longer. So what was to be listed since is listed again, and what sweeps say is not believed, until E and P have passed since.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lied {
-    /// When the last refresh began that noticed it.
-    began: LocalTime,
-    /// Where refreshes went on before the first one.
+    /// When the first refresh began that noticed it.
+    since: LocalTime,
+    /// Where refreshes went on before.
     from: Option<StoreTime>,
+    /// When the first refresh began after the last lie.
+    caught_up: Option<LocalTime>,
 }
 
 impl FeedState {
@@ -154,19 +158,36 @@ impl FeedState {
     /// collected, since horizons lie before what was shown. All that it leaves sure is what was visible when the newest one was made.
     pub(super) fn note_shown(&mut self, began: LocalTime, before: Option<StoreTime>, limits: &Limits) {
         let showing = self.showing.take();
-        let shows_newest = showing.is_some() && showing >= self.shown;
+        // A feed that never had anything in it shows nothing.
+        let lies = self.shown_any && (showing.is_none() || showing < self.shown);
+        self.shown_any |= showing.is_some();
         self.shown = self.shown.max(showing);
+        self.note_lie(lies, began, before, limits);
         let Some(newest) = self.shown else { return };
-        if shows_newest {
+        if lies {
+            self.shown_until = Some(limits.seen_until(newest));
+        } else if self.lied.is_none() || self.shown_until.is_none() {
             // What was adopted counts as published when it was copied, whatever its name says.
             let newest = newest.max(limits.adopted_until.unwrap_or(newest));
             self.shown_until = self.shown_until.max(Some(StoreTime(newest.0.saturating_add(1))));
-        } else {
-            self.shown_until = Some(limits.seen_until(newest));
-            self.lied = Some(Lied { began, from: self.lied.map_or(before, |lied| lied.from) });
         }
-        let again_ms = limits.visibility_ms + limits.publish_ms;
-        self.lied = self.lied.filter(|lied| began.elapsed_since(lied.began) <= again_ms);
+    }
+
+    fn note_lie(&mut self, lies: bool, began: LocalTime, before: Option<StoreTime>, limits: &Limits) {
+        if lies {
+            let first = Lied { since: began, from: before, caught_up: None };
+            self.lied = Some(Lied { caught_up: None, ..self.lied.unwrap_or(first) });
+            return;
+        }
+        let Some(lied) = &mut self.lied else { return };
+        let caught_up = *lied.caught_up.get_or_insert(began);
+        if began.elapsed_since(caught_up) > limits.visibility_ms + limits.publish_ms {
+            self.lied = None;
+        } else if began.elapsed_since(lied.since) > limits.feed_kept_ms() {
+            // They lie now and then, for too long: it begins anew from a checkpoint, as if it had slept.
+            self.lied = None;
+            self.reload = true;
+        }
     }
 
     /// Notes what a sweep says that was published by then. It may be known before what it published is shown, and that before what it found

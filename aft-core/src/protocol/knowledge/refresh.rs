@@ -174,12 +174,12 @@ impl Knowledge {
     /// Notes that a refresh is complete, and forgets what none asks for any more.
     pub(crate) fn note_refreshed(&mut self, plan: Plan) {
         let known = &mut self.feed;
+        known.reload = false;
         let before = known.basis;
         known.basis = before.max(plan.newest);
         known.note_shown(plan.began, before, &self.limits);
         known.believe_sweeps(&self.limits);
         known.began = Some(plan.began);
-        known.reload = false;
         if plan.look || plan.whole {
             known.looked = Some(plan.began);
             known.answered = if planted(Planted::ForgetLateAsk) { known.asked } else { plan.asked };
