@@ -196,7 +196,8 @@ fn recent_of(commit: &Commit, published: StoreTime) -> RecentCommit {
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    let Commit { decided_by, home, keyed, restored, .. } = *commit;
+    let Commit { keyed, restored, .. } = *commit;
+    let (decided_by, home) = (commit.decided_by(), commit.home());
     RecentCommit { published: published.0, decided_by, keyed, restored, home, record }
 }
 
