@@ -9,6 +9,7 @@ pub mod bundles;
 pub mod choose;
 pub mod clock_check;
 pub mod collect;
+pub mod commit;
 pub mod feed_queue;
 pub mod fold;
 pub mod knowledge;
@@ -22,3 +23,4 @@ pub mod view;
 #[cfg(test)]
 mod windows;
 pub mod write_buffer;
+pub mod write_set;

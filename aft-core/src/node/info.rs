@@ -158,7 +158,12 @@ impl Aft {
         let info = |commit: &Arc<view::Commit>| CommitInfo {
             txn_id: commit.version.txn,
             version: commit.version,
-            writes: commit.writes.iter().map(|it| (it.key.clone(), it.value == Value::Tombstone)).collect(),
+            writes: commit
+                .writes
+                .to_vec()
+                .into_iter()
+                .map(|it| (it.key, it.value == Value::Tombstone))
+                .collect(),
         };
         self.node().known.read(|known| known.view().newest_first().take(limit).map(info).collect())
     }

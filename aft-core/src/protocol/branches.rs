@@ -179,7 +179,7 @@ pub fn restore_reads(state: &Suspended, view: &View, rows: &BTreeMap<Bytes, Foun
     }
     state.ranges.iter().for_each(|range| reads.record_range(range.clone()));
     if !planted(Planted::ForgetTokenReads) {
-        state.floors.iter().for_each(|(key, floor)| reads.raise_floor(key, *floor));
+        state.floors.iter().for_each(|(key, floor)| reads.raise_floor(key.clone(), *floor));
     }
     Ok(reads)
 }

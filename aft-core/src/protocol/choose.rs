@@ -20,7 +20,9 @@ use crate::key_range::KeyRange;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::read_set::ReadSet;
-use crate::protocol::view::{Found, View};
+use crate::protocol::view::Found;
+#[cfg(test)]
+use crate::protocol::view::View;
 use crate::version::Version;
 
 /// A version that must be read is not in the view.
@@ -81,15 +83,14 @@ pub fn read(
     Ok(found)
 }
 
-/// Whether the choice for `key` may depend on the index: not where it was read before, nor where the view alone gives a version
+/// Whether the choice for `key` may depend on the index: not where it was read before, nor where the versions of the view alone give one
 /// above everything in the runs.
 #[must_use]
-pub fn needs_index(key: &Bytes, reads: &ReadSet, view: &View) -> bool {
-    let base = view.base();
+pub fn needs_index(key: &Bytes, reads: &ReadSet, versions: &[Found], base: &Base) -> bool {
     if base.manifest().is_none_or(|manifest| manifest.runs.is_empty()) || reads.read(key).is_some() {
         return false;
     }
-    let chosen = choose(key, reads, view.versions(key), base);
+    let chosen = choose(key, reads, versions, base);
     !matches!(chosen, Ok(Some(found)) if found.version() > base.greatest())
 }
 
@@ -182,6 +183,6 @@ pub fn scan_view(
     view: &View,
 ) -> Result<ScanPage, Unsatisfiable> {
     let within = range.clone();
-    let keys: Vec<_> = view.keys_in(&within).map(|(key, found)| (key.clone(), found.to_vec())).collect();
+    let keys: Vec<_> = view.keys_in(&within).map(|found| (found[0].key_bytes(), found.to_vec())).collect();
     scan(range, limit, reads, keys, view.base())
 }

@@ -42,12 +42,12 @@ impl Publication {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        let meta: u64 = self.commit.writes.iter().map(|write| write.key.len() as u64 + WRITE_OVERHEAD).sum();
+        let meta: u64 = self.commit.writes.keys().map(|key| key.len() as u64 + WRITE_OVERHEAD).sum();
         meta + self.payload.iter().map(|value| value.len() as u64).sum::<u64>() + WRITE_OVERHEAD
     }
 
     fn entry(&self, superseded: bool) -> Entry {
-        let (decided_by, version) = (self.commit.decided_by, self.commit.version);
+        let (decided_by, version) = (self.commit.decided_by(), self.commit.version);
         if superseded {
             return Entry::Pruned {
                 decided_by,
@@ -55,7 +55,7 @@ impl Publication {
                 values: self.commit.value_objects().collect(),
             };
         }
-        let home = match self.commit.home {
+        let home = match self.commit.home() {
             Home::Decision { inline_offset } if self.payload.is_empty() => {
                 EntryHome::Decision { inline_offset }
             }

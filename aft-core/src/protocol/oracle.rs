@@ -23,6 +23,7 @@ use crate::key_range::KeyRange;
 use crate::protocol::choose;
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::view::{Commit, Found, Home, View};
+use crate::protocol::write_set::ValueRef;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
 
@@ -206,14 +207,14 @@ impl Reader {
         let number = number(found.version());
         let written = self.history.written(ordinal, number).expect("a version of this history");
         let Found::Recent { commit, ordinal: at } = found else { panic!("a view has no rows") };
-        let write = &commit.writes[*at];
-        let as_written = match &write.value {
-            Value::Tombstone => Written::Tombstone,
-            Value::Inline { len: 0, .. } => Written::Empty,
-            Value::Inline { .. } => Written::Inline,
-            Value::Stored(_) => Written::Stored,
+        let (key, value) = (commit.writes.key(*at as usize), commit.writes.value(*at as usize));
+        let as_written = match value {
+            ValueRef::Tombstone => Written::Tombstone,
+            ValueRef::Inline { len: 0, .. } => Written::Empty,
+            ValueRef::Inline { .. } => Written::Inline,
+            ValueRef::Stored(_) => Written::Stored,
         };
-        assert_eq!((&*write.key, as_written), (KEYS[ordinal], written));
+        assert_eq!((key, as_written), (KEYS[ordinal], written));
         assert_eq!(found.is_tombstone(), written == Written::Tombstone);
         number
     }

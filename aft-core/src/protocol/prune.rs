@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::planted::{Planted, planted};
 use crate::protocol::view::Commit;
 use crate::version::Version;
@@ -16,18 +14,18 @@ use crate::version::Version;
 /// must outlive its folding, and only its record says so.
 #[must_use]
 pub fn superseded(batch: &[Arc<Commit>]) -> Vec<bool> {
-    let mut newest: BTreeMap<&Bytes, Version> = BTreeMap::new();
+    let mut newest: BTreeMap<&[u8], Version> = BTreeMap::new();
     for commit in batch {
-        for write in &commit.writes {
-            let version = newest.entry(&write.key).or_insert(commit.version);
+        for key in commit.writes.keys() {
+            let version = newest.entry(key).or_insert(commit.version);
             *version = (*version).max(commit.version);
         }
     }
     let overwritten = |commit: &Commit| {
         if planted(Planted::PruneTooMuch) {
-            return commit.writes.iter().any(|write| newest[&write.key] > commit.version);
+            return commit.writes.keys().any(|key| newest[key] > commit.version);
         }
-        !commit.keyed && commit.writes.iter().all(|write| newest[&write.key] > commit.version)
+        !commit.keyed && commit.writes.keys().all(|key| newest[key] > commit.version)
     };
     batch.iter().map(|commit| overwritten(commit)).collect()
 }

@@ -62,14 +62,14 @@ impl ReadSet {
         if commit.writes.len() == 1 || self.commits.contains(&commit.version) {
             return true;
         }
-        let older = |key: &Bytes| self.version_read(key).is_some_and(|read| read < commit.version);
+        let older = |key: &[u8]| self.version_read(key).is_some_and(|read| read < commit.version);
         if self.ranges.is_empty() && self.reads.len() < commit.writes.len() {
-            let wrote = |key: &Bytes| commit.position(key).is_some();
+            let wrote = |key: &Bytes| commit.writes.position(key).is_some();
             return !self.reads.iter().any(|(key, read)| {
                 read.as_ref().map_or(Version::ABSENT, Found::version) < commit.version && wrote(key)
             });
         }
-        !commit.writes.iter().any(|write| older(&write.key))
+        !commit.writes.keys().any(older)
     }
 
     /// Notes that `key` was read as `found` (`None`: absent), with the floors that follow.
@@ -88,8 +88,8 @@ impl ReadSet {
         if commit.writes.len() == 1 || !self.commits.insert(commit.version) {
             return;
         }
-        for write in &commit.writes {
-            self.raise_floor(&write.key, commit.version);
+        for ordinal in 0..commit.writes.len() {
+            self.raise_floor(commit.writes.key_bytes(ordinal), commit.version);
         }
     }
 
@@ -109,8 +109,8 @@ impl ReadSet {
     }
 
     /// Holds later reads of `key` at or above a version.
-    pub fn raise_floor(&mut self, key: &Bytes, at_least: Version) {
-        let floor = self.floors.entry(key.clone()).or_insert(Version::ABSENT);
+    pub fn raise_floor(&mut self, key: Bytes, at_least: Version) {
+        let floor = self.floors.entry(key).or_insert(Version::ABSENT);
         *floor = (*floor).max(at_least);
     }
 

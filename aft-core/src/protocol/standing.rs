@@ -1,10 +1,8 @@
 //! What may be said of a commit that nothing carries: neither the feed, nor what a checkpoint says is recent, nor a list of what it folded.
 
-use bytes::Bytes;
-
-use crate::format::record::{Value, Write};
 use crate::planted::{Planted, planted};
 use crate::protocol::view::Commit;
+use crate::protocol::write_set::ValueRef;
 use crate::version::Version;
 
 /// What the index says of a commit that nothing carries.
@@ -26,18 +24,18 @@ pub enum Standing {
 /// runs, which drops every older row, and nothing older than what is settled comes after it but commits that are lost by this very
 /// rule.
 #[must_use]
-pub fn standing(commit: &Commit, purged: Version, row: impl Fn(&Bytes) -> Option<Version>) -> Standing {
+pub fn standing(commit: &Commit, purged: Version, row: impl Fn(&[u8]) -> Option<Version>) -> Standing {
     let version = commit.version;
-    let rows: Vec<_> = commit.writes.iter().map(|write| row(&write.key)).collect();
+    let rows: Vec<_> = commit.writes.keys().map(row).collect();
     // Folds take whole commits: one row of this version says of all its keys that they were folded.
     let folded = rows.contains(&Some(version));
-    let deleted = |write: &Write, row: &Option<Version>| row.is_none() && write.value == Value::Tombstone;
+    let deleted = |value, row: &Option<Version>| row.is_none() && value == ValueRef::Tombstone;
     let superseded = |row: &Option<Version>| row.is_some_and(|row| row >= version);
     if folded || rows.iter().all(superseded) {
         Standing::Carried
     } else if version > purged || rows.iter().all(Option::is_some) || planted(Planted::RestoreDeleted) {
         Standing::Lost
-    } else if commit.writes.iter().zip(&rows).all(|(write, row)| superseded(row) || deleted(write, row)) {
+    } else if commit.writes.values().zip(&rows).all(|(value, row)| superseded(row) || deleted(value, row)) {
         // As old as this there is nothing beside the index that its deletions could still hide.
         Standing::Carried
     } else {
@@ -47,8 +45,10 @@ pub fn standing(commit: &Commit, purged: Version, row: impl Fn(&Bytes) -> Option
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::format::record::CommitRecord;
+    use crate::format::record::{CommitRecord, Value, Write};
     use crate::protocol::view::Home;
     use crate::txn_id::TxnId;
     use crate::version::Timestamp;
@@ -73,7 +73,7 @@ mod tests {
             writes: vec![write(b"a"), write(b"b")],
         };
         let commit = Commit::new(&record, record.txn, Home::Decision { inline_offset: 0 });
-        standing(&commit, version(purged), |key| if key == "a" { a } else { b }.map(version))
+        standing(&commit, version(purged), |key| if key == b"a" { a } else { b }.map(version))
     }
 
     #[test]

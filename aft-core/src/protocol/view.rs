@@ -4,141 +4,24 @@
 //! is what makes every choice from it atomic (the argument is in [`choose`](super::choose)). What the [`Base`] folded is not in
 //! it any more: of those commits only the newest version of each key counts, and the index has that.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::format::envelope::checksum;
-use crate::format::name::{ObjectName, ValueName};
-pub use crate::format::recent::Home;
-use crate::format::record::{CommitRecord, StoredValue, Value, Write};
+use crate::format::record::StoredValue;
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
 use crate::protocol::base::Base;
+pub use crate::protocol::commit::{Commit, Home, Place};
 use crate::protocol::timeliness::{PublishedAt, StoreTime};
+use crate::protocol::write_set::ValueRef;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
-
-/// A commit as the view holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// The version of everything it wrote.
-    pub version: Version,
-    /// The id that its decision is named by.
-    pub decided_by: TxnId,
-    /// Which object holds its inline values.
-    pub home: Home,
-    /// Whether a request key led to it: then its decision outlives its folding.
-    pub keyed: bool,
-    /// Whether it was lost and is published again, at an age at which every commit is thought to be folded: only its publication
-    /// says then whether it is.
-    pub restored: bool,
-    /// The write set, sorted by key.
-    pub writes: Box<[Write]>,
-}
-
-/// Where a value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// Nowhere: the key was deleted.
-    Tombstone,
-    /// A range of the object that carries the commit.
-    Inline {
-        /// That object.
-        object: ObjectName,
-        /// Where the value begins in it, in bytes.
-        start: u64,
-        /// Length in bytes.
-        len: u64,
-        /// Checksum of the value.
-        checksum: u64,
-    },
-    /// Objects of its own.
-    Stored(&'a StoredValue),
-}
-
-impl Commit {
-    /// The commit that a record tells of. Keys are copied, so that the commit does not hold on to the object that the
-    /// record was read from.
-    #[must_use]
-    pub fn new(record: &CommitRecord, decided_by: TxnId, home: Home) -> Self {
-        let mut keys = BytesMut::with_capacity(record.writes.iter().map(|write| write.key.len()).sum());
-        record.writes.iter().for_each(|write| keys.extend_from_slice(&write.key));
-        let mut keys = keys.freeze();
-        let own = |write: &Write| Write { key: keys.split_to(write.key.len()), value: write.value.clone() };
-        let writes = record.writes.iter().map(own).collect();
-        let keyed = record.request_key.is_some();
-        Self { version: record.version(), decided_by, home, keyed, restored: false, writes }
-    }
-
-    /// The ordinal of `key` in the write set.
-    #[must_use]
-    pub fn position(&self, key: &[u8]) -> Option<usize> {
-        self.writes.binary_search_by(|write| (*write.key).cmp(key)).ok()
-    }
-
-    /// Where the value of the write with this ordinal is.
-    #[must_use]
-    pub fn place(&self, ordinal: usize) -> Place<'_> {
-        match &self.writes[ordinal].value {
-            Value::Tombstone => Place::Tombstone,
-            Value::Stored(stored) => Place::Stored(stored),
-            Value::Inline { offset, len, checksum } => {
-                let (object, inline_offset) = match self.home {
-                    Home::Decision { inline_offset } => {
-                        (ObjectName::Decision(self.decided_by), inline_offset)
-                    }
-                    Home::Feed { name, inline_offset } => (ObjectName::Feed(name), inline_offset),
-                };
-                let start = inline_offset.saturating_add(*offset);
-                Place::Inline { object, start, len: *len, checksum: *checksum }
-            }
-        }
-    }
-
-    /// Its inline values in order, as slices of the object that holds them. Cut off where the object ends early.
-    #[must_use]
-    pub fn payload_in(&self, object: &Bytes) -> Vec<Bytes> {
-        let slice = |start: u64, len: u64| {
-            let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
-            object.slice(clamp(start)..clamp(start.saturating_add(len)))
-        };
-        let inline = |ordinal| match self.place(ordinal) {
-            Place::Inline { start, len, .. } => Some(slice(start, len)),
-            Place::Tombstone | Place::Stored(_) => None,
-        };
-        (0..self.writes.len()).filter_map(inline).collect()
-    }
-
-    /// Whether these are its inline values, in order.
-    #[must_use]
-    pub fn is_payload(&self, payload: &[Bytes]) -> bool {
-        let mut payload = payload.iter();
-        self.writes.iter().all(|write| match write.value {
-            Value::Inline { len, checksum: expected, .. } => {
-                payload.next().is_some_and(|value| value.len() as u64 == len && checksum(value) == expected)
-            }
-            Value::Tombstone | Value::Stored(_) => true,
-        })
-    }
-
-    /// The value objects that the commit names.
-    pub fn value_objects(&self) -> impl Iterator<Item = ValueName> {
-        let parts = |write: &Write| match &write.value {
-            Value::Stored(stored) => stored.parts.iter().map(|part| part.object()).collect(),
-            _ => Vec::new(),
-        };
-        self.writes.iter().flat_map(parts)
-    }
-
-    /// The commit's receipt.
-    #[must_use]
-    pub fn receipt(&self) -> Receipt {
-        Receipt::new(self.version, self.decided_by)
-    }
-}
 
 /// One version of one key.
 #[derive(Debug, Clone)]
@@ -148,7 +31,7 @@ pub enum Found {
         /// The commit.
         commit: Arc<Commit>,
         /// The key's ordinal in its write set.
-        ordinal: usize,
+        ordinal: u32,
     },
     /// Of the index. That is all that is needed of a folded commit: whatever floors it would set, the rows of its other keys are at or above them.
     Folded(Arc<Folded>),
@@ -220,20 +103,29 @@ impl Found {
 
     /// The key.
     #[must_use]
-    pub fn key(&self) -> &Bytes {
+    pub fn key(&self) -> &[u8] {
         match self {
-            Self::Recent { commit, ordinal } => &commit.writes[*ordinal].key,
+            Self::Recent { commit, ordinal } => commit.writes.key(*ordinal as usize),
             Self::Folded(folded) => &folded.key,
+        }
+    }
+
+    /// The key, not copied.
+    #[must_use]
+    pub fn key_bytes(&self) -> Bytes {
+        match self {
+            Self::Recent { commit, ordinal } => commit.writes.key_bytes(*ordinal as usize),
+            Self::Folded(folded) => folded.key.clone(),
         }
     }
 
     /// What was written.
     fn written(&self) -> Written<'_> {
         match self {
-            Self::Recent { commit, ordinal } => match &commit.writes[*ordinal].value {
-                Value::Tombstone => Written::Tombstone,
-                Value::Inline { len, .. } => Written::Inline(*len),
-                Value::Stored(stored) => Written::Stored(stored),
+            Self::Recent { commit, ordinal } => match commit.writes.value(*ordinal as usize) {
+                ValueRef::Tombstone => Written::Tombstone,
+                ValueRef::Inline { len, .. } => Written::Inline(len),
+                ValueRef::Stored(stored) => Written::Stored(stored),
             },
             Self::Folded(folded) => match &folded.value {
                 FoldedValue::Tombstone => Written::Tombstone,
@@ -266,9 +158,7 @@ impl Found {
     #[must_use]
     pub fn value_id(&self) -> (TxnId, u32) {
         match self {
-            Self::Recent { commit, ordinal } => {
-                (commit.version.txn, u32::try_from(*ordinal).unwrap_or(u32::MAX))
-            }
+            Self::Recent { commit, ordinal } => (commit.version.txn, *ordinal),
             Self::Folded(folded) => (folded.version.txn, folded.ordinal),
         }
     }
@@ -289,57 +179,173 @@ impl Found {
     }
 }
 
-/// A commit of the view, and when it was published, as far as is known.
+/// A commit in the order of versions.
 #[derive(Debug)]
-struct Recent {
-    commit: Arc<Commit>,
-    /// The first time: by which it is folded.
-    published: Option<StoreTime>,
-    /// The first date.
-    dated: Option<StoreTime>,
-    /// The last time: whoever published it again may not have known of the first, and made a checkpoint without it.
-    again: Option<StoreTime>,
-    /// Whether the base lacks it although it was first published before the horizon.
-    left_out: bool,
+struct ByVersion(Arc<Commit>);
+
+impl Borrow<Version> for ByVersion {
+    fn borrow(&self) -> &Version {
+        &self.0.version
+    }
 }
 
-impl Recent {
+impl PartialEq for ByVersion {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.version == other.0.version
+    }
+}
+
+impl Eq for ByVersion {}
+
+impl PartialOrd for ByVersion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByVersion {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.version.cmp(&other.0.version)
+    }
+}
+
+/// When a commit was published, as far as is known.
+#[derive(Debug, Clone, Copy)]
+struct Dates {
+    /// The first time: by which it is folded. The greatest there is where none is known.
+    first: StoreTime,
+    /// How many seconds after the first the last one is: whoever published it again may not have known of the first, and made a checkpoint without it.
+    last_after: u32,
+    /// How many seconds before the first time the first date is.
+    dated_before: u32,
+}
+
+impl Dates {
+    fn new(publication: Option<PublishedAt>) -> Self {
+        let mut dates = Self { first: StoreTime(u64::MAX), last_after: 0, dated_before: 0 };
+        dates.note(publication);
+        dates
+    }
+
     fn note(&mut self, publication: Option<PublishedAt>) {
-        let (at, dated) = (publication.map(|it| it.at), publication.map(|it| it.dated));
-        self.published = self.published.into_iter().chain(at).min();
-        self.dated = self.dated.into_iter().chain(dated).min();
-        self.again = self.again.max(at);
+        let Some(PublishedAt { at, dated }) = publication else { return };
+        let known = self.publication().zip(self.last());
+        let (before, last) = known.unwrap_or((PublishedAt { at, dated }, at));
+        let (first, last, dated) = (before.at.min(at), last.max(at), before.dated.min(dated));
+        let seconds =
+            |from: StoreTime, to: StoreTime| u32::try_from(to.0.saturating_sub(from.0)).unwrap_or(u32::MAX);
+        (self.first, self.last_after, self.dated_before) =
+            (first, seconds(first, last), seconds(dated, first));
+    }
+
+    fn first(&self) -> Option<StoreTime> {
+        (self.first != StoreTime(u64::MAX)).then_some(self.first)
+    }
+
+    fn last(&self) -> Option<StoreTime> {
+        self.first().map(|first| StoreTime(first.0.saturating_add(self.last_after.into())))
     }
 
     /// When it was first published.
     fn publication(&self) -> Option<PublishedAt> {
-        Some(PublishedAt { at: self.published?, dated: self.dated? })
-    }
-
-    /// Whether the base holds it.
-    fn is_folded(&self, base: &Base) -> bool {
-        let published = self.published.filter(|_| !self.left_out);
-        base.has_folded(self.commit.version, published, self.commit.restored)
-    }
-
-    /// Whether a base may lack it although its first date lies before the horizon. (What is settled it has. A restored one is not settled: only
-    /// the first date keeps what was deleted from coming back.)
-    fn is_doubtful(&self, base: &Base) -> bool {
-        let again = self.again.is_some_and(|again| again >= base.horizon());
-        again
-            && !self.commit.restored
-            && base.has_folded(self.commit.version, self.published, false)
-            && !base.has_folded(self.commit.version, self.again, false)
+        let dated = |first: StoreTime| StoreTime(first.0.saturating_sub(self.dated_before.into()));
+        self.first().map(|at| PublishedAt { at, dated: dated(at) })
     }
 }
 
-/// What a node knows: the base, and the commits beyond it.
+/// Whether the base holds a commit. `left_out`: it lacks it although its first date lies before the horizon.
+fn is_folded(commit: &Commit, dates: &Dates, left_out: bool, base: &Base) -> bool {
+    let published = dates.first().filter(|_| !left_out);
+    base.has_folded(commit.version, published, commit.restored)
+}
+
+/// Whether a base may lack a commit although its first date lies before the horizon. (What is settled it has. A restored one is not settled: only
+/// the first date keeps what was deleted from coming back.)
+fn is_doubtful(commit: &Commit, dates: &Dates, base: &Base) -> bool {
+    let again = dates.last().is_some_and(|again| again >= base.horizon());
+    again
+        && !commit.restored
+        && base.has_folded(commit.version, dates.first(), false)
+        && !base.has_folded(commit.version, dates.last(), false)
+}
+
+/// The versions of one key, oldest first; at least one. In the order of keys, which is that of any of them.
+#[derive(Debug)]
+enum Versions {
+    /// Most keys have one.
+    One(Found),
+    Many(#[allow(clippy::box_collection, reason = "a key takes 16 bytes and not 24")] Box<Vec<Found>>),
+}
+
+impl Versions {
+    fn as_slice(&self) -> &[Found] {
+        match self {
+            Self::One(found) => std::slice::from_ref(found),
+            Self::Many(found) => found,
+        }
+    }
+
+    /// These and another one of the same key.
+    fn with(self, found: Found) -> Self {
+        let mut versions = match self {
+            Self::One(only) => Box::new(vec![only]),
+            Self::Many(versions) => versions,
+        };
+        let at = versions.partition_point(|known| known.version() < found.version());
+        versions.insert(at, found);
+        Self::Many(versions)
+    }
+
+    /// These without one, where any are left.
+    fn without(self, version: Version) -> Option<Self> {
+        match self {
+            Self::One(found) => (found.version() != version).then_some(Self::One(found)),
+            Self::Many(mut versions) => {
+                versions.retain(|found| found.version() != version);
+                if versions.len() > 1 { Some(Self::Many(versions)) } else { versions.pop().map(Self::One) }
+            }
+        }
+    }
+}
+
+impl Borrow<[u8]> for Versions {
+    fn borrow(&self) -> &[u8] {
+        match self {
+            Self::One(found) => found.key(),
+            Self::Many(versions) => versions[0].key(),
+        }
+    }
+}
+
+impl PartialEq for Versions {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Versions {}
+
+impl PartialOrd for Versions {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Versions {
+    fn cmp(&self, other: &Self) -> Ordering {
+        Borrow::<[u8]>::borrow(self).cmp(other.borrow())
+    }
+}
+
+/// What a node knows: the base, and the commits beyond it. Neither index holds a version or a key of its own: both point at the
+/// commits, and are sorted by what those hold.
 #[derive(Debug, Default)]
 pub struct View {
     base: Arc<Base>,
-    commits: BTreeMap<Version, Recent>,
-    /// For each key its versions, oldest first.
-    keys: BTreeMap<Bytes, Vec<Found>>,
+    commits: BTreeMap<ByVersion, Dates>,
+    /// Commits that the base lacks although their first date lies before the horizon.
+    left_out: BTreeSet<Version>,
+    keys: BTreeSet<Versions>,
 }
 
 impl View {
@@ -353,31 +359,35 @@ impl View {
     /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
     pub fn insert_published(&mut self, commit: Arc<Commit>, publication: Option<PublishedAt>) -> bool {
         let version = commit.version;
-        if let Some(known) = self.commits.get_mut(&version) {
-            known.note(publication);
-            if known.is_folded(&self.base) {
-                self.remove(version);
+        match self.commits.entry(ByVersion(Arc::clone(&commit))) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().note(publication);
+                let left_out = self.left_out.contains(&version);
+                if is_folded(&known.key().0, known.get(), left_out, &self.base) {
+                    self.remove(version);
+                }
+                return false;
             }
-            return false;
+            Entry::Vacant(_)
+                if self.base.has_folded(version, publication.map(|it| it.at), commit.restored) =>
+            {
+                return false;
+            }
+            Entry::Vacant(unknown) => unknown.insert(Dates::new(publication)),
+        };
+        for ordinal in (0u32..).take(commit.writes.len()) {
+            let found = Found::Recent { commit: Arc::clone(&commit), ordinal };
+            if let Some(others) = self.keys.replace(Versions::One(found.clone())) {
+                self.keys.replace(others.with(found));
+            }
         }
-        if self.base.has_folded(version, publication.map(|it| it.at), commit.restored) {
-            return false;
-        }
-        for (ordinal, write) in commit.writes.iter().enumerate() {
-            let versions = self.keys.entry(write.key.clone()).or_default();
-            let at = versions.partition_point(|found| found.version() < version);
-            versions.insert(at, Found::Recent { commit: Arc::clone(&commit), ordinal });
-        }
-        let mut recent = Recent { commit, published: None, dated: None, again: None, left_out: false };
-        recent.note(publication);
-        self.commits.insert(version, recent);
         true
     }
 
     /// Notes that a feed object which publishes then carries a commit.
     pub fn note_published(&mut self, version: Version, publication: PublishedAt) {
-        if let Some(recent) = self.commits.get(&version) {
-            let commit = Arc::clone(&recent.commit);
+        if let Some((ByVersion(commit), _)) = self.commits.get_key_value(&version) {
+            let commit = Arc::clone(commit);
             self.insert_published(commit, Some(publication));
         }
     }
@@ -386,29 +396,28 @@ impl View {
     /// and only the index says whether it has them (decision 0057).
     #[must_use]
     pub fn doubtful(&self, base: &Base) -> Vec<Arc<Commit>> {
-        let doubtful = self.commits.values().filter(|recent| recent.is_doubtful(base));
-        doubtful.map(|recent| Arc::clone(&recent.commit)).collect()
+        let doubtful = self.commits.iter().filter(|(commit, dates)| is_doubtful(&commit.0, dates, base));
+        doubtful.map(|(commit, _)| Arc::clone(&commit.0)).collect()
     }
 
     /// Builds on another base from now on: what it folded leaves the view, and not what it left out.
     pub fn rebase(&mut self, base: Arc<Base>, left_out: &BTreeSet<Version>) {
-        for (version, recent) in &mut self.commits {
-            recent.left_out = left_out.contains(version);
-        }
+        self.left_out = left_out.iter().filter(|version| self.holds(**version)).copied().collect();
         self.base = base;
-        let folded = self.commits.iter().filter(|(_, recent)| recent.is_folded(&self.base));
-        let folded: Vec<_> = folded.map(|(version, _)| *version).collect();
+        let folded = self.commits.iter().filter(|(commit, dates)| {
+            let left_out = self.left_out.contains(&commit.0.version);
+            is_folded(&commit.0, dates, left_out, &self.base)
+        });
+        let folded: Vec<_> = folded.map(|(commit, _)| commit.0.version).collect();
         folded.into_iter().for_each(|version| self.remove(version));
     }
 
     fn remove(&mut self, version: Version) {
-        let Some(Recent { commit, .. }) = self.commits.remove(&version) else { return };
-        for write in &commit.writes {
-            if let Some(versions) = self.keys.get_mut(&write.key) {
-                versions.retain(|found| found.version() != version);
-                if versions.is_empty() {
-                    self.keys.remove(&write.key);
-                }
+        let Some((ByVersion(commit), _)) = self.commits.remove_entry(&version) else { return };
+        self.left_out.remove(&version);
+        for key in commit.writes.keys() {
+            if let Some(left) = self.keys.take(key).and_then(|versions| versions.without(version)) {
+                self.keys.insert(left);
             }
         }
     }
@@ -434,33 +443,32 @@ impl View {
     /// The known versions of a key that are not folded, oldest first.
     #[must_use]
     pub fn versions(&self, key: &[u8]) -> &[Found] {
-        self.keys.get(key).map_or(&[], Vec::as_slice)
+        self.keys.get(key).map_or(&[], Versions::as_slice)
     }
 
-    /// The keys of a range that any commit of the view wrote, in order, with their versions.
-    pub fn keys_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a [Found])> {
+    /// The versions of each key of a range that any commit of the view wrote, in the order of keys; of each at least one.
+    pub fn keys_in<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a [Found]> {
         let bounds = range.bounds();
         let keys = bounds.into_iter().flat_map(|bounds| self.keys.range::<[u8], _>(bounds));
-        keys.map(|(key, versions)| (key, &**versions))
+        keys.map(Versions::as_slice)
     }
 
     /// The commits of the view, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Arc<Commit>> {
-        self.commits.values().rev().map(|recent| &recent.commit)
+        self.commits.keys().rev().map(|commit| &commit.0)
     }
 
     /// The commits of the view, oldest first, and when each was published, where that is known.
     pub fn recent(&self) -> impl Iterator<Item = (&Arc<Commit>, Option<PublishedAt>)> {
-        self.commits.values().map(|recent| (&recent.commit, recent.publication()))
+        self.commits.iter().map(|(commit, dates)| (&commit.0, dates.publication()))
     }
 
     /// The commits that this decision tells, and when each was published, where that is known. A version's clock is never below its
     /// transaction's start.
     pub fn decided_by(&self, id: TxnId) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {
         let from = Version::new(Timestamp::from_ms(id.start_ms()), TxnId::from_bytes([0; 16]));
-        let commits = self.commits.range(from..).map(|(_, recent)| recent);
-        let of = commits.filter(move |recent| recent.commit.decided_by == id);
-        of.map(|recent| (&recent.commit, recent.published))
+        let commits = self.commits.range(from..).map(|(commit, dates)| (&commit.0, dates.first()));
+        commits.filter(move |(commit, _)| commit.decided_by() == id)
     }
 
     /// How many commits are in the view.

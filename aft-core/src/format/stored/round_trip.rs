@@ -13,7 +13,7 @@ fn assert_values_lie_there(
     payload: &mut std::slice::Iter<'_, Bytes>,
 ) {
     let commit = Commit::new(record, record.txn, Home::Decision { inline_offset });
-    assert_eq!(&*commit.writes, &*record.writes);
+    assert_eq!(commit.writes.to_vec(), record.writes);
     for ordinal in 0..commit.writes.len() {
         let Place::Inline { start, len, checksum: sum, .. } = commit.place(ordinal) else { continue };
         let bytes = object.slice(start as usize..(start + len) as usize);

@@ -16,13 +16,13 @@ use crate::format::envelope::{FormatError, checksum};
 use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::name::{FEED, FeedName, ObjectName};
 use crate::format::recent::{Home, Recent};
-use crate::format::record::Value;
 use crate::format::request::{Claim, request_hash};
 use crate::node::exchange::register::RegisterState;
 use crate::protocol::base::Base;
 use crate::protocol::knowledge::draft::recent_commit;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::Commit;
+use crate::protocol::write_set::ValueRef;
 use crate::storage::{Object, ObjectInfo};
 use crate::txn_id::TxnId;
 
@@ -92,7 +92,7 @@ impl Commits {
     pub(super) fn tell_recent(&mut self, recent: &Recent) {
         for told in &recent.commits {
             let (commit, publication) = recent_commit(told);
-            self.note_published(commit.decided_by, publication.at);
+            self.note_published(commit.decided_by(), publication.at);
             self.told.entry(commit.version.txn).or_insert(commit);
         }
         for pruned in &recent.pruned {
@@ -105,7 +105,7 @@ impl Commits {
     }
 
     fn is_folded(&self, commit: &Commit, base: &Base) -> bool {
-        base.has_folded(commit.version, self.published(commit.decided_by), commit.restored)
+        base.has_folded(commit.version, self.published(commit.decided_by()), commit.restored)
     }
 }
 
@@ -212,8 +212,9 @@ impl Check<'_> {
                 }
                 Entry::Commit { decided_by, home, restored, record } => {
                     let home = home.of(name);
-                    let commit = Commit::new(&record, decided_by, home);
-                    let commit = Arc::new(Commit { restored, ..commit });
+                    let mut commit = Commit::new(&record, decided_by, home);
+                    commit.restored = restored;
+                    let commit = Arc::new(commit);
                     if record.clock.ms() > latest {
                         wrong.get_or_insert_with(|| {
                             format!("it carries a commit from the future, {}", record.txn)
@@ -294,7 +295,7 @@ impl Check<'_> {
         let mut unfolded: BTreeMap<TxnId, &Arc<Commit>> = BTreeMap::new();
         for commit in commits.told.values().filter(|commit| !commits.is_folded(commit, base)) {
             self.expect_decision(commit, commits);
-            if let Home::Feed { name, .. } = commit.home
+            if let Home::Feed { name, .. } = commit.home()
                 && !commits.feed.contains(&name)
             {
                 let what = format!("the feed object that holds the values of {}", commit.version.txn);
@@ -319,8 +320,8 @@ impl Check<'_> {
 
     /// A published commit has a decision that says so.
     fn expect_decision(&self, commit: &Arc<Commit>, commits: &Commits) {
-        let path = self.path(ObjectName::Decision(commit.decided_by));
-        match commits.decided.get(&commit.decided_by) {
+        let path = self.path(ObjectName::Decision(commit.decided_by()));
+        match commits.decided.get(&commit.decided_by()) {
             Some(Register::Commits(decided)) if decided.iter().any(|it| it.version == commit.version) => {}
             Some(Register::Commits(_) | Register::Dead) => self.damaged(&path, disagreement(commit)),
             Some(Register::Damaged) => {}
@@ -335,7 +336,7 @@ impl Check<'_> {
     /// A second look at the decision of a published commit; whether one is there.
     pub(super) async fn look_again(&self, path: &str, commit: &Commit) -> Result<bool, Error> {
         let Some(object) = self.get(path, 0).await? else { return Ok(false) };
-        match self.register(path, commit.decided_by, object)? {
+        match self.register(path, commit.decided_by(), object)? {
             Register::Commits(decided) if decided.iter().any(|it| it.version == commit.version) => {}
             Register::Commits(_) | Register::Dead => self.damaged(path, disagreement(commit)),
             Register::Damaged => {}
@@ -404,9 +405,9 @@ pub(super) fn copy_damage(name: FeedName, copy: &Bytes) -> Option<String> {
 
 /// What is wrong with the inline values of a commit, if anything is.
 fn inline_damage(commit: &Commit, payload: &[Bytes]) -> Option<String> {
-    let inline = commit.writes.iter().filter_map(|write| match write.value {
-        Value::Inline { len, checksum, .. } => Some((&write.key, len, checksum)),
-        Value::Tombstone | Value::Stored(_) => None,
+    let inline = commit.writes.iter().filter_map(|(key, value)| match value {
+        ValueRef::Inline { len, checksum, .. } => Some((key, len, checksum)),
+        ValueRef::Tombstone | ValueRef::Stored(_) => None,
     });
     let mut payload = payload.iter();
     for (key, len, expected) in inline {

@@ -39,16 +39,16 @@ impl Check<'_> {
         let window_ms = self.node.limits.sweep_window_from_ms(swept);
         let found_by_itself = |commit: &Commit| {
             let start_ms = commit.version.txn.start_ms();
-            let told = commits.told_late.contains(&commit.decided_by) || commits.feed_is_damaged;
+            let told = commits.told_late.contains(&commit.decided_by()) || commits.feed_is_damaged;
             start_ms >= window_ms || (told && start_ms >= base.settled_ms())
         };
         let folded = std::mem::take(&mut *self.folded.lock());
         let mut open = commits.unpublished();
-        open.retain(|commit| !folded.contains(&commit.decided_by));
+        open.retain(|commit| !folded.contains(&commit.decided_by()));
         let (young, lost): (Vec<_>, Vec<_>) = open.into_iter().partition(|commit| found_by_itself(commit));
         self.count(|report| &mut report.unpublished, young.len() as u64);
         for commit in lost {
-            let path = self.path(ObjectName::Decision(commit.decided_by));
+            let path = self.path(ObjectName::Decision(commit.decided_by()));
             let what = format!(
                 "the decision of {}, a commit of {} keys that no feed object and no checkpoint tells of",
                 commit.version.txn,
@@ -72,7 +72,7 @@ impl Check<'_> {
         let again = self.feed().await?;
         let mut open = Vec::new();
         for suspect in suspects {
-            let published = again.published(suspect.2.decided_by).is_some();
+            let published = again.published(suspect.2.decided_by()).is_some();
             if !published && self.get(&suspect.0, 0).await?.is_some() {
                 open.push(suspect);
             }

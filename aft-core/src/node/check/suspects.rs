@@ -62,7 +62,7 @@ impl Check<'_> {
         for Suspect { path, what, needed } in suspects {
             let base = &manifests.base;
             let folded = |commit: &Commit| {
-                let published = commits.published(commit.decided_by);
+                let published = commits.published(commit.decided_by());
                 base.has_folded(commit.version, published, commit.restored)
             };
             let kind = match needed {

@@ -8,10 +8,11 @@ use super::suspects::{Suspect, SuspectKind};
 use super::{Check, CheckProblemKind, shown};
 use crate::error::{Error, ErrorKind};
 use crate::format::name::ObjectName;
-use crate::format::record::{StoredValue, Value};
+use crate::format::record::StoredValue;
 use crate::format::row::{Row, RowValue};
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::Commit;
+use crate::protocol::write_set::ValueRef;
 use crate::version::Version;
 
 impl Check<'_> {
@@ -30,9 +31,9 @@ impl Check<'_> {
 
     /// Verifies the values that a commit names.
     pub(super) async fn values_of(&self, commit: &Commit) -> Result<(), Error> {
-        let stored = commit.writes.iter().filter_map(|write| match &write.value {
-            Value::Stored(stored) => Some((&write.key, stored)),
-            Value::Tombstone | Value::Inline { .. } => None,
+        let stored = commit.writes.iter().filter_map(|(key, value)| match value {
+            ValueRef::Stored(stored) => Some((key, stored)),
+            ValueRef::Tombstone | ValueRef::Inline { .. } => None,
         });
         for (key, stored) in stored {
             self.value(key, commit.version, stored).await?;

@@ -201,7 +201,7 @@ impl Node {
         if planted(Planted::OneCopyOfValue) {
             return Ok(None);
         }
-        let id = lost.decided_by;
+        let id = lost.decided_by();
         let path = self.path(ObjectName::Decision(id));
         let object = match retry_read(&self.rng, || store.get(&path)).await {
             Ok(object) => object.bytes,
@@ -214,7 +214,7 @@ impl Node {
         let told = records.iter().zip(inline_offsets).find(|(record, _)| record.version() == lost.version);
         let Some((record, inline_offset)) = told else { return Ok(None) };
         let commit = Commit::new(record, id, Home::Decision { inline_offset });
-        let Some(ordinal) = commit.position(&lost.writes[ordinal].key) else { return Ok(None) };
+        let Some(ordinal) = commit.writes.position(lost.writes.key(ordinal)) else { return Ok(None) };
         let Place::Inline { start, .. } = commit.place(ordinal) else { return Ok(None) };
         let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.len());
         let value = Bytes::copy_from_slice(&object[clamp(start)..clamp(start.saturating_add(len))]);

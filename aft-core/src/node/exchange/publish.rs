@@ -85,7 +85,7 @@ impl Node {
             match self.create_feed_object((name, sent), bytes, commits, told.verified).await {
                 Ok(true) => {
                     add(&self.counters.published, 1);
-                    let ids = batch.iter().map(|it| it.commit.decided_by);
+                    let ids = batch.iter().map(|it| it.commit.decided_by());
                     self.known.write(|known| known.note_published(ids));
                     return Ok(());
                 }
@@ -163,5 +163,5 @@ fn own_commit((entry, publication): (&Entry, &Publication)) -> OwnCommit {
         Entry::Commit { .. } => None,
     };
     let commit = &publication.commit;
-    OwnCommit { decided_by: commit.decided_by, version: commit.version, pruned }
+    OwnCommit { decided_by: commit.decided_by(), version: commit.version, pruned }
 }

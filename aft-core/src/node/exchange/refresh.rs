@@ -13,7 +13,6 @@ use crate::format::bounds;
 use crate::format::envelope::checksum;
 use crate::format::feed::Feed;
 use crate::format::name::{FEED, FeedName};
-use crate::format::record::Value;
 use crate::node::stats::add;
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
@@ -25,6 +24,7 @@ use crate::protocol::knowledge::refresh::{FeedObject, FromTheFuture, Listed, Pla
 use crate::protocol::standing::Standing;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
+use crate::protocol::write_set::ValueRef;
 use crate::storage::ObjectInfo;
 use crate::version::Version;
 
@@ -349,7 +349,7 @@ impl Node {
     /// The values are here already; a cold start, though, may bring far more of them than anyone reads.
     pub(super) async fn cache_told(&self, told: &FeedObject, object: &Bytes) {
         let cold = self.known.read(Knowledge::is_cold);
-        let here = |commit: &&Arc<Commit>| !cold && matches!(commit.home, Home::Feed { .. });
+        let here = |commit: &&Arc<Commit>| !cold && matches!(commit.home(), Home::Feed { .. });
         for commit in told.commits.iter().filter(here) {
             self.cache_inline(commit, &commit.payload_in(object)).await;
         }
@@ -365,8 +365,8 @@ impl Node {
     /// Puts a commit's inline values into the data cache; damaged ones are left for their reader to report.
     pub(crate) async fn cache_inline(&self, commit: &Commit, payload: &[Bytes]) {
         let mut payload = payload.iter();
-        for (ordinal, write) in (0u32..).zip(&commit.writes) {
-            if let Value::Inline { checksum: expected, .. } = write.value
+        for (ordinal, value) in (0u32..).zip(commit.writes.values()) {
+            if let ValueRef::Inline { checksum: expected, .. } = value
                 && let Some(value) = payload.next()
                 && checksum(value) == expected
             {

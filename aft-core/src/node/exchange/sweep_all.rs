@@ -206,14 +206,14 @@ impl Node {
         commit: impl Fn(&T) -> &Arc<Commit> + Send + Sync,
     ) -> Result<Vec<(T, (Standing, u64))>, Error> {
         let mut keys: Vec<Bytes> =
-            commits.iter().flat_map(|it| commit(it).writes.iter().map(|write| write.key.clone())).collect();
+            commits.iter().flat_map(|it| commit(it).writes.to_vec()).map(|write| write.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let rows = self.rows(&self.store, base, keys).await?;
         let rows: BTreeMap<Bytes, Version> = rows.into_iter().map(|(key, row)| (key, row.version)).collect();
         let judge = |it: T| {
             let of = commit(&it);
-            let missing = of.writes.iter().filter(|write| !rows.contains_key(&write.key)).count() as u64;
+            let missing = of.writes.keys().filter(|key| !rows.contains_key(*key)).count() as u64;
             let standing = standing(of, base.purged(), |key| rows.get(key).copied());
             (it, (standing, missing))
         };
@@ -263,6 +263,7 @@ pub(crate) fn lists_of(manifest: &Manifest) -> impl Iterator<Item = ObjectName> 
 
 /// A lost commit, to be published as such.
 fn restored(it: &Committed) -> Publication {
-    let commit = Commit { restored: true, ..Commit::clone(&it.commit) };
+    let mut commit = Commit::clone(&it.commit);
+    commit.restored = true;
     Publication::new(Arc::new(commit), it.request_key.clone(), &it.payload)
 }

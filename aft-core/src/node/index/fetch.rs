@@ -48,7 +48,7 @@ impl Node {
             return Ok(Some(Bytes::new()));
         }
         let inline = match found {
-            Found::Recent { commit, ordinal } => match commit.place(*ordinal) {
+            Found::Recent { commit, ordinal } => match commit.place(*ordinal as usize) {
                 Place::Inline { object, start, len, checksum } => Some((object, start, len, checksum)),
                 Place::Stored(_) | Place::Tombstone => None,
             },
@@ -88,18 +88,18 @@ impl Node {
     /// The value of a version, where its decision has it too.
     async fn told_by_decision(&self, store: &Store, found: &Found) -> Option<Bytes> {
         let Found::Recent { commit, ordinal } = found else { return None };
-        self.value_in_decision(store, commit, *ordinal).await.ok().flatten()
+        self.value_in_decision(store, commit, *ordinal as usize).await.ok().flatten()
     }
 
     /// The value of a version in the index. A transaction within its lifetime finds the version there that it has read, whatever was
     /// folded since: everything that is folded by then was known when it began.
     async fn indexed_value(self: &Arc<Self>, store: &Store, found: &Found) -> Result<Bytes, Error> {
-        let key = found.key();
+        let key = found.key_bytes();
         for _ in 0..INDEX_TRIES {
             let base = self.known.base();
             match self.rows(store, &base, vec![key.clone()]).await {
                 Ok(rows) => {
-                    if let Some(row) = rows.get(key).filter(|row| row.version == found.version()) {
+                    if let Some(row) = rows.get(&key).filter(|row| row.version == found.version()) {
                         return self.row_value(store, row).await;
                     }
                     break;

@@ -351,7 +351,7 @@ impl Transaction {
             RegisterState::Committed { attempt, commits } => {
                 let own = commit_of(self.id, commits)?;
                 if planted(Planted::AcceptForeignDecision) && attempt != self.attempt {
-                    let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home));
+                    let commit = Arc::new(view::Commit::new(&draft.record, self.id, own.commit.home()));
                     return self.acknowledge(&commit, draft).await;
                 }
                 if attempt == self.attempt && !planted(Planted::DisownDecision) {
@@ -375,7 +375,7 @@ impl Transaction {
         add(&node.counters.replays, 1);
         node.learn([Arc::clone(&own.commit)]);
         let receipt = node.receipt(&own.commit);
-        if !node.known.read(|known| known.is_published(own.commit.decided_by)) {
+        if !node.known.read(|known| known.is_published(own.commit.decided_by())) {
             node.enqueue(Publication::new(own.commit, own.request_key, &own.payload));
             self.publish_acknowledged(&receipt).await?;
         }

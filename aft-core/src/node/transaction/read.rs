@@ -196,7 +196,10 @@ impl Transaction {
     fn snapshot(&self, keys: &[Bytes]) -> Snapshot {
         self.node.known.read(|known| {
             let (view, reads) = (known.view(), self.reads.lock());
-            let look = |key: &Bytes| (view.versions(key).to_vec(), needs_index(key, &reads.set, view));
+            let look = |key: &Bytes| {
+                let versions = view.versions(key);
+                (versions.to_vec(), needs_index(key, &reads.set, versions, view.base()))
+            };
             let keys = keys.iter().map(look).collect();
             Snapshot { keys, base: Arc::clone(view.base()), notes: reads.notes }
         })
@@ -266,7 +269,7 @@ impl Transaction {
         while failures < INDEX_TRIES {
             let (base, recent, notes) = self.node.known.read(|known| {
                 let keys = known.view().keys_in(&range).take(most);
-                let recent: Vec<_> = keys.map(|(key, found)| (key.clone(), found.to_vec())).collect();
+                let recent: Vec<_> = keys.map(|found| (found[0].key_bytes(), found.to_vec())).collect();
                 (Arc::clone(known.base()), recent, self.reads.lock().notes)
             });
             let rows = match self.node.rows_in(&self.store, &base, &range, most).await {
@@ -334,7 +337,7 @@ fn merged(recent: Vec<(Bytes, Vec<Found>)>, rows: &[Row]) -> Vec<(Bytes, Vec<Fou
         let found = Found::from_row(row);
         match recent.next_if(|(key, _)| *key == row.key) {
             Some((key, versions)) => keys.push((key, with_row(&versions, Some(found)))),
-            None => keys.push((found.key().clone(), vec![found])),
+            None => keys.push((found.key_bytes(), vec![found])),
         }
     }
     keys.extend(recent);

@@ -212,7 +212,7 @@ impl Node {
         // Their ids are forgotten by now, unless a request key leads to them.
         let folded =
             draft.fold.iter().filter(|commit| !commit.keyed || planted(Planted::CollectKeyedDecisions));
-        let folded = folded.map(|commit| commit.decided_by);
+        let folded = folded.map(|commit| commit.decided_by());
         fold.garbage.decisions.extend(folded);
         fold.garbage.decisions.extend(draft.pruned.iter().map(|it| it.decided_by));
         for pruned in &draft.pruned {
@@ -225,7 +225,7 @@ impl Node {
         fold.garbage.values.dedup();
         let garbage = std::mem::take(&mut fold.garbage);
         let garbage = self.create_list(&garbage, ObjectName::Garbage, &mut fold.written).await?;
-        let keyed = draft.fold.iter().filter(|commit| commit.keyed).map(|commit| commit.decided_by);
+        let keyed = draft.fold.iter().filter(|commit| commit.keyed).map(|commit| commit.decided_by());
         let keyed = Garbage { decisions: keyed.collect(), values: Vec::new() };
         let named = |id| ObjectName::Outcomes(number, id);
         let outcomes = self.create_list(&keyed, named, &mut fold.written).await?;

@@ -14,7 +14,6 @@ use crate::format::envelope::checksum;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{RunFile, SortedRun};
 use crate::format::name::{FileId, ObjectName};
-use crate::format::record::Value;
 use crate::format::row::{Row, RowValue};
 use crate::format::run::{Block, RunFileContent, RunWriter, Tail};
 use crate::node::store::{Store, retry_read};
@@ -23,6 +22,7 @@ use crate::node::upkeep::checkpoint::Written;
 use crate::node::{Node, format_error};
 use crate::protocol::fold::{Merge, OutOfOrder, Step, garbage_of, merge_plan};
 use crate::protocol::view::{Commit, Place};
+use crate::protocol::write_set::ValueRef;
 use crate::storage::StorageError;
 use crate::version::Version;
 
@@ -64,18 +64,18 @@ impl Fold<'_> {
 
     /// Adds commits as one run: of each key the newest version.
     async fn add_group(&mut self, commits: &[Arc<Commit>]) -> Result<(), Error> {
-        let mut newest: BTreeMap<&Bytes, WriteOf<'_>> = BTreeMap::new();
+        let mut newest: BTreeMap<&[u8], WriteOf<'_>> = BTreeMap::new();
         for commit in commits {
             self.written.folded += 1;
             self.greatest = self.greatest.max(commit.version);
-            for (ordinal, write) in commit.writes.iter().enumerate() {
+            for (ordinal, key) in commit.writes.keys().enumerate() {
                 let written = WriteOf { commit, ordinal };
-                let lost = match newest.get_mut(&write.key) {
+                let lost = match newest.get_mut(key) {
                     Some(known) if known.commit.version < commit.version => {
                         Some(std::mem::replace(known, written))
                     }
                     Some(_) => Some(written),
-                    None => newest.insert(&write.key, written),
+                    None => newest.insert(key, written),
                 };
                 if let Some(lost) = lost {
                     self.supersede(&lost);
@@ -154,11 +154,11 @@ impl Fold<'_> {
 fn group_of(commits: &[Arc<Commit>]) -> usize {
     let mut bytes = 0;
     let full = commits.iter().position(|commit| {
-        let inline = commit.writes.iter().map(|write| match write.value {
-            Value::Inline { len, .. } => len,
-            Value::Tombstone | Value::Stored(_) => 0,
+        let inline = commit.writes.values().map(|value| match value {
+            ValueRef::Inline { len, .. } => len,
+            ValueRef::Tombstone | ValueRef::Stored(_) => 0,
         });
-        bytes += inline.sum::<u64>() + commit.writes.iter().map(|it| 128 + it.key.len() as u64).sum::<u64>();
+        bytes += inline.sum::<u64>() + commit.writes.keys().map(|key| 128 + key.len() as u64).sum::<u64>();
         bytes >= GROUP_BYTES
     });
     full.map_or(commits.len(), |at| at + 1)
@@ -359,7 +359,7 @@ impl Node {
                 RowValue::Inline(value)
             }
         };
-        let key = written.commit.writes[written.ordinal].key.clone();
+        let key = written.commit.writes.key_bytes(written.ordinal);
         Ok(Row { key, version: written.commit.version, ordinal: written.value_ordinal(), value })
     }
 }

@@ -195,7 +195,8 @@ fn recent_of(commit: &Commit, publication: PublishedAt) -> RecentCommit {
         guards: Vec::new(),
         writes: commit.writes.to_vec(),
     };
-    let Commit { decided_by, home, keyed, restored, .. } = *commit;
+    let Commit { keyed, restored, .. } = *commit;
+    let (decided_by, home) = (commit.decided_by(), commit.home());
     let (published, dated) = (publication.at.0, publication.dated.0);
     RecentCommit { published, dated, decided_by, keyed, restored, home, record }
 }

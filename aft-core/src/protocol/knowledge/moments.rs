@@ -147,12 +147,12 @@ impl Knowledge {
         let seen = self.time.least.at(now).map_or(StoreTime(0), |now| {
             self.limits.seen_until(StoreTime((now.ms().saturating_sub(self.limits.staleness_ms)) / 1000))
         });
-        let is_known = |commit: &Commit| match self.feed.published.get(&commit.decided_by) {
+        let is_known = |commit: &Commit| match self.feed.published.get(&commit.decided_by()) {
             Some(dated) => by == KnownBy::WhoRefreshes || *dated < seen,
             None => false,
         };
         // What was read and has left the view is folded.
         let unknown = commits.filter(|commit| !is_known(commit) && self.view.holds(commit.version));
-        unknown.map(|commit| (commit.version, commit.decided_by)).collect()
+        unknown.map(|commit| (commit.version, commit.decided_by())).collect()
     }
 }

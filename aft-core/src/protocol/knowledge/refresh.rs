@@ -112,8 +112,9 @@ impl FeedObject {
                     if record.clock.ms() > latest {
                         return Err(FromTheFuture(record.txn));
                     }
-                    let commit = Commit::new(&record, decided_by, home.of(name));
-                    commits.push(Arc::new(Commit { restored, ..commit }));
+                    let mut commit = Commit::new(&record, decided_by, home.of(name));
+                    commit.restored = restored;
+                    commits.push(Arc::new(commit));
                 }
             }
         }
@@ -255,7 +256,7 @@ impl Knowledge {
         if object.late {
             return self.take_in_late(object);
         }
-        let first = |commit: &Commit| self.feed.first_published(commit.decided_by, object.publication);
+        let first = |commit: &Commit| self.feed.first_published(commit.decided_by(), object.publication);
         let commits: Vec<_> =
             object.commits.iter().map(|commit| (Arc::clone(commit), Some(first(commit)))).collect();
         self.learn(commits);
@@ -285,13 +286,13 @@ impl Knowledge {
     /// Takes in what a late feed object tells and nobody is known to have published. What is older than what is settled is folded, or
     /// was never known to a checkpoint: that is for looking over all decisions to say.
     fn take_in_late(&mut self, object: &FeedObject) {
-        let new = |commit: &&Arc<Commit>| !commit.restored && !self.is_published(commit.decided_by);
+        let new = |commit: &&Arc<Commit>| !commit.restored && !self.is_published(commit.decided_by());
         let unpublished: Vec<_> = object.commits.iter().filter(new).cloned().collect();
         self.learn(unpublished.iter().map(|commit| (Arc::clone(commit), None)));
         let settled_ms = self.base().settled_ms();
         self.feed.late.insert(object.name);
         let open = unpublished.iter().filter(|commit| commit.version.txn.start_ms() >= settled_ms);
-        self.feed.found.extend(open.map(|commit| (commit.decided_by, object.name)));
+        self.feed.found.extend(open.map(|commit| (commit.decided_by(), object.name)));
     }
 
     /// Builds on another manifest, with everything that it did not fold, in one step.
@@ -309,7 +310,7 @@ impl Knowledge {
             .iter()
             .flat_map(|object| object.commits.iter().map(|commit| (commit, object.publication)))
             .map(|(commit, published)| {
-                (Arc::clone(commit), self.feed.first_published(commit.decided_by, published))
+                (Arc::clone(commit), self.feed.first_published(commit.decided_by(), published))
             })
             .collect();
         // What its maker knew not to be in it, the recent file tells.

@@ -99,7 +99,7 @@ impl Knowledge {
     /// The decisions from an id on that every listing must show which begins now: those of the commits that are not
     /// folded. None of them is ever collected.
     pub(crate) fn decisions_to_show(&self, from: TxnId) -> BTreeSet<TxnId> {
-        self.view.recent().map(|(commit, _)| commit.decided_by).filter(|id| *id >= from).collect()
+        self.view.recent().map(|(commit, _)| commit.decided_by()).filter(|id| *id >= from).collect()
     }
 
     /// What says that a decision is a commit whose object must still be there; `None` where nothing does.
@@ -113,7 +113,7 @@ impl Knowledge {
             if base.has_folded(commit.version, first, commit.restored) {
                 return None;
             }
-            Some(match commit.home {
+            Some(match commit.home() {
                 Home::Feed { name, .. } => Teller::FeedObject(name),
                 _ if dated.is_some() => Teller::Feed,
                 _ => Teller::Seen,

@@ -23,7 +23,7 @@ fn begin(commits: &[(Number, Writes)]) -> Reader {
 /// A read set that read `key` of the commit `number`, as a token brings it to a node that does not know the commit.
 fn brought(key_read: usize, number: Number, writes: &Writes) -> ReadSet {
     let commit = commit(number, writes);
-    let found = Found::Recent { ordinal: commit.position(KEYS[key_read]).unwrap(), commit };
+    let found = Found::Recent { ordinal: commit.writes.position(KEYS[key_read]).unwrap() as u32, commit };
     let mut reads = ReadSet::default();
     reads.record(&key(key_read), Some(&found));
     reads
@@ -212,7 +212,7 @@ fn record_that_comes_twice_counted_twice() {
     assert_eq!((view.commit_count(), view.key_count(), view.versions(KEYS[A]).len()), (1, 2, 1));
     let kept = view.versions(KEYS[A])[0].commit().unwrap();
     let Place::Inline { object, start, .. } = kept.place(0) else { panic!("inline") };
-    assert_eq!((object, start), (ObjectName::Decision(first.decided_by), 100));
+    assert_eq!((object, start), (ObjectName::Decision(first.decided_by()), 100));
     assert_eq!(view.newest_first().count(), 1);
     let mut reads = ReadSet::default();
     assert_eq!(scan(KeyRange::all(), 9, &mut reads, &view).unwrap().rows.len(), 2);

@@ -34,8 +34,8 @@ fn compares() -> bool {
 
 impl Needed {
     fn add(&mut self, commit: &Commit) {
-        self.decisions.insert(commit.decided_by);
-        if let Home::Feed { name, .. } = commit.home {
+        self.decisions.insert(commit.decided_by());
+        if let Home::Feed { name, .. } = commit.home() {
             self.feed.insert(name);
         }
         self.values.extend(commit.value_objects().map(|value| (commit.version.txn, value)));

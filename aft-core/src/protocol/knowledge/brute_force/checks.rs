@@ -46,7 +46,7 @@ impl World {
     pub(super) fn check_draft(&mut self, draft: &Draft) -> Result<BTreeSet<Number>, String> {
         let before = self.made.last().map_or_else(BTreeSet::new, |made| made.folded.clone());
         let told =
-            draft.fold.iter().map(|it| it.decided_by).chain(draft.pruned.iter().map(|it| it.decided_by));
+            draft.fold.iter().map(|it| it.decided_by()).chain(draft.pruned.iter().map(|it| it.decided_by));
         let told: BTreeSet<_> = told.collect();
         let numbers = || 0..self.decided.len();
         let folded: BTreeSet<_> =
