@@ -100,8 +100,8 @@ pub struct Config {
     pub parallel_requests: usize,
     /// How many requests the node has under way at once, in all; others wait in the order in which they came, for at most
     /// [`request_timeout`](Self::request_timeout), and then fail with [`Unavailable`](crate::ErrorKind::Unavailable), unsent. While the store refuses
-    /// or fails (`SlowDown`, broken connections, no answer in time) it is fewer: each such failure halves the number, down to four, and each answer
-    /// adds one. So what is tried again does not storm a store that is busy. Default 1024.
+    /// or fails (`SlowDown`, broken connections, no answer in time) it is fewer: each such failure lets half as many be under way as there were,
+    /// at least four, and eight answers let one more. So what is tried again does not storm a store that is busy. Default 1024.
     pub max_requests: usize,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.

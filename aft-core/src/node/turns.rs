@@ -1,8 +1,8 @@
 //! How many requests a node has under way at once: back-pressure, so that a store that is slow or refuses is not stormed.
 //!
-//! Additive increase, multiplicative decrease (Chiu and Jain, 1989), as congestion control has it: each answer lets one request more be under way, up to the
-//! most that is configured; a failure that may pass (a refusal, a broken connection, no answer in time) halves the number. Requests beyond it wait in the order
-//! in which they came. What is tried again waits like all others.
+//! Additive increase, multiplicative decrease (Chiu and Jain, 1989), as congestion control has it: eight answers let one request more be under way, up to the
+//! most that is configured; a failure that may pass (a refusal, a broken connection, no answer in time) lets half as many be under way as there were. Requests
+//! beyond wait in the order in which they came. What is tried again waits like all others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::planted::{Planted, planted};
 
 /// However often the store fails, so many may be under way.
 const LEAST: usize = 4;
+/// So many answers let one more be under way.
+const ANSWERS: usize = 8;
 
 /// Who may send a request. Clones share it.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ struct State {
     limit: usize,
     /// So many turns are taken that the limit does not allow any more.
     over: usize,
+    /// Answers since the limit was changed.
+    answers: usize,
     /// Failures up to now that lowered the limit. A request that was sent before the last one says nothing new.
     lowered: u64,
 }
@@ -53,7 +57,7 @@ impl Turns {
     /// At most so many under way, at least one.
     pub(crate) fn new(most: usize) -> Self {
         let most = most.max(1);
-        let state = State { limit: most, over: 0, lowered: 0 };
+        let state = State { limit: most, over: 0, answers: 0, lowered: 0 };
         Self(Arc::new(Shared { most, free: Semaphore::new(most), state: Mutex::new(state) }))
     }
 
@@ -82,7 +86,9 @@ impl Turn<'_> {
     /// The store answered.
     pub(crate) fn answered(self) {
         let mut state = self.shared.state.lock();
-        if state.limit < self.shared.most {
+        state.answers += 1;
+        if state.limit < self.shared.most && state.answers >= ANSWERS {
+            state.answers = 0;
             state.limit += 1;
             if state.over > 0 {
                 state.over -= 1;
@@ -95,14 +101,14 @@ impl Turn<'_> {
     /// It failed, in a way that may pass.
     pub(crate) fn failed(self) {
         let mut state = self.shared.state.lock();
-        let least = LEAST.min(self.shared.most);
-        if self.lowered != state.lowered || state.limit <= least || planted(Planted::NeverSlowDown) {
+        let under_way = (state.limit + state.over).saturating_sub(self.shared.free.available_permits());
+        let limit = (under_way / 2).max(LEAST.min(self.shared.most));
+        if self.lowered != state.lowered || state.limit <= limit || planted(Planted::NeverSlowDown) {
             return;
         }
-        let limit = (state.limit / 2).max(least);
         let fewer = state.limit - limit;
         state.over += fewer - self.shared.free.forget_permits(fewer);
-        state.limit = limit;
+        (state.limit, state.answers) = (limit, 0);
         state.lowered += 1;
     }
 }
@@ -150,6 +156,8 @@ mod tests {
         /// No turn is given beyond the limit, none is lost, and the limit stays between its bounds.
         #[test]
         fn as_many_are_under_way_as_the_limit_says(most in 1usize..40, steps in prop::collection::vec(step(), 0..200)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _within = runtime.enter();
             let turns = Turns::new(most);
             let mut under_way = Vec::new();
             for step in steps {
@@ -159,7 +167,7 @@ mod tests {
                             under_way.push(turn);
                             prop_assert!(under_way.len() <= turns.limit());
                         }
-                        // It waits: the runtime's timer is not there to tell it to give up.
+                        // It waits, or gave up at once.
                         _ => prop_assert!(under_way.len() >= turns.limit()),
                     },
                     Step::Answer(n) if !under_way.is_empty() => under_way.swap_remove(n % under_way.len()).answered(),
@@ -196,16 +204,16 @@ mod tests {
     async fn failures_of_what_was_sent_together_halve_once() {
         let turns = Turns::new(64);
         let mut sent = Vec::new();
-        for _ in 0..10 {
+        for _ in 0..20 {
             sent.push(turns.take(LONG).await.unwrap());
         }
         sent.into_iter().for_each(Turn::failed);
-        assert_eq!(turns.limit(), 32);
+        assert_eq!(turns.limit(), 10);
         for _ in 0..10 {
             turns.take(LONG).await.unwrap().failed();
         }
         assert_eq!(turns.limit(), LEAST);
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             turns.take(LONG).await.unwrap().answered();
         }
         assert_eq!(turns.limit(), 64);

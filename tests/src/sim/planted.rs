@@ -31,8 +31,7 @@ pub const FOUND_BY_SEEDS: [(Planted, u64, u64); 22] = [
 
 /// As [`FOUND_BY_SEEDS`], where nodes make checkpoints and collect garbage in every seed
 /// ([`Options::upkeep`](super::Options::upkeep)).
-pub const FOUND_WITH_UPKEEP: [(Planted, u64, u64); 14] = [
-    (Planted::FoldByCommitTime, 0, 40),
+pub const FOUND_WITH_UPKEEP: [(Planted, u64, u64); 13] = [
     (Planted::HorizonWithoutLifetime, 0, 40),
     (Planted::SettleWithoutUnfolded, 0, 40),
     (Planted::SettleTooMuch, 0, 40),

@@ -179,6 +179,8 @@ pub(crate) async fn what_lies_before_a_horizon_was_not_shown_for_that() {
     write(&writer, &["j", "k", "l"], "1").await;
     sleep(secs(1_100)).await;
     assert_eq!(maker.checkpoint().await.unwrap().folded, 1);
+    write(&writer, &["o"], "1").await;
+    sleep(secs(60)).await;
     writer.sweep().await.unwrap();
     sleep(secs(10)).await;
     reader.refresh().await.unwrap();
@@ -190,9 +192,10 @@ pub(crate) async fn what_lies_before_a_horizon_was_not_shown_for_that() {
     storage.hide(&[]);
     reader.refresh().await.unwrap();
     sleep(secs(331)).await;
-    assert_eq!(maker.checkpoint().await.unwrap().folded, 0, "its horizon lies between");
-    reader.refresh().await.unwrap();
-    assert_eq!(reader.store_info().checkpoint, 2);
+    assert_eq!(maker.checkpoint().await.unwrap().folded, 1, "its horizon lies between");
+    // Finds it.
+    reader.checkpoint().await.unwrap();
+    assert!(reader.store_info().checkpoint >= 2);
     assert_eq!(tx.get("j").await.unwrap().unwrap(), "1");
     sleep(secs(10)).await;
     assert_eq!(maker.checkpoint().await.unwrap().folded, 1);

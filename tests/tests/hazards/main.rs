@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
 
 mod bundles;
+mod busy;
 mod checkpoints;
 mod clocks;
 mod closing;
@@ -234,6 +235,10 @@ cases! {
     }
     clocks::what_a_clock_ahead_publishes_is_folded_like_all_else {
         NamesFromTheFuture: "a commit is folded when it is old",
+    }
+    busy::who_waits_for_a_store_that_hangs_is_told {}
+    busy::a_store_that_refuses_is_not_stormed {
+        NeverSlowDown: "it is not asked much more than it can do",
     }
     clocks::an_id_from_the_near_future_holds_up_nobody {
         KeepEveryReading: "an unrelated transaction commits",
@@ -507,10 +512,15 @@ cases! {
     }
 }
 
-/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`, and of `SweepsOutrun`
+/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`, and of the last two
 /// `aft-core/src/protocol/knowledge/brute_force.rs`.
-const FOUND_BY_MODELS: [Planted; 4] =
-    [Planted::KeepOlderVersion, Planted::DuplicateIsGarbage, Planted::PurgeTooEarly, Planted::SweepsOutrun];
+const FOUND_BY_MODELS: [Planted; 5] = [
+    Planted::KeepOlderVersion,
+    Planted::DuplicateIsGarbage,
+    Planted::PurgeTooEarly,
+    Planted::SweepsOutrun,
+    Planted::FoldByCommitTime,
+];
 
 /// Those that `tests/tests/clone` finds.
 const FOUND_BY_CLONES: [Planted; 8] = [
