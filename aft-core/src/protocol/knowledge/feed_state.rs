@@ -98,14 +98,10 @@ pub(crate) struct OwnCommit {
 /// lacking for a while longer. So what was to be listed since is listed again, and what sweeps say is not believed, until E and P have passed since.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lied {
-    /// When the first refresh began that noticed it.
-    since: LocalTime,
-    /// Where refreshes went on before.
+    /// Where refreshes went on before the first that noticed it.
     from: Option<StoreTime>,
     /// When the first refresh began after the last lie.
     caught_up: Option<LocalTime>,
-    /// Whether they lied again after they had told the truth.
-    again: bool,
 }
 
 impl FeedState {
@@ -177,19 +173,14 @@ impl FeedState {
 
     fn note_lie(&mut self, lies: bool, began: LocalTime, before: Option<StoreTime>, limits: &Limits) {
         if lies {
-            let first = Lied { since: began, from: before, caught_up: None, again: false };
-            let lied = self.lied.unwrap_or(first);
-            self.lied = Some(Lied { caught_up: None, again: lied.again || lied.caught_up.is_some(), ..lied });
+            let from = self.lied.map_or(before, |lied| lied.from);
+            self.lied = Some(Lied { from, caught_up: None });
             return;
         }
         let Some(lied) = &mut self.lied else { return };
         let caught_up = *lied.caught_up.get_or_insert(began);
         if began.elapsed_since(caught_up) > limits.visibility_ms + limits.publish_ms {
             self.lied = None;
-        } else if lied.again && began.elapsed_since(lied.since) > limits.feed_kept_ms() {
-            // They lie now and then, for too long: it begins anew from a checkpoint, as if it had slept.
-            self.lied = None;
-            self.reload = true;
         }
     }
 
