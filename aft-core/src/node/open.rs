@@ -386,10 +386,11 @@ impl Builder {
 impl Node {
     /// Proves that the store honours create-if-absent, and refreshes, side by side: the proof costs no round trip.
     ///
-    /// What a first refresh may write before the proof is done harms no store that overwrites. Feed objects (healing, the sweep beside it)
-    /// and bundles have names of this node's own, with its random number. Epochs and seals are empty, so that an empty object
-    /// comes in the place of an empty one: at worst two nodes do one job. Names that another node may hold something under, decisions and
-    /// claims, only a transaction writes, and there is none before this returns.
+    /// What a first refresh may write before the proof is done harms no store that overwrites. Feed objects (of healing) and bundles have
+    /// names of this node's own, with its random number. Epochs and seals are empty, so that an empty object comes in the place of an
+    /// empty one: at worst two nodes do one job; and a sweep makes its own proof, by its epoch, before it publishes anything. Names that
+    /// another node may hold something under, those of decisions, claims and checkpoints, only transactions and maintenance write, and
+    /// there are none before this returns.
     async fn begin_work(self: &Arc<Self>, marker: &Object) -> Result<(), Error> {
         let proof = async {
             if self.read_only {
