@@ -110,6 +110,10 @@ pub struct Config {
     /// [`feed_interval`](Self::feed_interval) does (reads do not), which suits functions that are frozen between calls: a
     /// node that nobody calls publishes nothing until another node's sweep does. Default true.
     pub background: bool,
+    /// Every commit of this node returns once the feed carries it, as with [`Begin::publish_before_ack`](crate::Begin::publish_before_ack): for
+    /// hosts that freeze or kill a process between calls, where nobody may be left to publish it. One create more per commit. Transactions
+    /// that are resumed here have it too. Default false.
+    pub publish_before_ack: bool,
     /// Makes checkpoints and collects garbage from a background task, for servers that run all the time. Nodes share the work out,
     /// so that every node may have it on. Default none: then `aft checkpoint` and `aft gc`, or whoever calls
     /// [`Aft::checkpoint`](crate::Aft::checkpoint) and [`Aft::collect_garbage`](crate::Aft::collect_garbage), keep the store small.
@@ -183,12 +187,89 @@ impl Default for Config {
             max_requests: 1024,
             verify_every_commit: false,
             background: true,
+            publish_before_ack: false,
             maintenance: None,
         }
     }
 }
 
+/// What a function's transaction may be older than its call may take, in whole seconds: as far as a node's clock may be off, and so be set
+/// right in the middle of a call. Not more: an attempt that is retried after its call was killed goes on under an id that is as old as that
+/// call, and what is left of its lifetime would not do; garbage waits for as long.
+const FUNCTION_MARGIN_S: u64 = 10;
+
 impl Config {
+    /// Settings for a function: a process that its host freezes between calls and kills without notice, and that may take `limit` for one
+    /// call (its timeout, as the host has it).
+    ///
+    /// | setting | is | since |
+    /// |---|---|---|
+    /// | [`background`](Self::background), [`maintenance`](Self::maintenance) | off | timers stop while the process is frozen |
+    /// | [`publish_before_ack`](Self::publish_before_ack) | on | nothing is left to be published when a call returns |
+    /// | [`transaction_lifetime`](Self::transaction_lifetime) | `limit`, rounded up to seconds, and 10 s | no call needs more; a clock may be set right by 10 s meanwhile. *Shared*: it counts only for whoever makes the store, and else the store's own is used. Where that is less than `limit`, slow calls end as [`Expired`](crate::ErrorKind::Expired) |
+    /// | [`cache_bytes`](Self::cache_bytes) | 16 MiB | a small function has 128 MiB for all that it does |
+    ///
+    /// **Open once, outside of the handler,** and keep the handle in a `static` (a `tokio::sync::OnceCell`): a process that is called again
+    /// has it still. Opening an existing store takes three requests one after the other and one beside them: the marker, then the list of
+    /// checkpoints beside the proof that the store honours create-if-absent, then the list of the feed; two gets more in one round more where
+    /// there is a checkpoint, and one get for each feed object since. A call in an open process costs one list where the last refresh is
+    /// longer than [`max_staleness`](Self::max_staleness) ago; a commit two creates (the decision and the feed), under a
+    /// [request key](crate::Begin::request) three.
+    ///
+    /// **What is flushed when.** A commit returns once its decision and its feed object are in the store. Nothing waits in memory
+    /// for a later call, so [`Aft::close`](crate::Aft::close) has nothing to do and need not be called.
+    ///
+    /// **A freeze** stops timers and what was under way; it goes on where it was. A transaction that is open over a freeze
+    /// expires by the clock, since its age is its id's; nothing else becomes of it. A refresh that slept longer than the feed is kept begins
+    /// anew. A sweep or a bundle that a refresh began beside the work fails or goes on, and another node does what it left.
+    ///
+    /// **A kill** loses nothing that was acknowledged. Whether a commit counts that was under way is settled by its id
+    /// ([`Aft::outcome`](crate::Aft::outcome)) or its request key: whoever runs the request again gets the stored result, or commits it. What was decided and
+    /// not published yet others find with their next sweep.
+    ///
+    /// Somebody else keeps the store small: a scheduled function that calls [`Aft::checkpoint`](crate::Aft::checkpoint) and
+    /// [`Aft::collect_garbage`](crate::Aft::collect_garbage), or `aft checkpoint` and `aft gc` from cron.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use std::{sync::Arc, time::Duration};
+    /// use aft_core::{Aft, Config, Error};
+    /// use tokio::sync::OnceCell;
+    ///
+    /// static AFT: OnceCell<Aft> = OnceCell::const_new();
+    ///
+    /// async fn handler(event_id: &str) -> Result<bytes::Bytes, Error> {
+    ///     let aft = AFT.get_or_try_init(async || {
+    ///         // Or aft_s3::open("s3://bucket/prefix", aft_s3::Options::default())?
+    ///         let storage = Arc::new(aft_memory::MemoryStorage::new());
+    ///         Aft::open(storage, Config::function(Duration::from_secs(30))).await
+    ///     });
+    ///     let run = aft.await?.run(event_id, async |tx| {
+    ///         tx.put("paid", "5 EUR")?;
+    ///         Ok("receipt 1".into())
+    ///     });
+    ///     Ok(run.await?.result)
+    /// }
+    ///
+    /// assert_eq!(handler("evt_1").await?, "receipt 1"); // opens the store
+    /// assert_eq!(handler("evt_1").await?, "receipt 1"); // in the same process: has it open
+    /// # Ok::<(), Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn function(limit: Duration) -> Self {
+        let seconds = limit.as_secs().saturating_add(u64::from(limit.subsec_nanos() > 0));
+        Self {
+            transaction_lifetime: Duration::from_secs(seconds.saturating_add(FUNCTION_MARGIN_S)),
+            cache_bytes: 16 << 20,
+            background: false,
+            publish_before_ack: true,
+            maintenance: None,
+            ..Self::default()
+        }
+    }
+
     /// Whether every field is within its documented limits.
     ///
     /// # Errors
@@ -321,6 +402,18 @@ fn check(field: &str, value: u64, least: u64, most: u64, unit: &str) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_functions_lifetime_is_its_limit_in_whole_seconds_and_ten_more() {
+        for (limit_ms, lifetime_s) in [(0, 10), (1, 11), (1_000, 11), (1_001, 12), (900_000, 910)] {
+            let config = Config::function(Duration::from_millis(limit_ms));
+            assert_eq!(config.transaction_lifetime, Duration::from_secs(lifetime_s));
+            config.validate().unwrap();
+        }
+        let forever = Config::function(Duration::MAX).validate().unwrap_err();
+        assert!(forever.to_string().contains("transaction_lifetime"), "{forever}");
+        assert_eq!(Duration::from_secs(FUNCTION_MARGIN_S), Config::default().max_clock_skew);
+    }
 
     #[test]
     fn the_defaults_are_valid_and_a_bad_field_is_named() {

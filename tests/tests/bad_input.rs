@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's own helpers")]
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aft_core::{Aft, Begin, Config, Error, ErrorKind, MAX_KEY_BYTES, Storage};
-use aft_memory::{Corruption, ErrorKind as Stored, Fault, Operation};
-use aft_tests::{World, get, put};
+use aft_memory::{Corruption, ErrorKind as Stored, Fault, Operation, RecordingStorage};
+use aft_tests::{WaitingStorage, World, get, put};
 use bytes::Bytes;
 
 /// Puts other bytes in the place of an object, as no client of a store with create-if-absent could.
@@ -142,47 +144,109 @@ async fn a_damaged_marker_and_another_format_version_are_named() {
     assert!(error.source().unwrap().to_string().contains("version 7"), "{error:?}");
 }
 
+/// The create says Ok although an object is there.
+#[derive(Debug)]
+struct Overwrites(aft_memory::MemoryStorage);
+#[async_trait::async_trait]
+impl Storage for Overwrites {
+    async fn get(&self, path: &str) -> Result<aft_core::Object, aft_core::StorageError> {
+        self.0.get(path).await
+    }
+    async fn get_range(
+        &self,
+        path: &str,
+        range: std::ops::Range<u64>,
+    ) -> Result<Bytes, aft_core::StorageError> {
+        self.0.get_range(path, range).await
+    }
+    async fn create(&self, path: &str, bytes: Bytes) -> Result<(), aft_core::StorageError> {
+        self.0.delete(&[path.to_owned()]).await?;
+        self.0.create(path, bytes).await
+    }
+    fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+    ) -> futures::stream::BoxStream<'_, Result<aft_core::ObjectInfo, aft_core::StorageError>> {
+        self.0.list(prefix, start_after)
+    }
+    async fn delete(&self, paths: &[String]) -> Result<(), aft_core::StorageError> {
+        self.0.delete(paths).await
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_ignores_create_if_absent_is_refused_and_nothing_is_lost() {
     let world = World::new();
     put(&world.node().await, "k", "v").await;
     world.storage.reset();
-    // The create says Ok although an object is there.
-    #[derive(Debug)]
-    struct Overwrites(aft_memory::MemoryStorage);
-    #[async_trait::async_trait]
-    impl Storage for Overwrites {
-        async fn get(&self, path: &str) -> Result<aft_core::Object, aft_core::StorageError> {
-            self.0.get(path).await
-        }
-        async fn get_range(
-            &self,
-            path: &str,
-            range: std::ops::Range<u64>,
-        ) -> Result<Bytes, aft_core::StorageError> {
-            self.0.get_range(path, range).await
-        }
-        async fn create(&self, path: &str, bytes: Bytes) -> Result<(), aft_core::StorageError> {
-            self.0.delete(&[path.to_owned()]).await?;
-            self.0.create(path, bytes).await
-        }
-        fn list(
-            &self,
-            prefix: &str,
-            start_after: Option<&str>,
-        ) -> futures::stream::BoxStream<'_, Result<aft_core::ObjectInfo, aft_core::StorageError>> {
-            self.0.list(prefix, start_after)
-        }
-        async fn delete(&self, paths: &[String]) -> Result<(), aft_core::StorageError> {
-            self.0.delete(paths).await
-        }
-    }
     let error = Aft::open(Arc::new(Overwrites(world.memory.clone())), World::config()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("create-if-absent"), "{error}");
     let node = world.node().await;
     node.sweep().await.unwrap();
     assert_eq!(get(&node, "k").await.as_deref(), Some("v"));
+}
+
+/// The proof runs beside the first refresh, and beside the sweep that this starts: whichever ends first, the store is refused, what they wrote
+/// lies under names of their own, and nothing of the node goes on.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_overwrites_is_refused_also_where_the_refresh_is_faster() {
+    // How far the refresh and the sweep are when the proof ends: a tenth of a second for each round.
+    let mut begun = 0;
+    for tenths in 0..12 {
+        let world = World::new();
+        put(&world.node().await, "k", "v").await;
+        // Until a sweep is due.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let before = objects(&world).await;
+        let storage = RecordingStorage::new(Arc::new(Overwrites(world.memory.clone())));
+        let proof = storage.fail(Operation::Create, "aft.json", 1, Fault::Delay);
+        let config = Config { sweep_interval: Duration::from_secs(60), ..World::config() };
+        let waiting = Arc::new(WaitingStorage::new(Arc::new(storage.clone())));
+        let opening = tokio::spawn(Aft::builder(waiting).config(config).clock(world.clock()).open());
+        proof.reached().await;
+        tokio::time::sleep(Duration::from_millis(100 * tenths + 50)).await;
+        proof.release().await.unwrap();
+        let error = opening.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("create-if-absent"), "{error}");
+        let sent = storage.requests().len();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(storage.requests().len(), sent, "nothing goes on");
+        let after = objects(&world).await;
+        assert!(
+            before.iter().all(|(path, bytes)| after.get(path) == Some(bytes)),
+            "nothing else lies under an old name"
+        );
+        // The sweep makes its own proof before it publishes anything.
+        let new: Vec<_> = after.keys().filter(|path| !before.contains_key(*path)).collect();
+        assert!(new.iter().all(|path| path.starts_with("epochs/sweep/")), "{new:?}");
+        begun += new.len();
+    }
+    assert!((6..12).contains(&begun), "the others ended before a sweep began: {begun}");
+}
+
+async fn objects(world: &World) -> BTreeMap<String, Bytes> {
+    let mut objects = BTreeMap::new();
+    for path in world.memory.paths() {
+        objects.insert(path.clone(), world.memory.get(&path).await.unwrap().bytes);
+    }
+    objects
+}
+
+/// What is wrong with the store as such is what the caller is told.
+#[tokio::test(start_paused = true)]
+async fn that_a_store_overwrites_is_told_before_what_else_is_wrong_with_it() {
+    let world = World::new();
+    put(&world.node().await, "k", "v").await;
+    let storage = RecordingStorage::new(Arc::new(Overwrites(world.memory.clone())));
+    storage.fail(Operation::List, "feed/", 1, Fault::Before(Stored::Denied));
+    let open = || Aft::builder(Arc::new(storage.clone())).config(World::config()).clock(world.clock());
+    assert_eq!(open().open().await.unwrap_err().kind(), ErrorKind::Unsupported);
+    // And what else is wrong is told where the proof succeeds.
+    world.storage.fail(Operation::List, "feed/", 1, Fault::Before(Stored::Denied));
+    assert_eq!(open_error(&world).await.kind(), ErrorKind::Denied);
 }
 
 #[tokio::test(start_paused = true)]

@@ -172,12 +172,10 @@ impl Builder {
         let opened = self.marker(&store, &rng).await?;
         opened.check_date()?;
         let config = self.effective(&opened.marker.settings);
-        if !self.read_only {
-            prove_create(&store, &rng, &opened.object).await?;
-        }
         let store = store.with_timeout(config.request_timeout);
+        let marker = opened.object.clone();
         let node = Arc::new(self.node(store, rng, config, opened)?);
-        node.refresh().await?;
+        node.begin_work(&marker).await?;
         if node.config.background && !node.read_only {
             node.start_publisher();
         }
@@ -387,6 +385,43 @@ impl Builder {
             honours_create: true.into(),
             config,
         })
+    }
+}
+
+impl Node {
+    /// Proves that the store honours create-if-absent, and refreshes, side by side: the proof costs no round trip.
+    ///
+    /// What a first refresh may write before the proof is done harms no store that overwrites. Feed objects (of healing) and bundles have
+    /// names of this node's own, with its random number. Epochs and seals are empty, so that an empty object comes in the place of an
+    /// empty one: at worst two nodes do one job; and a sweep makes its own proof, by its epoch, before it publishes anything. Names that
+    /// another node may hold something under, those of decisions, claims and checkpoints, only transactions and maintenance write, and
+    /// there are none before this returns.
+    async fn begin_work(self: &Arc<Self>, marker: &Object) -> Result<(), Error> {
+        let proof = async {
+            if self.read_only {
+                return Ok(());
+            }
+            let proven = prove_create(&self.store, &self.rng, marker).await;
+            if proven.is_err() {
+                // At once: the refresh that is under way begins nothing more beside itself.
+                self.give_up();
+            }
+            proven
+        };
+        let (proven, refreshed) = futures::join!(proof, self.refresh());
+        let worked = proven.and(refreshed);
+        if worked.is_err() {
+            self.give_up();
+        }
+        worked
+    }
+
+    /// Nothing goes on in a node that nobody gets.
+    fn give_up(&self) {
+        self.shut();
+        for task in self.tasks.lock().stop().into_iter().flatten() {
+            task.abort();
+        }
     }
 }
 

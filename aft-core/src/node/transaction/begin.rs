@@ -166,7 +166,8 @@ impl Begin {
     }
 
     /// The commit returns once the feed carries it, so that every transaction that begins with [`latest`](Self::latest)
-    /// afterwards sees it. One create request more.
+    /// afterwards sees it. One create request more. [`Config::publish_before_ack`](crate::Config::publish_before_ack) asks for it at every
+    /// beginning.
     ///
     /// # Examples
     ///
@@ -204,6 +205,7 @@ impl Node {
             self.check_id(id).await?;
         }
         begin.latest |= begin.after.iter().any(|receipt| receipt.latest);
+        begin.publish_before_ack |= self.config.publish_before_ack;
         // A claim runs from here on, beside everything else.
         let (id, shared) =
             begin.id.map_or_else(|| (self.new_txn_id(), begin.request.is_some()), |id| (id, true));

@@ -166,7 +166,8 @@ impl Node {
         }
         let mut begin = Begin::new();
         begin.request.clone_from(&state.request_key);
-        (begin.latest, begin.publish_before_ack) = (state.latest, state.publish_before_ack);
+        begin.latest = state.latest;
+        begin.publish_before_ack = state.publish_before_ack || self.config.publish_before_ack;
         begin.after = receipts;
         let mut tx = Transaction::new(Arc::clone(self), state.txn, true, begin);
         tx.restore(state, over).await?;
