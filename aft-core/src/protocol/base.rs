@@ -35,7 +35,7 @@ impl Base {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.horizon))
     }
 
-    /// None of the commits in the runs was published after this.
+    /// No feed object that published a commit of the runs is dated later, as their makers saw it.
     #[must_use]
     pub fn folded_until(&self) -> StoreTime {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.folded_until))
@@ -47,7 +47,7 @@ impl Base {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.shown))
     }
 
-    /// Whether the runs may hold commits that were published at this moment or later.
+    /// Whether the runs may hold commits whose feed objects are dated at this moment or later.
     #[must_use]
     pub fn folded_beyond(&self, known_until: StoreTime) -> bool {
         let any = self.folded_until() > StoreTime(0);

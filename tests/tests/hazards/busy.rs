@@ -88,7 +88,6 @@ pub(crate) async fn a_store_that_refuses_is_not_stormed() {
         ended.unwrap();
     }
     let asked = busy.asked.load(Ordering::Relaxed);
-    println!("{asked} creates for 800 commits");
     assert!(asked < 3_000, "it is not asked much more than it can do: {asked}");
 }
 

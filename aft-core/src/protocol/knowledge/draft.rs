@@ -21,7 +21,7 @@ pub(crate) struct Draft {
     pub(crate) base: Arc<Base>,
     pub(crate) begun: StoreTime,
     pub(crate) horizon: StoreTime,
-    /// The newest publication among what it folds, and what was folded before.
+    /// The newest date of a feed object that published what it folds, and of what was folded before.
     pub(crate) folded_until: StoreTime,
     /// The newest date that listings of the feed have shown.
     pub(crate) shown: StoreTime,
