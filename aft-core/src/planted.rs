@@ -10,6 +10,8 @@
 pub enum Planted {
     /// A commit is published when its feed object is dated, whoever dated it.
     PublishedByDate,
+    /// What a listing says of an own object's date measures the clock, whatever was measured before.
+    TrustListedDates,
     /// A feed object may be named by any time, and publishes then.
     NamesFromTheFuture,
     /// Whoever reads through a checkpoint takes all before its horizon for shown.

@@ -4,6 +4,7 @@
 //! `store - node` lies in `[dated - t1, dated + 1 s - t0]`. That is all a node needs to know that a decision it just made
 //! is in time without asking the store again, and to refuse to commit when its clock is off.
 
+use crate::planted::{Planted, planted};
 use crate::protocol::timeliness::{Limits, StoreTime};
 
 /// One reading of a node's two clocks, in milliseconds.
@@ -115,6 +116,25 @@ impl ClockCheck {
         }
     }
 
+    /// The same of an object that was listed later: somebody may have dated it anew since. Where that agrees with what is known, it changes nothing; where it
+    /// does not, one of the two is wrong, and nothing is known until a decision is read back.
+    pub fn measure_listed(
+        &mut self,
+        limits: &Limits,
+        sent: LocalTime,
+        answered: LocalTime,
+        last_modified: StoreTime,
+    ) {
+        let mut listed = Self::default();
+        listed.measure(sent, answered, last_modified);
+        let known = self.verified(answered, limits).filter(|_| !planted(Planted::TrustListedDates));
+        match known.zip(listed.measured) {
+            None => self.measure(sent, answered, last_modified),
+            Some((known, (new, _))) if known.low <= new.high && new.low <= known.high => {}
+            Some(_) => self.measured = None,
+        }
+    }
+
     /// The offset, where it was measured within the last transaction lifetime and neither clock was set since.
     fn verified(&self, now: LocalTime, limits: &Limits) -> Option<Offset> {
         let (offset, at) = self.measured?;
@@ -210,6 +230,7 @@ fn signed(ms: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand::RngExt;
 
     use super::*;
     use crate::protocol::timeliness::tests::limits;
@@ -247,6 +268,45 @@ mod tests {
                 prop_assert!(by.unsigned_abs() > limits.skew_ms && skew.unsigned_abs() > limits.skew_ms && by.signum() == -skew.signum());
             }
         }
+    }
+
+    /// A clock that is off by as much as it may, measured by a decision; then an own feed object, which is listed once somebody has dated it anew, and counts all
+    /// the same; then a decision.
+    fn an_own_feed_object_is_dated_anew(seed: u64) -> Result<(), String> {
+        let mut rng = crate::rng::seeded(seed);
+        let limits = limits();
+        let skew = rng.random_range(-limits.skew_ms.cast_signed()..=limits.skew_ms.cast_signed());
+        let store = |local_ms: u64| StoreTime((BASE + local_ms).saturating_add_signed(skew) / 1000);
+        let mut check = ClockCheck::default();
+        let first = rng.random_range(1..3_000);
+        check.measure(at(0), at(first), store(rng.random_range(0..=first)));
+        let sent = first + rng.random_range(0..20_000);
+        let answered = sent + rng.random_range(1..2_000);
+        let dated_anew = answered + rng.random_range(0..limits.publish_ms);
+        check.measure_listed(&limits, at(sent), at(answered), store(dated_anew));
+        let sent = dated_anew + rng.random_range(0..20_000);
+        let took = rng.random_range(1..2_000);
+        let dated = store(sent + rng.random_range(0..=took));
+        let clock_ms = BASE + sent;
+        let sure = check.surely_in_time(&limits, clock_ms, at(sent), at(sent + took));
+        match limits.void(clock_ms, clock_ms, dated) {
+            Some(void) if sure => Err(format!("a void decision is acknowledged: {void:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn a_date_that_was_changed_acknowledges_nothing_void() {
+        for seed in 0..20_000 {
+            an_own_feed_object_is_dated_anew(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn a_listed_date_that_is_trusted_is_found() {
+        let bugs = [(Planted::TrustListedDates, "a void decision is acknowledged")];
+        crate::planted::must_find(&bugs, 20_000, an_own_feed_object_is_dated_anew);
     }
 
     proptest! {

@@ -512,14 +512,15 @@ cases! {
     }
 }
 
-/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs`, and of the last two
-/// `aft-core/src/protocol/knowledge/brute_force.rs`.
-const FOUND_BY_MODELS: [Planted; 5] = [
+/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs` the first three, `knowledge/brute_force.rs` the next two,
+/// `clock_check.rs` the last.
+const FOUND_BY_MODELS: [Planted; 6] = [
     Planted::KeepOlderVersion,
     Planted::DuplicateIsGarbage,
     Planted::PurgeTooEarly,
     Planted::SweepsOutrun,
     Planted::FoldByCommitTime,
+    Planted::TrustListedDates,
 ];
 
 /// Those that `tests/tests/clone` finds.

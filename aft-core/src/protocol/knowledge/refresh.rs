@@ -224,7 +224,7 @@ impl Knowledge {
             }
             if let Some(OwnObject { sent, answered, commits }) = mine {
                 // One that is late may have been dated anew: its date says nothing of this node's clock.
-                self.time.check.measure(sent, answered, last_modified);
+                self.time.check.measure_listed(&self.limits, sent, answered, last_modified);
                 self.date_own(name, commits, last_modified);
                 if anew.is_none() {
                     continue;
