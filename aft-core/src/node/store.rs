@@ -74,7 +74,7 @@ impl Store {
         self.count(|counts| &counts.gets, 1);
         let most = if planted(Planted::ReadAnyLength) { u64::MAX } else { most };
         let get = self.inner.get_at_most(path, most);
-        let object = told(turn, self.bounded(path, len, StorageError::unavailable, get).await)?;
+        let object = end_turn(turn, self.bounded(path, len, StorageError::unavailable, get).await)?;
         self.count(|counts| &counts.bytes_read, object.bytes.len() as u64);
         Ok(object)
     }
@@ -95,7 +95,7 @@ impl Store {
         self.count(|counts| &counts.range_gets, 1);
         let len = range.end.saturating_sub(range.start);
         let get = self.inner.get_range(path, range);
-        let bytes = told(turn, self.bounded(path, len, StorageError::unavailable, get).await)?;
+        let bytes = end_turn(turn, self.bounded(path, len, StorageError::unavailable, get).await)?;
         self.count(|counts| &counts.bytes_read, bytes.len() as u64);
         Ok(bytes)
     }
@@ -105,7 +105,7 @@ impl Store {
         let len = bytes.len() as u64;
         self.count(|counts| &counts.creates, 1);
         self.count(|counts| &counts.bytes_written, len);
-        told(turn, self.bounded(path, len, StorageError::unknown, self.inner.create(path, bytes)).await)
+        end_turn(turn, self.bounded(path, len, StorageError::unknown, self.inner.create(path, bytes)).await)
     }
 
     pub(crate) async fn list(
@@ -131,7 +131,7 @@ impl Store {
             let next = async { stream.next().await.transpose() };
             match self.bounded(prefix, 0, StorageError::unavailable, next).await {
                 Ok(Some(object)) => objects.extend(Some(object).filter(&wanted)),
-                end => return told(turn, end.map(|_| objects)),
+                end => return end_turn(turn, end.map(|_| objects)),
             }
         }
     }
@@ -142,7 +142,7 @@ impl Store {
             let Some(first) = batch.first() else { continue };
             let turn = self.turn(first).await?;
             self.count(|counts| &counts.deletes, 1);
-            told(turn, self.bounded(first, 0, StorageError::unknown, self.inner.delete(batch)).await)?;
+            end_turn(turn, self.bounded(first, 0, StorageError::unknown, self.inner.delete(batch)).await)?;
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Store {
             let next = async { stream.next().await.transpose() };
             match self.bounded(prefix, 0, StorageError::unavailable, next).await {
                 Ok(Some(object)) if !wanted(&object) => {}
-                end => return told(turn, end.map(|found| found.map(|object| object.path))),
+                end => return end_turn(turn, end.map(|found| found.map(|object| object.path))),
             }
         }
         Ok(None)
@@ -201,8 +201,8 @@ impl Store {
     }
 }
 
-/// What became of a request, told to who gives the turns.
-fn told<T>(turn: Turn<'_>, result: Result<T, StorageError>) -> Result<T, StorageError> {
+/// Ends the turn of a request, by what became of it.
+fn end_turn<T>(turn: Turn<'_>, result: Result<T, StorageError>) -> Result<T, StorageError> {
     match &result {
         Err(error) if error.is_transient() => turn.failed(),
         _ => turn.answered(),

@@ -97,7 +97,7 @@ impl Mischief {
         }
         let at = self.draw(folders.len() as u64);
         let folder = folders[usize::try_from(at).unwrap_or(0)];
-        // Of single objects nothing tells; those of the feed are listed again for E and P.
+        // Of single objects nothing tells; those of the feed are listed again for E and P by a node that refreshes all the while.
         let most = if lie == Lie::Lacks && folder == "feed/" { 5_000 } else { 60_000 };
         let lasts = 500 + self.draw(most);
         self.lied_until_ms.fetch_max(now_ms + lasts, Ordering::Relaxed);

@@ -225,8 +225,6 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let mut problems = cluster.panics().await;
     let audit = Audit { cluster: &cluster, shared: &shared, feed_alone: plan.feed_alone };
     let nodes = audit.read().await;
-    // The last of these reads may have begun in this very millisecond: all that it needed was cached.
-    sleep(Duration::from_millis(1)).await;
     let (mut events, read_ms) = (network.events(), recorder.now_ms());
     let mut truth = Truth::of_outcomes(recorder.outcomes());
     if plan.upkeep {

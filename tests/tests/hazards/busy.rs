@@ -18,13 +18,13 @@ use crate::secs;
 /// It creates this many objects at once, each in 30 ms, and refuses what comes beside.
 const AT_ONCE: usize = 16;
 
-/// Counts what it is asked to create.
+/// Counts the decisions that it is asked to create.
 #[derive(Debug, Default)]
 struct Busy {
     inner: MemoryStorage,
     under_way: AtomicUsize,
     asked: AtomicU64,
-    /// So long that nobody waits for it.
+    /// Whether it never answers a create of a decision.
     stuck: bool,
 }
 

@@ -191,8 +191,8 @@ impl FeedState {
         *told = (*told).max(through);
     }
 
-    /// Believes the sweeps whose publications were shown, like everything that was visible when the newest object that is shown was made. Not just after listings
-    /// lied: they may lack some of it.
+    /// Believes the sweeps whose publications were shown, like everything that was visible when the newest object that is shown was made. For a while after
+    /// listings lied, none: they may lack some of it.
     pub(super) fn believe_sweeps(&mut self, limits: &Limits) {
         if self.lied.is_some() && !planted(Planted::BelieveAtOnce) {
             return;

@@ -75,8 +75,9 @@ pub(crate) struct FeedObject {
     last_modified: StoreTime,
     late: bool,
     pub(crate) commits: Vec<Arc<Commit>>,
-    /// The ids of the decisions that it carries, and when they were published by it.
+    /// The ids of the decisions that it carries.
     carried: Vec<TxnId>,
+    /// When it publishes them.
     publication: PublishedAt,
     pruned: Vec<PrunedCommit>,
     swept_through: Option<StoreTime>,
