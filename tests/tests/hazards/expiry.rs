@@ -12,6 +12,8 @@ pub(crate) async fn h04_a_long_upload_cannot_carry_a_commit_past_its_lifetime() 
     let world = World::new();
     let node = world.node().await;
     let upload = world.storage.fail(Operation::Create, "values/", 1, Fault::Delay);
+    // What the opening measured of the clock is too old when it matters; the decision below is read back and measures it anew.
+    sleep(secs(20)).await;
     let mut tx = node.begin().await.unwrap();
     let id = tx.id();
     sleep(secs(15 * 60 - 10)).await;
