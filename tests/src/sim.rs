@@ -23,6 +23,6 @@ pub(crate) mod truth;
 mod upkeep;
 mod workload;
 
-pub use planted::{FOUND_BY_SEEDS, FOUND_WITH_UPKEEP};
+pub use planted::{FOUND_BY_SEEDS, FOUND_WITH_UPKEEP, SEEDS_PER_BUG};
 pub(crate) use run::short_windows;
 pub use run::{Options, Report, run};
