@@ -44,7 +44,7 @@ read set: an older range is dropped|../key_range.rs|s/None => true,/None => fals
 read set: ranges are not joined|../key_range.rs|s/            joined = union;\n/            drop(union);\n/
 read set: the greatest version ignores tombstones|read_set.rs|s/flatten\(\)\.map\(Found::version\)\.max/flatten().filter(|found| !found.is_tombstone()).map(Found::version).max/
 view: versions in the order of arrival|view.rs|s/versions\.insert\(at, found\)/let _ = at;\n        versions.push(found)/
-view: a record that comes twice counts twice|view.rs|s/if is_folded\(&known\.key\(\)\.0, known\.get\(\), left_out, &self\.base\) \{\s*self\.remove\(version\);\s*\}\s*return false;/known.into_mut()/
+view: a record that comes twice counts twice|view.rs|s/if is_folded\(&known\.key\(\)\.0, known\.get\(\), &self\.base\) \{\s*self\.remove\(version\);\s*\}\s*return false;/known.into_mut()/
 range: the end is included|../key_range.rs|s/is_none_or\(\|end\| key < \*end\)/is_none_or(|end| key <= *end)/
 range: ranges that do not touch are joined|../key_range.rs|s/if !reaches\(self, other\) \|\| !reaches/if !reaches(self, other) && !reaches/
 prune: a version supersedes itself|prune.rs|s/newest\[key\] > commit\.version/newest[key] >= commit.version/

@@ -30,12 +30,10 @@ pub enum Planted {
     TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
-    /// A commit leaves the view by the date of its first publication, whatever came after.
-    FoldedByFirstCopy,
+    /// A commit leaves the view by a date although the checkpoint says that it did not fold it.
+    FoldedByDateAlone,
     /// A token that can only be told its outcome reads all the same, without what it had read.
     ReadsWhenOver,
-    /// A commit stays in the view until its last publication is folded, also where the index has it.
-    FoldedByLastCopy,
     /// An own feed object that listings never showed is forgotten like one that they did.
     UndatedIsForgotten,
     /// A refresh that has looked for a checkpoint answers for those who asked while it was under way.
@@ -46,8 +44,6 @@ pub enum Planted {
     AnyNameWillDo,
     /// What may lie in a bundle by its name is taken for read, whatever lies in it.
     BundleIsWhole,
-    /// A node builds on a checkpoint whose maker was shown more of the feed.
-    AdoptUnshown,
     /// A transaction reads through a checkpoint that folded what listings had not shown when it began.
     ReadsUnshown,
     /// What a transaction's view had is known by the newest date of the store alone.

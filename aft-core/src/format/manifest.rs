@@ -12,6 +12,7 @@ use crate::config::MAX_KEY_BYTES;
 use crate::format::bounds;
 use crate::format::envelope::{FORMAT_VERSION, FormatError, checksum};
 use crate::format::name::{FileId, ObjectName, hex};
+use crate::txn_id::TxnId;
 use crate::version::Version;
 
 /// No clock of a store says so many seconds since 1970: the year is past 10,000.
@@ -33,14 +34,15 @@ pub struct Manifest {
     /// None of the commits in the runs was published after this: whoever was shown that much of the feed knew them all. 0 where there are none, and in
     /// a clone, whose runs hold what was published elsewhere.
     pub folded_until: u64,
-    /// The newest date that listings of the feed had shown its maker. Who was shown less does not build on it. 0 in a clone.
-    pub shown: u64,
     /// Where refreshes go on: all feed objects that a refresh from here would not look at are in the runs or the recent file.
     pub basis: u64,
     /// What the newest sweep that is in here says of itself.
     pub swept_through: u64,
     /// Every commit whose id starts before this (milliseconds since 1970) is in the runs.
     pub settled_ms: u64,
+    /// Commits that are in the recent file although others may know of a publication before the horizon: those whose transactions started before
+    /// it, as far as clocks can tell. The runs do not hold them, whatever a date says.
+    pub unfolded: BTreeSet<TxnId>,
     /// The greatest version in the runs.
     pub greatest: Version,
     /// The greatest version of a deletion that ever left the runs: what is above it was never hidden by one.
@@ -117,8 +119,7 @@ impl Manifest {
         if self.number >= 1 << 48 {
             return Err(FormatError::Malformed("a number that has no name"));
         }
-        let seconds =
-            [self.begun, self.horizon, self.shown, self.basis, self.swept_through, self.settled_ms / 1000];
+        let seconds = [self.begun, self.horizon, self.basis, self.swept_through, self.settled_ms / 1000];
         if seconds.into_iter().any(|time| time >= MOST_SECONDS) {
             return Err(FormatError::Malformed("a time that no clock says"));
         }
@@ -203,10 +204,11 @@ struct WireManifest {
     begun: u64,
     horizon: u64,
     folded_until: u64,
-    shown: u64,
     basis: u64,
     swept_through: u64,
     settled_ms: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unfolded: Vec<String>,
     greatest: String,
     purged: String,
     runs: Vec<Vec<WireFile>>,
@@ -254,10 +256,10 @@ impl Manifest {
             begun: self.begun,
             horizon: self.horizon,
             folded_until: self.folded_until,
-            shown: self.shown,
             basis: self.basis,
             swept_through: self.swept_through,
             settled_ms: self.settled_ms,
+            unfolded: self.unfolded.iter().map(TxnId::to_string).collect(),
             greatest: self.greatest.to_string(),
             purged: self.purged.to_string(),
             runs: self.runs.iter().map(|run| run.files.iter().map(WireFile::new).collect()).collect(),
@@ -307,10 +309,10 @@ impl Manifest {
             begun: wire.begun,
             horizon: wire.horizon,
             folded_until: wire.folded_until,
-            shown: wire.shown,
             basis: wire.basis,
             swept_through: wire.swept_through,
             settled_ms: wire.settled_ms,
+            unfolded: ids(&wire.unfolded)?,
             greatest: version(&wire.greatest)?,
             purged: version(&wire.purged)?,
             runs: wire.runs.into_iter().map(run).collect::<Result<_, FormatError>>()?,
@@ -372,6 +374,22 @@ impl WireRef {
         let checksum = sum_of(&self.checksum)?;
         Ok(FileRef { id: file_id(&self.id)?, bytes: self.bytes, entries: self.entries, checksum })
     }
+}
+
+/// Ids in their order, each once.
+fn ids(texts: &[String]) -> Result<BTreeSet<TxnId>, FormatError> {
+    const NO_IDS: FormatError = FormatError::Malformed("text that is no list of ids");
+    let ids: Vec<TxnId> = texts.iter().map(|text| id_of(text)).collect::<Option<_>>().ok_or(NO_IDS)?;
+    if !ids.is_sorted_by(|before, after| before < after)
+        || !ids.iter().zip(texts).all(|(id, text)| id.to_string() == *text)
+    {
+        return Err(NO_IDS);
+    }
+    Ok(ids.into_iter().collect())
+}
+
+fn id_of(text: &str) -> Option<TxnId> {
+    Some(TxnId::from_bytes(*uuid::Uuid::try_parse(text).ok()?.as_bytes()))
 }
 
 fn sum_of(text: &str) -> Result<u64, FormatError> {

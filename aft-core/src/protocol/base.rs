@@ -41,12 +41,6 @@ impl Base {
         StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.folded_until))
     }
 
-    /// The newest date that listings of the feed had shown its maker.
-    #[must_use]
-    pub fn shown(&self) -> StoreTime {
-        StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.shown))
-    }
-
     /// Whether the runs may hold commits whose feed objects are dated at this moment or later.
     #[must_use]
     pub fn folded_beyond(&self, known_until: StoreTime) -> bool {
@@ -80,10 +74,13 @@ impl Base {
     }
 
     /// Whether a commit is surely in the runs: it was published before the horizon, as far as is known, or its transaction began
-    /// before anything that is not folded. Of one that was lost and is [restored](crate::protocol::view::Commit::restored) only the first tells.
+    /// before anything that is not folded; and not where the manifest says that it is not. Of one that was lost and is [restored](crate::protocol::view::Commit::restored) only the first tells.
     #[must_use]
     pub fn has_folded(&self, version: Version, published: Option<StoreTime>, restored: bool) -> bool {
         let Some(manifest) = &self.0 else { return false };
+        if manifest.unfolded.contains(&version.txn) && !planted(Planted::FoldedByDateAlone) {
+            return false;
+        }
         published.is_some_and(|published| published < self.horizon())
             || ((!restored || planted(Planted::RestoredIsSettled))
                 && version.txn.start_ms() < manifest.settled_ms

@@ -13,7 +13,6 @@ pub(crate) mod refresh;
 mod sweep;
 mod time;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) use feed_state::OwnCommit;
@@ -29,7 +28,7 @@ use crate::protocol::knowledge::time::NodeTime;
 use crate::protocol::timeliness::{Limits, PublishedAt, StoreTime};
 use crate::protocol::view::{Commit, View};
 use crate::txn_id::TxnId;
-use crate::version::{Timestamp, Version};
+use crate::version::Timestamp;
 
 /// What a node knows.
 #[derive(Debug)]
@@ -68,21 +67,12 @@ impl Knowledge {
         self.time.hybrid.observe(greatest);
     }
 
-    /// Whether a newer manifest may be built on: only where listings have shown this node as much of the feed as they had shown its maker. Else
-    /// what was published again just before it was made may be on its way, and the commit be taken for folded.
-    pub(crate) fn may_adopt(&self, base: &Base) -> bool {
-        // What the listing of the refresh under way showed is taken in by now.
-        let shown = self.feed.shown.max(self.feed.showing);
-        shown >= Some(base.shown()) || planted(Planted::AdoptUnshown)
-    }
-
-    /// Builds on a newer manifest: all that it did not fold is in the view already. Whether it is newer. `left_out`: those of the
-    /// [doubtful](View::doubtful) that it left out.
-    pub(crate) fn adopt(&mut self, base: &Arc<Base>, left_out: &BTreeSet<Version>) -> bool {
+    /// Builds on a newer manifest: all that it did not fold is in the view already. Whether it is newer.
+    pub(crate) fn adopt(&mut self, base: &Arc<Base>) -> bool {
         if base.number() <= self.view.base().number() {
             return false;
         }
-        self.view.rebase(Arc::clone(base), left_out);
+        self.view.rebase(Arc::clone(base));
         self.time.hybrid.observe(base.greatest().clock);
         true
     }

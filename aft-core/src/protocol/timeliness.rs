@@ -146,6 +146,15 @@ impl Limits {
         last_modified.max(StoreTime(latest))
     }
 
+    /// Whether some feed object may publish before `horizon` the commit of a transaction that started at `start_ms`.
+    ///
+    /// It was made after the start, by a clock that may be S ahead of the store's; the store's own may have gone back by E since. And it publishes
+    /// at its date or later ([`feed_published`](Self::feed_published)).
+    #[must_use]
+    pub fn may_be_published_before(&self, start_ms: u64, horizon: StoreTime) -> bool {
+        start_ms < horizon.ms().saturating_add(self.skew_ms + self.visibility_ms + ROUNDING_MS)
+    }
+
     /// The least time in the name of a feed object that may have appeared since a refresh that began when `known` was
     /// the newest `last_modified` known.
     ///

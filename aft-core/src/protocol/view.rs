@@ -214,36 +214,27 @@ impl Ord for ByVersion {
 struct Dates {
     /// The first time: by which it is folded. The greatest there is where none is known.
     first: StoreTime,
-    /// How many seconds after the first the last one is: whoever published it again may not have known of the first, and made a checkpoint without it.
-    last_after: u32,
     /// How many seconds before the first time the first date is.
     dated_before: u32,
 }
 
 impl Dates {
     fn new(publication: Option<PublishedAt>) -> Self {
-        let mut dates = Self { first: StoreTime(u64::MAX), last_after: 0, dated_before: 0 };
+        let mut dates = Self { first: StoreTime(u64::MAX), dated_before: 0 };
         dates.note(publication);
         dates
     }
 
     fn note(&mut self, publication: Option<PublishedAt>) {
         let Some(PublishedAt { at, dated }) = publication else { return };
-        let known = self.publication().zip(self.last());
-        let (before, last) = known.unwrap_or((PublishedAt { at, dated }, at));
-        let (first, last, dated) = (before.at.min(at), last.max(at), before.dated.min(dated));
-        let seconds =
-            |from: StoreTime, to: StoreTime| u32::try_from(to.0.saturating_sub(from.0)).unwrap_or(u32::MAX);
-        (self.first, self.last_after, self.dated_before) =
-            (first, seconds(first, last), seconds(dated, first));
+        let before = self.publication().unwrap_or(PublishedAt { at, dated });
+        let (first, dated) = (before.at.min(at), before.dated.min(dated));
+        self.first = first;
+        self.dated_before = u32::try_from(first.0.saturating_sub(dated.0)).unwrap_or(u32::MAX);
     }
 
     fn first(&self) -> Option<StoreTime> {
         (self.first != StoreTime(u64::MAX)).then_some(self.first)
-    }
-
-    fn last(&self) -> Option<StoreTime> {
-        self.first().map(|first| StoreTime(first.0.saturating_add(self.last_after.into())))
     }
 
     /// When it was first published.
@@ -253,20 +244,9 @@ impl Dates {
     }
 }
 
-/// Whether the base holds a commit. `left_out`: it lacks it although its first date lies before the horizon.
-fn is_folded(commit: &Commit, dates: &Dates, left_out: bool, base: &Base) -> bool {
-    let published = dates.first().filter(|_| !left_out);
-    base.has_folded(commit.version, published, commit.restored)
-}
-
-/// Whether a base may lack a commit although its first date lies before the horizon. (What is settled it has. A restored one is not settled: only
-/// the first date keeps what was deleted from coming back.)
-fn is_doubtful(commit: &Commit, dates: &Dates, base: &Base) -> bool {
-    let again = dates.last().is_some_and(|again| again >= base.horizon());
-    again
-        && !commit.restored
-        && base.has_folded(commit.version, dates.first(), false)
-        && !base.has_folded(commit.version, dates.last(), false)
+/// Whether the base holds a commit.
+fn is_folded(commit: &Commit, dates: &Dates, base: &Base) -> bool {
+    base.has_folded(commit.version, dates.first(), commit.restored)
 }
 
 /// The versions of one key, oldest first; at least one. In the order of keys, which is that of any of them.
@@ -343,8 +323,6 @@ impl Ord for Versions {
 pub struct View {
     base: Arc<Base>,
     commits: BTreeMap<ByVersion, Dates>,
-    /// Commits that the base lacks although their first date lies before the horizon.
-    left_out: BTreeSet<Version>,
     keys: BTreeSet<Versions>,
 }
 
@@ -362,8 +340,7 @@ impl View {
         match self.commits.entry(ByVersion(Arc::clone(&commit))) {
             Entry::Occupied(mut known) => {
                 known.get_mut().note(publication);
-                let left_out = self.left_out.contains(&version);
-                if is_folded(&known.key().0, known.get(), left_out, &self.base) {
+                if is_folded(&known.key().0, known.get(), &self.base) {
                     self.remove(version);
                 }
                 return false;
@@ -392,29 +369,16 @@ impl View {
         }
     }
 
-    /// The commits that this base folded by their first date, and that were published again after its horizon: its maker may have known of that alone,
-    /// and only the index says whether it has them (decision 0057).
-    #[must_use]
-    pub fn doubtful(&self, base: &Base) -> Vec<Arc<Commit>> {
-        let doubtful = self.commits.iter().filter(|(commit, dates)| is_doubtful(&commit.0, dates, base));
-        doubtful.map(|(commit, _)| Arc::clone(&commit.0)).collect()
-    }
-
-    /// Builds on another base from now on: what it folded leaves the view, and not what it left out.
-    pub fn rebase(&mut self, base: Arc<Base>, left_out: &BTreeSet<Version>) {
-        self.left_out = left_out.iter().filter(|version| self.holds(**version)).copied().collect();
+    /// Builds on another base from now on: what it folded leaves the view.
+    pub fn rebase(&mut self, base: Arc<Base>) {
         self.base = base;
-        let folded = self.commits.iter().filter(|(commit, dates)| {
-            let left_out = self.left_out.contains(&commit.0.version);
-            is_folded(&commit.0, dates, left_out, &self.base)
-        });
+        let folded = self.commits.iter().filter(|(commit, dates)| is_folded(&commit.0, dates, &self.base));
         let folded: Vec<_> = folded.map(|(commit, _)| commit.0.version).collect();
         folded.into_iter().for_each(|version| self.remove(version));
     }
 
     fn remove(&mut self, version: Version) {
         let Some((ByVersion(commit), _)) = self.commits.remove_entry(&version) else { return };
-        self.left_out.remove(&version);
         for key in commit.writes.keys() {
             if let Some(left) = self.keys.take(key).and_then(|versions| versions.without(version)) {
                 self.keys.insert(left);

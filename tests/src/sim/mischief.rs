@@ -36,8 +36,9 @@ const REDATED: [&str; 10] = [
     "epochs/",
 ];
 
-/// How long after a lie an error may still come of it.
-const AFTERMATH_MS: u64 = 40_000;
+/// How long after a lie an error may still come of it: a node believes listings again E + P after they tell the truth, and what began until then on
+/// an older view lives for D; with a refresh or two.
+const AFTERMATH_MS: u64 = 65_000;
 
 /// Lies, and changes dates.
 #[derive(Debug)]

@@ -275,7 +275,7 @@ pub(crate) async fn what_was_published_again_is_read_until_it_is_folded() {
     is_read_until_it_is_folded(false).await;
 }
 
-pub(crate) async fn a_checkpoint_whose_maker_was_shown_more_is_not_built_on_yet() {
+pub(crate) async fn what_was_published_again_is_read_where_that_is_hidden() {
     is_read_until_it_is_folded(true).await;
 }
 

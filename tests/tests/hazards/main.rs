@@ -11,6 +11,7 @@ mod checkpoints;
 mod clocks;
 mod closing;
 mod collected;
+mod copies;
 mod dates;
 mod expiry;
 mod feed;
@@ -431,8 +432,11 @@ cases! {
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
     }
+    copies::of_two_copies_each_is_shown_to_one {
+        FoldedByDateAlone: "what was committed is seen",
+    }
     lies::what_was_published_again_is_read_until_it_is_folded {
-        FoldedByFirstCopy: "what was committed is seen",
+        FoldedByDateAlone: "what was committed is seen",
     }
     lies::what_was_lacking_while_a_node_caught_up_is_listed_again {
         CatchUpOnce: "what was committed is seen",
@@ -440,18 +444,14 @@ cases! {
     lies::a_checkpoint_of_who_has_just_caught_up_loses_nothing {
         BelieveAtOnce: "what was committed is there",
     }
-    lies::a_changed_date_publishes_nothing_later {
-        PublishedByDate: "what was committed is seen",
-    }
-    lies::a_checkpoint_whose_maker_was_shown_more_is_not_built_on_yet {
-        AdoptUnshown: "what was committed is seen",
+    lies::a_changed_date_publishes_nothing_later {}
+    lies::what_was_published_again_is_read_where_that_is_hidden {
+        FoldedByDateAlone: "what was committed is seen",
     }
     lies::what_listings_never_showed_is_published_again {
         UndatedIsForgotten: "what was committed is seen",
     }
-    lies::what_was_folded_by_its_first_date_leaves_the_view {
-        FoldedByLastCopy: "what is folded is not folded again",
-    }
+    lies::what_was_folded_by_its_first_date_leaves_the_view {}
     lies::a_token_that_can_only_be_told_its_outcome_reads_nothing {}
     lies::what_was_hidden_at_the_begin_is_not_read_as_rows {
         ReadsUnshown: "having read k at 1, it cannot read l at 2",
@@ -514,7 +514,8 @@ cases! {
 
 /// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs` the first three, `knowledge/brute_force.rs` the next two,
 /// `clock_check.rs` the last.
-const FOUND_BY_MODELS: [Planted; 6] = [
+const FOUND_BY_MODELS: [Planted; 7] = [
+    Planted::PublishedByDate,
     Planted::KeepOlderVersion,
     Planted::DuplicateIsGarbage,
     Planted::PurgeTooEarly,

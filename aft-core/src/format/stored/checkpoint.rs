@@ -96,34 +96,37 @@ fn run() -> impl Strategy<Value = SortedRun> {
 
 fn manifest() -> impl Strategy<Value = Manifest> {
     let time = || 0u64..1 << 38;
-    let times = (time(), (time(), 0u64..=64), (time(), time()), time(), 0u64..1000 << 38);
+    let times = (time(), (time(), 0u64..=64), time(), time(), 0u64..1000 << 38);
     let beside = || prop::option::of(file_ref());
     let files = (prop::collection::vec(run(), 0..4), file_ref(), beside(), beside());
-    let versions = (version(), version());
+    let unfolded = prop::collection::btree_set(txn(), 0..3);
+    let versions = ((version(), version()), unfolded);
     (0u64..1 << 48, "\\PC{0,40}", any::<u64>(), times, versions, files)
-        .prop_map(|(number, store_id, attempt, times, versions, (runs, recent, garbage, outcomes))| {
-            let (greatest, purged) = versions;
-            let (begun, (horizon, share), (shown, basis), swept_through, settled_ms) = times;
-            Manifest {
-                number,
-                store_id,
-                attempt,
-                begun,
-                horizon,
-                // Zero, or anything below the horizon.
-                folded_until: horizon.saturating_sub(1) / 64 * share,
-                shown,
-                basis,
-                swept_through,
-                settled_ms,
-                greatest,
-                purged,
-                runs,
-                recent,
-                garbage,
-                outcomes,
-            }
-        })
+        .prop_map(
+            |(number, store_id, attempt, times, (versions, unfolded), (runs, recent, garbage, outcomes))| {
+                let (greatest, purged) = versions;
+                let (begun, (horizon, share), basis, swept_through, settled_ms) = times;
+                Manifest {
+                    number,
+                    store_id,
+                    attempt,
+                    begun,
+                    horizon,
+                    // Zero, or anything below the horizon.
+                    folded_until: horizon.saturating_sub(1) / 64 * share,
+                    basis,
+                    swept_through,
+                    settled_ms,
+                    unfolded,
+                    greatest,
+                    purged,
+                    runs,
+                    recent,
+                    garbage,
+                    outcomes,
+                }
+            },
+        )
         .prop_filter("two files of one id", |manifest| {
             let ids: std::collections::BTreeSet<_> = manifest.files().map(|file| file.id).collect();
             ids.len() == manifest.files().count()
@@ -234,10 +237,10 @@ fn good() -> Manifest {
         begun: 5,
         horizon: 6,
         folded_until: 5,
-        shown: 8,
         basis: 7,
         swept_through: 8,
         settled_ms: 9,
+        unfolded: [id(9).0].into(),
         greatest: Version::new(Timestamp::from_bits(1), id(9).0),
         purged: Version::ABSENT,
         runs: runs.map(|files| SortedRun { files }).into(),
@@ -250,7 +253,7 @@ fn good() -> Manifest {
 /// A rule, and a change that breaks it.
 type Rule = (&'static str, fn(&mut Manifest));
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 16] = [
     ("a time that no clock says", |bad| bad.horizon = 1 << 38),
     ("an age that no clock says", |bad| bad.settled_ms = 1000 << 38),
     ("a number over 48 bits", |bad| bad.number = 1 << 48),
@@ -268,7 +271,6 @@ const RULES: [Rule; 17] = [
     ("no rows", |bad| bad.runs[0].files[0].rows = 0),
     ("two keys in one row", |bad| bad.runs[0].files[0].rows = 1),
     ("runs from beyond the horizon", |bad| bad.folded_until = bad.horizon),
-    ("a date that no clock shows", |bad| bad.shown = 1 << 38),
     ("more tombstones than rows", |bad| bad.runs[0].files[0].tombstones = 3),
 ];
 

@@ -5,7 +5,7 @@
 //! It is short, in proportion to what is new of outcomes. The clone gets another id than the one before, so that whoever
 //! has that one open, against all warnings, is refused by the new manifest instead of reading across both.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -146,11 +146,11 @@ impl Cloning<'_> {
             begun: begun.0,
             horizon: node.limits.horizon(begun).0,
             folded_until: 0,
-            shown: 0,
             basis: begun.0,
             swept_through: begun.0,
             // No commit of the source can come any more, and one of the clone is dated after this.
             settled_ms: moment.base.settled_ms().max(node.limits.sweep_window_from_ms(begun)),
+            unfolded: BTreeSet::new(),
             greatest: index.greatest,
             purged: index.purged,
             runs: index.runs,

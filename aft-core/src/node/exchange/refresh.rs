@@ -21,12 +21,10 @@ use crate::protocol::base::Base;
 use crate::protocol::bundles::{Gathering, are_asked_for};
 use crate::protocol::knowledge::Knowledge;
 use crate::protocol::knowledge::refresh::{FeedObject, FromTheFuture, Listed, Plan, Unread, Unseen};
-use crate::protocol::standing::Standing;
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
 use crate::protocol::write_set::ValueRef;
 use crate::storage::ObjectInfo;
-use crate::version::Version;
 
 /// A refresh begins anew where it took longer than what it reads is kept.
 const REFRESH_TRIES: u32 = 3;
@@ -121,50 +119,9 @@ impl Node {
         let (found, ()) = futures::try_join!(manifest.boxed(), feed.boxed())?;
         // Only after the feed: what it folded and this node had not seen must have come in before.
         if let Some(found) = found {
-            self.build_on(&found.base).await?;
+            self.adopt(&found.base);
         }
         Ok(())
-    }
-
-    /// Builds on a newer manifest, where that is safe yet (decision 0057). A commit that was published twice, with the horizon between the two dates, is looked
-    /// up in the index first: its maker may have known of the second date alone. Only such commits take requests.
-    async fn build_on(&self, base: &Arc<Base>) -> Result<(), Error> {
-        let doubtful = self.known.read(|known| known.may_adopt(base).then(|| known.view().doubtful(base)));
-        let left_out = match doubtful {
-            None => None,
-            Some(doubtful) => self.left_out_of(base, doubtful).await?,
-        };
-        match left_out {
-            Some(left_out) => self.adopt(base, &left_out),
-            None => {
-                tracing::debug!(number = base.number(), "a newer checkpoint is not built on yet");
-                self.known.look_again();
-            }
-        }
-        Ok(())
-    }
-
-    /// Those of these commits that a base does not carry; `None` where its index cannot be read.
-    async fn left_out_of(
-        &self,
-        base: &Base,
-        doubtful: Vec<Arc<Commit>>,
-    ) -> Result<Option<BTreeSet<Version>>, Error> {
-        if doubtful.is_empty() || planted(Planted::FoldedByFirstCopy) {
-            return Ok(Some(BTreeSet::new()));
-        }
-        match self.standings(base, doubtful, |commit| commit).await {
-            Ok(judged) => {
-                let left_out = judged.into_iter().filter(|(_, (standing, _))| {
-                    *standing != Standing::Carried || planted(Planted::FoldedByLastCopy)
-                });
-                Ok(Some(left_out.map(|(commit, _)| commit.version).collect()))
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Everything anew: a manifest, what it says is recent, and the feed since then. Nothing of it is seen before all of it is there;
@@ -356,8 +313,8 @@ impl Node {
     }
 
     /// Builds on a newer manifest: all that it did not fold is in the view already.
-    pub(crate) fn adopt(&self, base: &Arc<Base>, left_out: &BTreeSet<Version>) {
-        if self.known.write(|known| known.adopt(base, left_out)) {
+    pub(crate) fn adopt(&self, base: &Arc<Base>) {
+        if self.known.write(|known| known.adopt(base)) {
             tracing::debug!(number = base.number(), "builds on a newer checkpoint");
         }
     }

@@ -4,7 +4,6 @@
 //! Any node may make one; there is no leader. Two makers race for the number, and the loser deletes its files. A maker can die
 //! anywhere: before the manifest nothing of it counts, and what it left is collected.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -137,7 +136,7 @@ impl Node {
                 self.seal(manifest.number).await;
                 let report = report(&manifest, &written);
                 // It folded by the same dates by which the view lets go.
-                self.adopt(&Arc::new(Base::new(manifest)), &BTreeSet::new());
+                self.adopt(&Arc::new(Base::new(manifest)));
                 tracing::info!(?report, "made a checkpoint");
                 Ok(report)
             }

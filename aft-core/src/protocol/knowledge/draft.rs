@@ -1,5 +1,6 @@
 //! What a checkpoint folds, and what it tells of beside the index.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::format::manifest::{FileRef, Manifest, SortedRun};
@@ -23,12 +24,12 @@ pub(crate) struct Draft {
     pub(crate) horizon: StoreTime,
     /// The newest date of a feed object that published what it folds, and of what was folded before.
     pub(crate) folded_until: StoreTime,
-    /// The newest date that listings of the feed have shown.
-    pub(crate) shown: StoreTime,
     pub(crate) basis: StoreTime,
     /// What was swept as everybody is shown who begins from it.
     pub(crate) told_through: StoreTime,
     pub(crate) settled_ms: u64,
+    /// Commits that stay recent, and that others may take for folded by a date.
+    pub(crate) unfolded: BTreeSet<TxnId>,
     /// Tombstones strictly below may leave the index.
     pub(crate) purge_bound: Version,
     pub(crate) fold: Vec<Arc<Commit>>,
@@ -59,10 +60,10 @@ impl Draft {
             begun: self.begun.0,
             horizon: self.horizon.0,
             folded_until: self.folded_until.0,
-            shown: self.shown.0,
             basis: self.basis.0,
             swept_through: self.told_through.0,
             settled_ms: self.settled_ms,
+            unfolded: self.unfolded.clone(),
             greatest,
             purged,
             runs,
@@ -90,7 +91,6 @@ pub(crate) struct Gathered {
     begun: StoreTime,
     /// How far the feed is known: of what came later nobody here knows when it was published.
     known_until: StoreTime,
-    shown: StoreTime,
     basis: StoreTime,
     swept_through: StoreTime,
     told_through: StoreTime,
@@ -116,7 +116,6 @@ impl Knowledge {
             base: Arc::clone(self.base()),
             begun,
             known_until: self.shown_time(now, Planted::HorizonByAnyDate).ok_or(NoDraft::TimeUnknown)?,
-            shown: known.shown.ok_or(NoDraft::TimeUnknown)?,
             basis: known.basis.ok_or(NoDraft::TimeUnknown)?,
             swept_through: known.swept_through.ok_or(NoDraft::TimeUnknown)?,
             told_through: known.told_through.ok_or(NoDraft::TimeUnknown)?,
@@ -136,7 +135,7 @@ impl Gathered {
     /// Which commits are folded, and what is settled then.
     pub(crate) fn draft(self) -> Draft {
         let Self { limits, base, begun, known_until, basis, commits, pruned, mut recent, .. } = self;
-        let (swept_through, told_through, shown) = (self.swept_through, self.told_through, self.shown);
+        let (swept_through, told_through) = (self.swept_through, self.told_through);
         let told_through = if planted(Planted::SweepsOutrun) { swept_through } else { told_through };
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
         let restored = restored.min().filter(|_| !planted(Planted::PurgeAboveRestored));
@@ -163,6 +162,9 @@ impl Gathered {
             let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));
             *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
         });
+        let unfolded = young.iter().map(|(commit, _)| commit.version.txn);
+        let unfolded =
+            unfolded.filter(|txn| limits.may_be_published_before(txn.start_ms(), horizon)).collect();
         recent.commits = young.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();
         recent.pruned = young_pruned;
         let fold = fold.into_iter().map(|(commit, _)| commit).collect();
@@ -173,10 +175,10 @@ impl Gathered {
             begun,
             horizon,
             folded_until,
-            shown,
             basis,
             told_through,
             settled_ms,
+            unfolded,
             purge_bound,
             fold,
             pruned,

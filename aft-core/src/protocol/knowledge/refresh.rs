@@ -315,7 +315,7 @@ impl Knowledge {
             })
             .collect();
         // What its maker knew not to be in it, the recent file tells.
-        self.view.rebase(Arc::clone(base), &BTreeSet::new());
+        self.view.rebase(Arc::clone(base));
         self.time.hybrid.observe(base.greatest().clock);
         self.learn(told.into_iter().chain(fed).map(|(commit, published)| (commit, Some(published))));
         for object in &objects {

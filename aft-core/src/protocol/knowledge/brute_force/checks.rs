@@ -8,7 +8,10 @@ impl World {
     fn has(&self, n: usize, number: Number, by_id: bool) -> bool {
         let (known, it) = (&self.nodes[n].known, &self.decided[number]);
         known.view().contains(it.version())
-            || known.base().has_folded(it.version(), it.published, false)
+            || self
+                .made
+                .iter()
+                .any(|made| made.base.number() == known.base().number() && made.folded.contains(&number))
             || (by_id && known.is_published(it.id()))
     }
 

@@ -48,10 +48,7 @@ impl World {
             return None;
         }
         if let Some(newest) = newest.filter(|_| plan.look) {
-            let base = &self.made[newest].base;
-            if node.known.may_adopt(base) {
-                node.known.adopt(base, &BTreeSet::new());
-            }
+            node.known.adopt(&self.made[newest].base);
         }
         Some((listed_ms, all))
     }
@@ -156,7 +153,7 @@ impl World {
         }
         let base = Arc::new(Base::new(manifest(newest + 1, &draft)));
         let visible_ms = self.shows(self.now_ms);
-        self.nodes[n].known.adopt(&base, &BTreeSet::new());
+        self.nodes[n].known.adopt(&base);
         let all = (0..self.decided.len()).collect::<Vec<_>>();
         self.made.push(Made { base, recent: draft.recent, dated, visible_ms, folded });
         self.check_settled(&all)
