@@ -103,6 +103,10 @@ pub struct Config {
     /// or fails (`SlowDown`, broken connections, no answer in time) it is fewer: each such failure lets half as many be under way as there were,
     /// at least four, and eight answers let one more. So what is tried again does not storm a store that is busy. Default 1024.
     pub max_requests: usize,
+    /// How many decisions of the node are under way before further commits wait for one of them to end and then share the next (group commit):
+    /// commits whose ids nobody asked for, and all of whose values lie in their records. Up to a thousand, or a MiB, share one create; one
+    /// that waits for nobody is decided at once. 0 gives every commit a decision of its own. Default 4.
+    pub decisions_in_flight: usize,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.
     pub verify_every_commit: bool,
@@ -185,6 +189,7 @@ impl Default for Config {
             request_timeout: secs(30),
             parallel_requests: 16,
             max_requests: 1024,
+            decisions_in_flight: 4,
             verify_every_commit: false,
             background: true,
             publish_before_ack: false,
@@ -304,7 +309,8 @@ impl Config {
         check("cache_bytes", self.cache_bytes, 0, 1 << 40, "bytes")?;
         check("request_timeout", ms(self.request_timeout), 1, HOUR_MS, "ms")?;
         check("parallel_requests", self.parallel_requests as u64, 1, 1024, "requests")?;
-        check("max_requests", self.max_requests as u64, 1, 1 << 20, "requests")
+        check("max_requests", self.max_requests as u64, 1, 1 << 20, "requests")?;
+        check("decisions_in_flight", self.decisions_in_flight as u64, 0, 1 << 20, "decisions")
     }
 
     pub(crate) fn shared(&self) -> SharedSettings {

@@ -30,6 +30,14 @@ pub enum Planted {
     TrustSweepsAhead,
     /// An id that starts in the far future is cancelled like any other.
     CancelTheFuture,
+    /// A group's commits may lie in two feed objects.
+    GroupInPieces,
+    /// A transaction whose id was asked for commits in a group all the same.
+    NamedInGroup,
+    /// A transaction with values of its own in the store commits in a group.
+    UploadsInGroup,
+    /// Whoever asks what became of a transaction that committed in a group looks for a decision under its own id.
+    AskTheMember,
     /// A commit leaves the view by a date although the checkpoint says that it did not fold it.
     FoldedByDateAlone,
     /// A token that can only be told its outcome reads all the same, without what it had read.

@@ -100,6 +100,26 @@ impl Receipt {
         self.version.txn
     }
 
+    /// The id of its decision: the transaction's own, or that of the group in which it committed
+    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)). [`Aft::outcome`](crate::Aft::outcome) takes either.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("k", "v")?;
+    /// let receipt = tx.commit().await?.receipt;
+    /// assert!(matches!(aft.outcome(receipt.decided_by()).await?, aft_core::Outcome::Committed { .. }));
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn decided_by(&self) -> TxnId {
+        self.decided_by
+    }
+
     /// The version of everything it wrote; of a transaction that only read, the newest version that it read.
     ///
     /// # Examples

@@ -145,6 +145,28 @@ impl TxnId {
         u128::from_be_bytes(self.0)
     }
 
+    /// The id of the same transaction where it commits in a group: a UUID of version 8. Nobody knew the other one, and no decision is named by this
+    /// one, so that nobody who meets it can take a register that was never written for an open question (`HAZARDS` 6).
+    pub(crate) const fn in_group(self) -> Self {
+        let mut bytes = self.0;
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        Self(bytes)
+    }
+
+    /// Whether this is the id of a transaction that committed in a group. Its decision bears the group's id, which its receipt tells.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let id: aft_core::TxnId = "0198f3f4-0000-8005-8005-050505050505".parse()?;
+    /// assert!(id.is_in_group() && !aft_core::TxnId::new().is_in_group());
+    /// # Ok::<(), aft_core::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn is_in_group(self) -> bool {
+        self.0[6] >> 4 == 8
+    }
+
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -178,11 +200,13 @@ impl FromStr for TxnId {
         let invalid = |why: &str| {
             Error::new(
                 ErrorKind::InvalidInput,
-                format!("{text:?} is no transaction id: {why}; expected a UUIDv7"),
+                format!(
+                    "{text:?} is no transaction id: {why}; expected a UUIDv7, or the UUIDv8 of a transaction that committed in a group"
+                ),
             )
         };
         let id = Uuid::try_parse(text).map_err(|_| invalid("not a UUID"))?;
-        if id.get_version_num() != 7 {
+        if ![7, 8].contains(&id.get_version_num()) {
             return Err(invalid("a UUID of another version"));
         }
         Ok(Self(*id.as_bytes()))
@@ -198,7 +222,7 @@ impl From<TxnId> for [u8; 16] {
     }
 }
 
-/// From its 16 bytes, most significant first; those of another UUID than a UUIDv7 are refused.
+/// From its 16 bytes, most significant first; those of another UUID than a UUIDv7, or the UUIDv8 of a transaction that committed in a group, are refused.
 impl TryFrom<[u8; 16]> for TxnId {
     type Error = Error;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aft_core::{Aft, Builder, Clock, Config};
-use aft_memory::{Gate, MemoryStorage, RecordingStorage};
+use aft_core::{Aft, Builder, Clock, Commit, Config, Error, Transaction};
+use aft_memory::{Fault, Gate, MemoryStorage, Operation, RecordingStorage};
 use tokio::time::Instant;
 
 /// Where the simulated clocks begin: an odd moment within a second.
@@ -169,4 +169,32 @@ pub async fn get(node: &Aft, key: &str) -> Option<String> {
     let tx = node.begin().await.expect("a transaction begins");
     let value = tx.get(key).await.expect("the key is read");
     value.map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+/// Commits transactions of a node with `decisions_in_flight: 1` while another decision of it is under way: they share the next.
+///
+/// # Panics
+/// Where that other commit fails.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn commit_together(
+    world: &World,
+    node: &Aft,
+    transactions: Vec<Transaction>,
+) -> Vec<Result<Commit, Error>> {
+    let held = world.storage.fail(Operation::Create, "commits/", 1, Fault::Delay);
+    let mut first = node.begin().await.expect("a transaction begins");
+    first.put("first", "").expect("a small value is taken");
+    let first = tokio::spawn(first.commit());
+    held.reached().await;
+    let together: Vec<_> = transactions.into_iter().map(|tx| tokio::spawn(tx.commit())).collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    held.release().await.expect("no ghost was made");
+    first.await.expect("the task ends").expect("the commit happens");
+    let mut commits = Vec::new();
+    for commit in together {
+        commits.push(commit.await.expect("the task ends"));
+    }
+    commits
 }

@@ -87,6 +87,7 @@ impl Aft {
             requests: node.store.counts().read(),
             begun: get(&counters.begun),
             commits: get(&counters.commits),
+            groups: get(&counters.groups),
             replays: get(&counters.replays),
             cache_hits: get(&counters.cache_hits),
             cache_misses: get(&counters.cache_misses),

@@ -378,6 +378,7 @@ impl Builder {
             wake: Arc::new(Notify::new()),
             tasks: Mutex::new(background::Tasks::default()),
             bundles: Mutex::default(),
+            deciding: Mutex::default(),
             counters: stats::Counters::default(),
             closed: false.into(),
             marker: opened.marker,

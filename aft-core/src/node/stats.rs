@@ -86,6 +86,8 @@ pub struct Stats {
     pub begun: u64,
     /// Commits that this node made.
     pub commits: u64,
+    /// Decisions of this node that several of its commits shared.
+    pub groups: u64,
     /// Commits that turned out to have happened before, by another attempt.
     pub replays: u64,
     /// Values that the data cache had.
@@ -151,6 +153,7 @@ impl RequestCounts {
 pub(crate) struct Counters {
     pub(crate) begun: AtomicU64,
     pub(crate) commits: AtomicU64,
+    pub(crate) groups: AtomicU64,
     pub(crate) replays: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
     pub(crate) cache_misses: AtomicU64,

@@ -2,6 +2,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod commit;
+pub(crate) mod group;
 pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod run;
@@ -12,7 +13,9 @@ pub(crate) mod travel;
 pub(crate) mod upload;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -59,7 +62,6 @@ use crate::version::Version;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "a transaction that is dropped aborts"]
 pub struct Transaction {
     pub(crate) node: Arc<Node>,
@@ -69,6 +71,8 @@ pub struct Transaction {
     pub(crate) id: TxnId,
     /// Whether others may hold the id: then the decision is always written.
     pub(crate) shared: bool,
+    /// Whether anybody was told the id.
+    named: AtomicBool,
     pub(crate) attempt: u64,
     began: LocalTime,
     /// How old the id was when the transaction began here.
@@ -93,6 +97,15 @@ pub struct Transaction {
     trouble: Mutex<Option<Error>>,
 }
 
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("id", &self.id())
+            .field("buffer", &self.buffer)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Transaction {
     pub(crate) fn new(node: Arc<Node>, id: TxnId, shared: bool, begin: Begin) -> Self {
         let requests = Arc::default();
@@ -102,6 +115,8 @@ impl Transaction {
             requests,
             id,
             shared,
+            // Who reads the log may ask for what it names.
+            named: AtomicBool::new(tracing::enabled!(tracing::Level::DEBUG)),
             attempt,
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
@@ -190,7 +205,8 @@ impl Transaction {
         .boxed()
     }
 
-    /// The transaction's id. Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may
+    /// The transaction's id. A transaction that was asked for it is decided under it; others may be decided in a group
+    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)). Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may
     /// have brought another.
     ///
     /// # Examples
@@ -208,6 +224,7 @@ impl Transaction {
     /// ```
     #[must_use]
     pub fn id(&self) -> TxnId {
+        self.note_named();
         self.id
     }
 
@@ -304,7 +321,7 @@ impl Transaction {
         if value.len() as u64 > config.max_value_bytes {
             let message =
                 format!("a value of {} bytes; max_value_bytes is {}", value.len(), config.max_value_bytes);
-            return Err(Error::invalid(message).with_txn(self.id));
+            return Err(Error::invalid(message).with_txn(self.id()));
         }
         let object = (value.len() as u64 > config.inline_value_bytes).then_some(self.next_object);
         self.buffer_write(key, Some(value.clone()), object)?;
@@ -356,7 +373,7 @@ impl Transaction {
         if result.len() > MAX_RESULT_BYTES {
             let message =
                 format!("a result of {} bytes; at most {MAX_RESULT_BYTES} can be stored", result.len());
-            return Err(Error::invalid(message).with_txn(self.id));
+            return Err(Error::invalid(message).with_txn(self.id()));
         }
         self.result = Some((self.attempt, result));
         Ok(())
@@ -427,16 +444,21 @@ impl Transaction {
         .boxed()
     }
 
+    /// Somebody knows the id from now on.
+    fn note_named(&self) {
+        self.named.store(true, Ordering::Relaxed);
+    }
+
     fn buffer_write(&mut self, key: Bytes, value: Option<Bytes>, object: Option<u32>) -> Result<(), Error> {
         self.node.check_writable()?;
         let admit = admission(self.id, &self.node.config);
-        self.buffer.put(key, value, object, admit)
+        self.buffer.put(key, value, object, admit).inspect_err(|_| self.note_named())
     }
 
     /// Buffers a write whose value is durable already.
     pub(crate) fn buffer_stored(&mut self, key: Bytes, value: StoredValue) -> Result<(), Error> {
         let admit = admission(self.id, &self.node.config);
-        self.buffer.put_stored(key, value, admit)
+        self.buffer.put_stored(key, value, admit).inspect_err(|_| self.note_named())
     }
 
     pub(crate) fn next_object(&mut self) -> u32 {
@@ -472,7 +494,7 @@ impl Transaction {
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         self.node.check_open()?;
         if self.age_ms() > self.node.limits.lifetime_ms {
-            return Err(self.named(self.node.expired(self.id)));
+            return Err(self.named(self.node.expired(self.id())));
         }
         Ok(())
     }
@@ -480,12 +502,14 @@ impl Transaction {
     /// Why nothing could be chosen. Not to be called while the read set is locked.
     pub(crate) fn refused(&self, cause: Refused, base: &Base) -> Error {
         match cause {
-            Refused::OlderBase(newest) => read_through_newer(self.id, newest, base),
-            Refused::FoldedUnknown if self.ancestors.is_empty() => began_before_shown(self.id, base.number()),
-            Refused::FoldedUnknown => travelled_too_long(self.id),
+            Refused::OlderBase(newest) => read_through_newer(self.id(), newest, base),
+            Refused::FoldedUnknown if self.ancestors.is_empty() => {
+                began_before_shown(self.id(), base.number())
+            }
+            Refused::FoldedUnknown => travelled_too_long(self.id()),
             Refused::Lost(cause) => {
                 let message = "a version that this transaction must read is not known any more; run it again as a new transaction";
-                Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id)
+                Error::new(ErrorKind::VersionUnavailable, message).with_source(cause).with_txn(self.id())
             }
         }
     }
@@ -495,11 +519,11 @@ impl Transaction {
     pub(crate) fn named(&self, error: Error) -> Error {
         let gone = error.kind() == ErrorKind::VersionUnavailable;
         let error = if gone && self.age_ms() > self.node.limits.lifetime_ms {
-            self.node.expired(self.id).with_source(error)
+            self.node.expired(self.id()).with_source(error)
         } else if error.txn_id().is_some() {
             error
         } else {
-            error.with_txn(self.id)
+            error.with_txn(self.id())
         };
         *self.trouble.lock() = Some(error.clone());
         error

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::name::FeedName;
 use crate::format::record::{CommitRecord, WRITE_OVERHEAD};
+use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::prune::superseded;
 use crate::protocol::timeliness::StoreTime;
@@ -105,7 +106,17 @@ pub(crate) fn objects_of(batch: &[Publication]) -> Vec<&[Publication]> {
             bytes += publication.bytes();
             bytes <= OBJECT_BYTES
         });
-        let (object, left) = rest.split_at(fits.count().max(1));
+        let mut count = fits.count().max(1);
+        // What was decided by one object is published by one: a decision is known by when it was first published.
+        let decided_by =
+            |at: usize| rest.get(at).map(|publication: &Publication| publication.commit.decided_by());
+        while count < rest.len()
+            && decided_by(count) == decided_by(count - 1)
+            && !planted(Planted::GroupInPieces)
+        {
+            count += 1;
+        }
+        let (object, left) = rest.split_at(count);
         objects.push(object);
         rest = left;
     }

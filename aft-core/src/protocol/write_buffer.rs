@@ -215,10 +215,15 @@ impl WriteBuffer {
         self.sizes
     }
 
+    /// About how long its record is, with its inline values.
+    pub const fn record_bytes(&self) -> u64 {
+        self.sizes.meta + self.sizes.inline
+    }
+
     /// Moves the largest inline values to value objects until the record is at most `max_record_bytes`; `name` gives each
     /// object's running number. Returns what is to be uploaded.
     pub fn spill(&mut self, max_record_bytes: u64, name: impl FnMut() -> u32) -> Vec<(u32, Bytes)> {
-        let excess = (self.sizes.meta + self.sizes.inline).saturating_sub(max_record_bytes);
+        let excess = self.record_bytes().saturating_sub(max_record_bytes);
         self.spill_inline(excess, name)
     }
 

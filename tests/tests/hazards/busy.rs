@@ -75,7 +75,7 @@ async fn commit(node: &Aft, n: usize) -> Result<(), aft_core::Error> {
 }
 
 async fn open(busy: &Arc<Busy>, max_requests: usize) -> Aft {
-    let config = Config { max_requests, background: false, ..World::config() };
+    let config = Config { max_requests, background: false, decisions_in_flight: 0, ..World::config() };
     let storage: Arc<dyn Storage> = Arc::clone(busy) as _;
     Aft::open(storage, config).await.unwrap()
 }

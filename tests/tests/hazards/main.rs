@@ -16,6 +16,7 @@ mod dates;
 mod expiry;
 mod feed;
 mod garbage;
+mod groups;
 mod healing;
 mod lies;
 mod proof;
@@ -431,6 +432,18 @@ cases! {
     }
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
+    }
+    groups::h06_a_member_of_a_group_is_not_cancelled {
+        AskTheMember: "a commit is not denied",
+    }
+    groups::h06_who_was_asked_for_its_id_commits_alone {
+        NamedInGroup: "whoever was told the id is told what became of it",
+    }
+    groups::h06_values_of_their_own_need_a_decision_of_their_own {
+        UploadsInGroup: "a value that was committed is there",
+    }
+    groups::a_group_lies_in_one_feed_object {
+        GroupInPieces: "every member of a group is published",
     }
     copies::of_two_copies_each_is_shown_to_one {
         FoldedByDateAlone: "what was committed is seen",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::format::decision::{Decision, Verdict};
 use crate::node::Node;
-use crate::node::exchange::register::{Decided, Proposal, RegisterState};
+use crate::node::exchange::register::{Committed, Decided, Proposal, RegisterState};
 use crate::node::store::Store;
 use crate::node::unencodable;
 use crate::planted::{Planted, planted};
@@ -54,7 +54,28 @@ impl Node {
     /// Reads what became of a transaction: one get; a list and a get more where it is old and has no decision. What denies a commit that
     /// this node knows of is not believed.
     pub(crate) async fn outcome(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        if id.is_in_group() && !planted(Planted::AskTheMember) {
+            return self.outcome_in_group(store, id).await;
+        }
         let (looked, known) = self.read_register_surely(store, id).await?;
+        Ok(self.outcome_of(id, looked, known))
+    }
+
+    /// The same of a transaction that committed in a group. It has no register: where this node knows the commit, it knows its group.
+    async fn outcome_in_group(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+        let group = self.known.read(|known| {
+            known
+                .view()
+                .newest_first()
+                .find(|commit| commit.version.txn == id)
+                .map(|commit| commit.decided_by())
+        });
+        let Some(group) = group else {
+            let message = "a transaction of this id commits in a group and has no decision of its own, and this node knows no commit of it: \
+                           it may be old, or not visible here yet; ask for its group, which its receipt names (Receipt::decided_by)";
+            return Err(Error::invalid(message).with_txn(id));
+        };
+        let (looked, known) = self.read_register_surely(store, group).await?;
         Ok(self.outcome_of(id, looked, known))
     }
 
@@ -95,8 +116,10 @@ impl Node {
     pub(crate) fn outcome_of(&self, id: TxnId, looked: RegisterState, known: Option<StoreTime>) -> Outcome {
         match looked {
             RegisterState::Committed { commits, .. } => {
-                let own = commits.into_iter().find(|it| it.commit.version.txn == id);
-                own.map_or(Outcome::Undecided, |it| Outcome::Committed {
+                // The id may be the group's: whoever sees its greatest version sees all of it.
+                let of_group = |it: &Committed| !id.is_in_group() && it.commit.version.txn.is_in_group();
+                let own = commits.into_iter().filter(|it| it.commit.version.txn == id || of_group(it));
+                own.max_by_key(|it| it.commit.version).map_or(Outcome::Undecided, |it| Outcome::Committed {
                     receipt: self.receipt(&it.commit),
                     result: it.result,
                 })
@@ -111,6 +134,9 @@ impl Node {
     /// Decides that a transaction aborts, unless it is decided or forgotten already.
     pub(crate) async fn cancel(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
         self.check_writable()?;
+        if id.is_in_group() && !planted(Planted::AskTheMember) {
+            return self.outcome_in_group(store, id).await;
+        }
         let (looked, known) = self.read_register_surely(store, id).await?;
         let outcome = self.outcome_of(id, looked, known);
         if outcome != Outcome::Undecided {

@@ -43,8 +43,15 @@ impl Node {
 
     /// Queues a commit that is decided and in time.
     pub(crate) fn enqueue(&self, publication: Publication) {
+        self.enqueue_all([publication]);
+    }
+
+    /// Queues commits of one decision, with nothing between them.
+    pub(crate) fn enqueue_all(&self, publications: impl IntoIterator<Item = Publication>) {
         let now = self.now();
-        self.feed.lock().push(publication, now);
+        let mut feed = self.feed.lock();
+        publications.into_iter().for_each(|publication| feed.push(publication, now));
+        drop(feed);
         self.wake.notify_one();
     }
 

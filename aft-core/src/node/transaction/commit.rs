@@ -137,6 +137,11 @@ impl Transaction {
         }
         self.wait_for_room().await?;
         self.settle_uploads(u64::MAX).await?;
+        if self.may_share() { self.commit_in_turn().await } else { self.decide_alone().await }
+    }
+
+    /// Makes the decision of this transaction alone.
+    pub(crate) async fn decide_alone(self) -> Result<Commit, Error> {
         let (draft, proposal) = match self.draft() {
             Ok(drafted) => drafted,
             Err(error) if error.kind() == ErrorKind::Expired => return self.too_old(error).await,
@@ -327,15 +332,7 @@ impl Transaction {
         clock: Timestamp,
         since: crate::protocol::clock_check::LocalTime,
     ) -> Result<(Draft, Proposal), Error> {
-        let (writes, payload) = self.buffer.write_set();
-        let record = CommitRecord {
-            txn: self.id,
-            clock,
-            request_key: self.begin.request.clone(),
-            result: self.result.as_ref().map(|(_, result)| result.clone()),
-            guards: Vec::new(),
-            writes,
-        };
+        let (record, payload) = self.record(self.id, clock);
         let verdict = Verdict::Commit(vec![record.clone()]);
         let decision = Decision { id: self.id, attempt: self.attempt, verdict };
         let bytes = decision
@@ -343,6 +340,20 @@ impl Transaction {
             .map_err(|cause| unencodable("the transaction", cause).with_txn(self.id))?;
         let proposal = Proposal { id: self.id, attempt: self.attempt, clock_ms: clock.ms(), bytes, since };
         Ok((Draft { record, payload }, proposal))
+    }
+
+    /// What it commits, under this id, with the version of this clock; and the values beside it.
+    pub(crate) fn record(&self, txn: TxnId, clock: Timestamp) -> (CommitRecord, Vec<Bytes>) {
+        let (writes, payload) = self.buffer.write_set();
+        let record = CommitRecord {
+            txn,
+            clock,
+            request_key: self.begin.request.clone(),
+            result: self.result.as_ref().map(|(_, result)| result.clone()),
+            guards: Vec::new(),
+            writes,
+        };
+        (record, payload)
     }
 
     /// The decision was read back: it is ours, another attempt's, or dead.
@@ -389,7 +400,7 @@ impl Transaction {
             return node.publish().await.map_err(|error| {
                 let message = format!("committed as {receipt}, but not published yet; do not run it again");
                 let error = Error::new(ErrorKind::Unpublished, message).with_source(error);
-                error.with_txn(self.id).with_receipt(receipt.clone())
+                error.with_txn(receipt.txn_id()).with_receipt(receipt.clone())
             });
         }
         // The commit is queued: either whoever closes the node finds it there, or this finds the node closed.
@@ -438,14 +449,24 @@ impl Transaction {
         node.learn([Arc::clone(commit)]);
         node.enqueue(publication);
         add(&node.counters.commits, 1);
+        self.acknowledged(commit, draft.record.result).await
+    }
+
+    /// The commit is in the view and queued for the feed: what is left before its caller is told.
+    pub(crate) async fn acknowledged(
+        &self,
+        commit: &view::Commit,
+        result: Option<Bytes>,
+    ) -> Result<Commit, Error> {
+        let (node, txn) = (&self.node, commit.version.txn);
         for (ordinal, value) in (0u32..).zip(self.buffer.values()) {
             if let Some(value) = value {
-                node.cache.put((self.id, ordinal), value).await;
+                node.cache.put((txn, ordinal), value).await;
             }
         }
         let receipt = node.receipt(commit);
-        tracing::debug!(txn = %self.id, version = %commit.version, "committed");
+        tracing::debug!(%txn, version = %commit.version, "committed");
         self.publish_acknowledged(&receipt).await?;
-        Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result: draft.record.result, cost: self.cost() })
+        Ok(Commit { receipt, outcome: CommitOutcome::Fresh, result, cost: self.cost() })
     }
 }

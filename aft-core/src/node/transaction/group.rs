@@ -1,0 +1,327 @@
+//! Group commit: transactions that wait while others are decided share the next decision (the idea is that of databases which write one log
+//! record for many commits: `DeWitt` et al., 1984).
+//!
+//! A decision is one object, so a group commits as a whole or not at all, and its members' versions are taken together. A member has no
+//! decision under its own id. So only those share whose id nobody else can know: then nobody can ask for it, cancel it or commit it once more
+//! (`HAZARDS` 6). Their values lie in the record; so no value object needs a decision of its id either.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use tracing::Instrument;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::decision::{Decision, Verdict};
+use crate::format::record::CommitRecord;
+use crate::node::Node;
+use crate::node::exchange::register::{Decided, Proposal, RegisterState};
+use crate::node::stats::add;
+use crate::node::transaction::Transaction;
+use crate::node::transaction::commit::Commit;
+use crate::node::unencodable;
+use crate::planted::{Planted, planted};
+use crate::protocol::feed_queue::Publication;
+use crate::protocol::view::{self, Home};
+use crate::txn_id::TxnId;
+use crate::version::Timestamp;
+
+/// So many transactions share a decision at most.
+const MEMBERS_MOST: usize = 1_000;
+/// So many bytes of keys and values share a decision, or one transaction's.
+const BYTES_MOST: u64 = 1 << 20;
+
+/// The decisions of a node that are under way, and the transactions that wait for one of them to end.
+#[derive(Debug, Default)]
+pub(crate) struct Deciding {
+    under_way: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    tx: Box<Transaction>,
+    wake: oneshot::Sender<Wake>,
+}
+
+/// How the wait of a transaction ends.
+#[derive(Debug)]
+enum Wake {
+    /// It decides, with those that wait beside it.
+    Lead(Turn, Box<Transaction>),
+    /// Another one decides for it, under this id.
+    Joined(TxnId, oneshot::Receiver<Result<Commit, Error>>),
+}
+
+/// The right to decide. Where it is dropped, for whatever reason, it goes to whoever waits longest.
+#[derive(Debug)]
+struct Turn(Option<Arc<Node>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.take() {
+            node.pass_on();
+        }
+    }
+}
+
+/// A member of a group that is being decided, and who waits for what becomes of it.
+struct Member {
+    tx: Box<Transaction>,
+    reply: oneshot::Sender<Result<Commit, Error>>,
+}
+
+/// A member, and what is decided of it.
+struct Drafted {
+    member: Member,
+    record: CommitRecord,
+    payload: Vec<Bytes>,
+}
+
+impl Transaction {
+    /// Whether it may commit in a group.
+    pub(crate) fn may_share(&self) -> bool {
+        // What was uploaded and overwritten since is nobody's, and goes as such.
+        let uploads = self.buffer.objects().next().is_some();
+        self.node.config.decisions_in_flight > 0
+            && !self.shared
+            && self.ancestors.is_empty()
+            && (!self.named.load(Ordering::Relaxed) || planted(Planted::NamedInGroup))
+            && (!uploads || planted(Planted::UploadsInGroup))
+    }
+
+    /// Commits at once where few decisions are under way; else with whoever else waits until one of them has ended.
+    pub(crate) async fn commit_in_turn(self) -> Result<Commit, Error> {
+        let node = Arc::clone(&self.node);
+        let woken = match node.enter(Box::new(self)) {
+            Ok((turn, tx)) => {
+                let commit = tx.decide_alone().await;
+                drop(turn);
+                return commit;
+            }
+            Err(woken) => node.wait_for_turn(woken).await?,
+        };
+        match woken {
+            Wake::Lead(turn, tx) => tx.lead(turn).await,
+            Wake::Joined(group, reply) => reply.await.unwrap_or_else(|_| Err(given_up(group))),
+        }
+    }
+
+    /// Decides for itself and for those that wait.
+    async fn lead(self: Box<Self>, turn: Turn) -> Result<Commit, Error> {
+        let node = Arc::clone(&self.node);
+        let group = node.new_txn_id();
+        let mut members = Vec::new();
+        for Waiting { tx, wake } in node.take_waiting(self.buffer.record_bytes()) {
+            let (reply, replied) = oneshot::channel();
+            // Who has given up meanwhile commits nothing.
+            if wake.send(Wake::Joined(group, replied)).is_ok() {
+                members.push(Member { tx, reply });
+            }
+        }
+        if members.is_empty() {
+            let commit = self.decide_alone().await;
+            drop(turn);
+            return commit;
+        }
+        let (reply, replied) = oneshot::channel();
+        members.insert(0, Member { tx: self, reply });
+        // In a task of its own: whoever drops its call must not take the others along.
+        let decide = async move {
+            node.decide_together(group, members).await;
+            drop(turn);
+        };
+        tokio::spawn(decide.instrument(tracing::debug_span!("group", %group)));
+        replied.await.unwrap_or_else(|_| Err(given_up(group)))
+    }
+
+    /// The clock of its version, were it taken now.
+    fn reading(&self) -> Result<Timestamp, Error> {
+        self.node.check_open()?;
+        let read = self.reads.lock().set.greatest().clock;
+        let now = self.node.now();
+        Ok(self.node.known.read(|known| known.reading(now, self.id.start_ms(), read)))
+    }
+}
+
+/// The runtime on which a group was decided was shut down meanwhile.
+fn given_up(group: TxnId) -> Error {
+    let message =
+        "the runtime was shut down while it was decided; ask Aft::outcome with this id, the group's";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_txn(group)
+}
+
+impl Node {
+    /// The right to decide at once, or a place in the queue.
+    #[allow(clippy::type_complexity, reason = "a pair, or what to wait for")]
+    fn enter(
+        self: &Arc<Self>,
+        tx: Box<Transaction>,
+    ) -> Result<(Turn, Box<Transaction>), oneshot::Receiver<Wake>> {
+        let mut deciding = self.deciding.lock();
+        if deciding.under_way < self.config.decisions_in_flight {
+            deciding.under_way += 1;
+            drop(deciding);
+            return Ok((Turn(Some(Arc::clone(self))), tx));
+        }
+        let (wake, woken) = oneshot::channel();
+        deciding.waiting.push_back(Waiting { tx, wake });
+        Err(woken)
+    }
+
+    /// Waits behind the decisions that are under way, for as long as a decision may take.
+    async fn wait_for_turn(&self, mut woken: oneshot::Receiver<Wake>) -> Result<Wake, Error> {
+        let deadline = self.config.commit_deadline;
+        if let Ok(Ok(wake)) = tokio::time::timeout(deadline, &mut woken).await {
+            return Ok(wake);
+        }
+        // From here on nobody can wake it; who did just now counts.
+        woken.close();
+        if let Ok(Some(wake)) = woken.try_recv() {
+            return Ok(wake);
+        }
+        let message = format!(
+            "nothing was committed: it waited {} ms behind other commits, and the store answers so slowly that none of them ended; run it again",
+            deadline.as_millis()
+        );
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// A decision has ended: whoever waits longest goes on.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            let mut deciding = self.deciding.lock();
+            let Some(Waiting { tx, wake }) = deciding.waiting.pop_front() else {
+                deciding.under_way -= 1;
+                return;
+            };
+            drop(deciding);
+            match wake.send(Wake::Lead(Turn(Some(Arc::clone(self))), tx)) {
+                // It has given up; not by way of `drop`, which would come back here.
+                Err(Wake::Lead(mut turn, _)) => drop(turn.0.take()),
+                _ => return,
+            }
+        }
+    }
+
+    /// Those that wait, as many as may share a decision with one that has `bytes`.
+    fn take_waiting(&self, bytes: u64) -> Vec<Waiting> {
+        let mut deciding = self.deciding.lock();
+        let mut bytes = bytes;
+        let fits = deciding.waiting.iter().take(MEMBERS_MOST - 1).take_while(|it| {
+            bytes += it.tx.buffer.record_bytes();
+            bytes <= BYTES_MOST
+        });
+        let fits = fits.count();
+        deciding.waiting.drain(..fits).collect()
+    }
+
+    /// Makes one decision for all members, and tells each what became of it.
+    async fn decide_together(self: &Arc<Self>, group: TxnId, members: Vec<Member>) {
+        let since = self.now();
+        let drafted = self.draft_together(members);
+        let Some(first) = drafted.first() else { return };
+        let (store, clock_ms, attempt) =
+            (first.member.tx.store.clone(), first.record.clock.ms(), self.rng.next());
+        let records: Vec<_> = drafted.iter().map(|it| it.record.clone()).collect();
+        let payload: Vec<_> = drafted.iter().flat_map(|it| it.payload.iter().cloned()).collect();
+        let decision = Decision { id: group, attempt, verdict: Verdict::Commit(records) };
+        let bytes = match decision.encode(&payload) {
+            Ok(bytes) => bytes,
+            Err(cause) => return refuse(drafted, &unencodable("the transactions", cause).with_txn(group)),
+        };
+        let inline: u64 = drafted.iter().map(|it| it.record.inline_len()).sum();
+        let homes = homes((bytes.len() as u64).saturating_sub(inline), &drafted);
+        let proposal = Proposal { id: group, attempt, clock_ms, bytes, since };
+        let looked = match self.decide(&store, &proposal).await {
+            Ok(Decided::Ours) => return self.acknowledge_together(group, drafted, homes).await,
+            Ok(Decided::Read(looked)) => self.check_told(&store, group, looked).await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            // Nobody else knows the id: it is this node's, or the store is damaged.
+            Ok(RegisterState::Committed { attempt: read, .. }) if read == attempt => {
+                self.acknowledge_together(group, drafted, homes).await;
+            }
+            Ok(RegisterState::Dead { void, .. }) => {
+                for Drafted { member: Member { tx, reply }, .. } in drafted {
+                    drop(reply.send(Err(tx.dead(tx.attempt, void))));
+                }
+            }
+            Ok(_) => {
+                let message =
+                    "what was decided is not recorded any more; ask Aft::outcome with this id, the group's";
+                refuse(drafted, &Error::new(ErrorKind::OutcomeUnknown, message).with_txn(group));
+            }
+            Err(error) => refuse(drafted, &error),
+        }
+    }
+
+    /// One clock for all, taken last, after every wait (HAZARDS 4): the least that is beyond what each of them read. Who can commit no more
+    /// is told so.
+    fn draft_together(&self, members: Vec<Member>) -> Vec<Drafted> {
+        let lifetime_ms = self.limits.lifetime_ms;
+        let mut clock = Timestamp::default();
+        let mut rest = Vec::with_capacity(members.len());
+        for member in members {
+            let reading = member.tx.check_alive().and_then(|()| self.check_clock());
+            match reading.and_then(|()| member.tx.reading()) {
+                Ok(reading) => {
+                    clock = clock.max(reading);
+                    rest.push(member);
+                }
+                Err(error) => drop(member.reply.send(Err(member.tx.named(error)))),
+            }
+        }
+        let mut drafted = Vec::with_capacity(rest.len());
+        for member in rest {
+            if clock.ms().saturating_sub(member.tx.id.start_ms()) > lifetime_ms {
+                drop(member.reply.send(Err(member.tx.named(self.expired(member.tx.id)))));
+                continue;
+            }
+            let (record, payload) = member.tx.record(member.tx.id.in_group(), clock);
+            drafted.push(Drafted { member, record, payload });
+        }
+        drafted
+    }
+
+    /// The decision counts: every member is in the view and queued for the feed before any is acknowledged.
+    async fn acknowledge_together(self: &Arc<Self>, group: TxnId, drafted: Vec<Drafted>, homes: Vec<Home>) {
+        let commits: Vec<_> = drafted
+            .iter()
+            .zip(homes)
+            .map(|(it, home)| Arc::new(view::Commit::new(&it.record, group, home)))
+            .collect();
+        self.learn(commits.iter().cloned());
+        let publications = drafted
+            .iter()
+            .zip(&commits)
+            .map(|(it, commit)| Publication::new(Arc::clone(commit), None, &it.payload));
+        self.enqueue_all(publications.collect::<Vec<_>>());
+        add(&self.counters.commits, commits.len() as u64);
+        add(&self.counters.groups, 1);
+        for (Drafted { member: Member { tx, reply }, record, .. }, commit) in drafted.into_iter().zip(commits)
+        {
+            drop(reply.send(tx.acknowledged(&commit, record.result).await));
+        }
+    }
+}
+
+/// Where the inline values of records lie that come one after the other from here on in their decision.
+fn homes(mut from: u64, drafted: &[Drafted]) -> Vec<Home> {
+    let home = |it: &Drafted| {
+        let home = Home::Decision { inline_offset: from };
+        from += it.record.inline_len();
+        home
+    };
+    drafted.iter().map(home).collect()
+}
+
+/// Tells every member that it failed.
+fn refuse(drafted: Vec<Drafted>, error: &Error) {
+    for Drafted { member, .. } in drafted {
+        drop(member.reply.send(Err(error.clone())));
+    }
+}
