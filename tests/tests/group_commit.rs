@@ -1,5 +1,7 @@
 //! Commits that share a decision (decision 0068): what they cost, and that each of them is a commit like any other.
 
+#![allow(clippy::unwrap_used, reason = "a test's own helpers")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

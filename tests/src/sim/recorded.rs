@@ -18,6 +18,7 @@ pub(crate) struct Recorded {
     /// Whether others may hold its id.
     shared: bool,
     request: Option<String>,
+    unasked: bool,
 }
 
 /// A suspended transaction on its way, with what it did so far.
@@ -53,7 +54,13 @@ impl Parcel {
 
 impl Recorded {
     pub(crate) fn new(tx: Transaction, notes: Notes, shared: bool, request: Option<String>) -> Self {
-        Self { tx: Some(tx), notes, shared, request }
+        Self { tx: Some(tx), notes, shared, request, unasked: false }
+    }
+
+    /// One whose id nobody asks for, so that it may commit in a group.
+    pub(crate) fn unasked(mut self) -> Self {
+        self.unasked = true;
+        self
     }
 
     pub(crate) fn id(&self) -> Option<TxnId> {
@@ -215,7 +222,11 @@ impl Recorded {
             self.notes.recorder.problem(chain(&error));
         }
         if wrote {
-            self.notes.recorder.note_id(tx.id(), self.request.as_deref());
+            if self.unasked {
+                self.notes.recorder.note_unasked(tx.id_unasked(), self.notes.entry.attempt);
+            } else {
+                self.notes.recorder.note_id(tx.id(), self.request.as_deref());
+            }
         }
         // Should the node die from here on, nobody knows.
         self.notes.entry.status = Status::Unknown;

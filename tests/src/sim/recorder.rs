@@ -42,6 +42,8 @@ struct State {
     attempts: u64,
     /// Every id under which anything was to be written.
     ids: BTreeSet<TxnId>,
+    /// The ids that nobody asked for, and whose attempt each is.
+    unasked: BTreeMap<TxnId, u64>,
     /// The ids that each request key led to.
     requests: BTreeMap<String, BTreeSet<u128>>,
 }
@@ -92,6 +94,20 @@ impl Recorder {
         Some(Recorded::new(tx, notes, how.shared, how.request.clone()))
     }
 
+    /// Begins a transaction of a session of its own, whose id nobody asks for.
+    pub(crate) async fn begin_unasked(self: &Arc<Self>, client: &Client) -> Option<Recorded> {
+        let tx = match client.aft.begin().await {
+            Ok(tx) => tx,
+            Err(error) => {
+                self.explain(client, &error, "begin");
+                return None;
+            }
+        };
+        let mut notes = Notes::new(self, client, tx.id_unasked());
+        notes.entry.session = format!("{}/g{}", client.session, notes.entry.attempt).into();
+        Some(Recorded::new(tx, notes, false, None).unasked())
+    }
+
     /// Resumes a transaction that somebody suspended; see [`begin`](Self::begin).
     pub(crate) async fn resume(self: &Arc<Self>, client: &Client, parcel: &Parcel) -> Option<Recorded> {
         let tx = match client.aft.resume(&parcel.token).await {
@@ -122,6 +138,15 @@ impl Recorder {
         if let Some(request) = request {
             state.requests.entry(request.to_owned()).or_default().insert(id.as_u128());
         }
+    }
+
+    /// As [`note_id`](Self::note_id), of an id that nobody was told.
+    pub(crate) fn note_unasked(&self, id: TxnId, attempt: u64) {
+        self.state.lock().unasked.insert(id, attempt);
+    }
+
+    pub(crate) fn unasked(&self) -> BTreeMap<TxnId, u64> {
+        self.state.lock().unasked.clone()
     }
 
     /// The receipt of an acknowledged commit.

@@ -14,6 +14,7 @@ use futures::TryStreamExt;
 use crate::history::Version;
 use crate::sim::archive::Archive;
 use crate::sim::recorder::Recorder;
+use crate::sim::workload::alone;
 
 /// What really happened.
 #[derive(Debug, Default)]
@@ -67,9 +68,16 @@ pub(crate) fn unix_ms(at: SystemTime) -> u64 {
 }
 
 impl Truth {
-    /// Of a store from which nothing was deleted.
+    /// Of a store from which nothing was deleted, and in which nobody commits in a group.
     pub(crate) fn of_outcomes(outcomes: BTreeMap<u128, Outcome>) -> Self {
         Self { outcomes, ..Self::default() }
+    }
+
+    /// Of a store from which nothing was deleted: what nodes said in the end.
+    pub(crate) async fn told(archive: &Archive, network: &SimulatedStorage, recorder: &Recorder) -> Self {
+        let mut truth = Self::of_outcomes(recorder.outcomes());
+        truth.read_unasked(archive, network, recorder).await;
+        truth
     }
 
     /// Opens the archive, and reads what became of these ids and when they were published.
@@ -83,7 +91,7 @@ impl Truth {
         archive.open();
         let mut truth = Self { purged: archive.purged(), epoch_ms, windows, ..Self::default() };
         let storage = network.reached_by(&network.process("archivist"));
-        let ids = recorder.ids();
+        let (ids, unasked) = (recorder.ids(), recorder.unasked());
         match Aft::builder(Arc::new(storage.clone())).read_only().rng_seed(0).open().await {
             Ok(aft) => {
                 for id in &ids {
@@ -95,7 +103,7 @@ impl Truth {
             }
             Err(error) => recorder.problem(format!("the archive cannot be opened: {error}")),
         }
-        let ids: BTreeSet<[u8; 16]> = ids.iter().map(|id| id.as_u128().to_be_bytes()).collect();
+        let ids: BTreeSet<u128> = ids.iter().chain(unasked.keys()).map(|id| id.as_u128()).collect();
         let feed: Vec<_> = storage.list("feed/", None).try_collect().await.unwrap_or_default();
         for object in feed {
             let (Ok(read), Some(name_ms)) = (archive.get(&object.path).await, feed_time_ms(&object.path))
@@ -107,13 +115,53 @@ impl Truth {
             if dated * 1000 > name_ms + windows.publish_ms {
                 continue;
             }
-            for window in read.bytes.windows(16).filter(|window| ids.contains(*window)) {
-                let id = u128::from_be_bytes(window.try_into().unwrap_or_default());
+            for id in read.bytes.windows(16).filter_map(id_in) {
+                let id = alone(id.as_u128());
+                if !ids.contains(&id) {
+                    continue;
+                }
                 let first = truth.published.entry(id).or_insert(dated);
                 *first = dated.min(*first);
             }
         }
+        truth.read_unasked(archive, network, recorder).await;
         truth
+    }
+
+    /// What became of those whose ids nobody asked for: decided alone, or in the group whose decision names them.
+    async fn read_unasked(&mut self, archive: &Archive, network: &SimulatedStorage, recorder: &Recorder) {
+        archive.open();
+        let storage = network.reached_by(&network.process("archivist of groups"));
+        let aft = match Aft::builder(Arc::new(storage.clone())).read_only().rng_seed(0).open().await {
+            Ok(aft) => aft,
+            Err(error) => return recorder.problem(format!("the archive cannot be opened: {error}")),
+        };
+        let mut open: BTreeMap<u128, u64> = BTreeMap::new();
+        for (id, attempt) in recorder.unasked() {
+            match aft.outcome(id).await {
+                Ok(outcome @ (Outcome::Committed { .. } | Outcome::Aborted)) => {
+                    self.outcomes.insert(id.as_u128(), outcome);
+                }
+                _ => {
+                    open.insert(id.as_u128(), attempt);
+                }
+            }
+        }
+        let decisions: Vec<_> = storage.list("commits/", None).try_collect().await.unwrap_or_default();
+        for object in decisions {
+            let group = object.path.rsplit('/').next().and_then(|id| id.parse::<TxnId>().ok());
+            let (Some(group), Ok(read)) = (group, archive.get(&object.path).await) else { continue };
+            let members = read.bytes.windows(16).filter_map(id_in).filter(|id| id.is_in_group());
+            for member in members.collect::<BTreeSet<_>>() {
+                let Some(attempt) = open.get(&alone(member.as_u128())) else { continue };
+                let Ok(Outcome::Committed { receipt, .. }) = aft.outcome(group).await else { continue };
+                // One clock for all.
+                let text = receipt.to_string().replace(&receipt.txn_id().to_string(), &member.to_string());
+                let Ok(receipt) = text.parse() else { continue };
+                let result = Some(attempt.to_string().into_bytes().into());
+                self.outcomes.insert(alone(member.as_u128()), Outcome::Committed { receipt, result });
+            }
+        }
     }
 
     /// When a transaction that began at `began_ms` of the run can have read at the latest, with a second for its begin: its id may come
@@ -126,7 +174,7 @@ impl Truth {
     /// Whether a checkpoint that was there at `at_ms` of the run can have folded this commit.
     pub(crate) fn may_be_folded(&self, id: u128, at_ms: u64) -> bool {
         let horizon = (self.epoch_ms + at_ms).saturating_sub(self.windows.horizon_ms) / 1000;
-        self.published.get(&id).is_some_and(|published| *published < horizon)
+        self.published.get(&alone(id)).is_some_and(|published| *published < horizon)
     }
 
     /// Whether a deletion that this version made can have left the index of this checkpoint.
@@ -176,4 +224,10 @@ impl Truth {
 /// When a feed object says that it was made.
 fn feed_time_ms(path: &str) -> Option<u64> {
     u64::from_str_radix(path.strip_prefix("feed/")?.split('-').next()?, 16).ok()
+}
+
+/// A transaction's id where these sixteen bytes may be one.
+fn id_in(window: &[u8]) -> Option<TxnId> {
+    let bytes = <[u8; 16]>::try_from(window).ok()?;
+    [7, 8].contains(&(bytes[6] >> 4)).then(|| TxnId::try_from(bytes).ok()).flatten()
 }

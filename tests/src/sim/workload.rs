@@ -98,7 +98,8 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
             continue;
         }
         match actor.draw(100) {
-            0..45 => actor.mixed().await,
+            0..38 => actor.mixed().await,
+            38..45 => actor.burst().await,
             45..60 => actor.order().await,
             60..72 => actor.transfer().await,
             72..80 => actor.import().await,
@@ -113,6 +114,11 @@ pub(crate) struct Actor {
     rng: StdRng,
     pub(crate) client: Client,
     pub(crate) shared: Arc<Shared>,
+}
+
+/// The id of a transaction as it is noted, whether or not it committed in a group: a UUID of version 7.
+pub(crate) const fn alone(id: u128) -> u128 {
+    id & !(0xf << 76) | 7 << 76
 }
 
 impl Actor {
@@ -152,7 +158,7 @@ impl Actor {
             && let Some(receipt) = self.shared.recorder.receipt(draw)
         {
             begin = begin.after(&receipt);
-            how.after.push(receipt.txn_id().as_u128());
+            how.after.push(alone(receipt.txn_id().as_u128()));
         }
         self.shared.recorder.begin(&self.client, begin, &how).await
     }
@@ -244,6 +250,28 @@ impl Actor {
                 again.commit().await;
             }
         }
+    }
+
+    /// Several small transactions that commit at once. Where the node decides one at a time, some of them share a decision.
+    async fn burst(&mut self) {
+        let mut all = Vec::new();
+        for _ in 0..2 + self.draw(5) {
+            let Some(mut tx) = self.shared.recorder.begin_unasked(&self.client).await else { continue };
+            let keys = [self.key(), self.key()];
+            if self.draw(2) == 0 && !tx.read(&keys[..1]).await {
+                continue;
+            }
+            // Now and then one whose value gets an object of its own.
+            let len = if self.draw(8) == 0 { 400 } else { 10 };
+            tx.put(&keys[0], len);
+            if self.draw(4) == 0 {
+                tx.delete(&keys[1]);
+            } else {
+                tx.put(&keys[1], 10);
+            }
+            all.push(tx);
+        }
+        futures::future::join_all(all.into_iter().map(Recorded::commit)).await;
     }
 
     /// Moves money: both sides of an account are always written together.

@@ -92,6 +92,14 @@ impl Transaction {
             && (!uploads || planted(Planted::UploadsInGroup))
     }
 
+    /// For simulations: the id, without asking for it. Where it commits in a group, another one stands for it.
+    #[cfg(feature = "planted-bugs")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn id_unasked(&self) -> TxnId {
+        self.id
+    }
+
     /// Commits at once where few decisions are under way; else with whoever else waits until one of them has ended.
     pub(crate) async fn commit_in_turn(self) -> Result<Commit, Error> {
         let node = Arc::clone(&self.node);
