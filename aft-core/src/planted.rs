@@ -262,6 +262,8 @@ pub enum Planted {
     BelieveFutureDates,
     /// A manifest counts by its date alone, though it is sealed.
     IgnoreSeals,
+    /// A seal is believed to be there where creating it reported a conflict.
+    TrustSealConflict,
     /// That the store honours create-if-absent is proven at open alone.
     NoRegularProof,
     /// A feed object that is late, or whose date was changed, is not even read.
@@ -318,6 +320,8 @@ pub enum Planted {
     ExpectLaterCheckpoint,
     /// What a void manifest names goes with it, also where it landed again when its number had gone.
     GhostIsVoid,
+    /// The same, where its commits were superseded and their deletions have left the index.
+    PurgedGhostIsVoid,
     /// What is folded and in no list stays.
     UnlistedStays,
     /// What is in no list is folded.

@@ -1,12 +1,13 @@
 //! What turns up again, or is asked for, after it was folded and collected.
 
-use aft_core::{Aft, Begin, CommitOutcome, Outcome, Storage};
+use aft_core::{Aft, Begin, CommitOutcome, Outcome, Storage, Transaction};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
-use aft_tests::{World, get, put};
+use aft_tests::{World, get, put, write};
 use bytes::Bytes;
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::proof::{an_hour_passes, under};
 use crate::{secs, tell_the_time};
 
 /// Longer than any window: what is older is folded by the next checkpoint, and a checkpoint that is older has settled.
@@ -198,4 +199,78 @@ pub(crate) async fn h07_a_claim_is_not_built_on_one_that_was_collected() {
     let committed = [one.commit().await.is_ok() && claimed.is_ok(), other.commit().await.is_ok()];
     assert!(committed != [true, true], "one attempt of a request commits");
     assert!(committed[1]);
+}
+
+/// The manifest of a checkpoint was sent twice. The second one lands when the first has gone, as checkpoints do, and it is void: the file of
+/// outcomes that bears its number is that of the first, which counted.
+pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it() {
+    let world = World::new();
+    let node = world.node().await;
+    node.run("request", async |tx: &mut Transaction| {
+        tx.put("r", "1")?;
+        Ok("done".into())
+    })
+    .await
+    .unwrap();
+    node.publish().await.unwrap();
+    sleep(secs(LONG)).await;
+    tell_the_time(&node).await;
+    let ghost = world.storage.fail(Operation::Create, "checkpoints/", 1, Fault::Ghost);
+    for _ in 0..3 {
+        assert!(node.checkpoint().await.unwrap().made);
+        an_hour_passes(&node).await;
+    }
+    node.collect_garbage(false).await.unwrap();
+    let outcomes = under(&world, "outcomes/000000000001-");
+    assert_eq!(outcomes.len(), 1);
+    ghost.release().await.unwrap();
+    node.collect_garbage(false).await.unwrap();
+    let checkpoints = under(&world, "checkpoints/");
+    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
+    assert_eq!(under(&world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
+}
+
+/// The same, where the commit's keys were written anew and one of them deleted since, and the deletion has left the index: nothing in it tells
+/// that the commit was folded. But the list of garbage of that checkpoint was worked off.
+pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it_of_what_was_purged() {
+    let world = World::new();
+    let node = world.node().await;
+    node.run("request", async |tx: &mut Transaction| {
+        tx.put("r", "1")?;
+        tx.put("s", "1")?;
+        Ok("done".into())
+    })
+    .await
+    .unwrap();
+    // Without a request key: its decision is garbage once it is folded.
+    write(&node, &[("k", Some("1"))]).await;
+    node.publish().await.unwrap();
+    an_hour_passes(&node).await;
+    let ghost = world.storage.fail(Operation::Create, "checkpoints/", 1, Fault::Ghost);
+    assert!(node.checkpoint().await.unwrap().made);
+    write(&node, &[("r", None), ("s", Some("22222222222222222222222222222222222222222222"))]).await;
+    node.publish().await.unwrap();
+    an_hour_passes(&node).await;
+    let mut purged = 0;
+    for _ in 0..2 {
+        purged += node.checkpoint().await.unwrap().tombstones_purged;
+        an_hour_passes(&node).await;
+    }
+    assert_eq!(purged, 1);
+    node.collect_garbage(false).await.unwrap();
+    let outcomes = under(&world, "outcomes/000000000001-");
+    assert_eq!(outcomes.len(), 1);
+    ghost.release().await.unwrap();
+    node.collect_garbage(false).await.unwrap();
+    let checkpoints = under(&world, "checkpoints/");
+    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
+    assert_eq!(under(&world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
+    // So its decision goes in the end, and nothing is reported.
+    sleep(secs(26 * LONG)).await;
+    an_hour_passes(&node).await;
+    for _ in 0..2 {
+        let report = node.collect_garbage(false).await.unwrap();
+        assert!(report.left_out.is_empty(), "{report:?}");
+    }
+    assert_eq!(under(&world, "outcomes/000000000001-"), Vec::<String>::new());
 }

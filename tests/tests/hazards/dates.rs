@@ -113,6 +113,27 @@ pub(crate) async fn h24_a_sealed_checkpoint_counts_whatever_its_date() {
     assert_eq!(found, (Some("3".to_owned()), Some("1".to_owned())), "a sealed checkpoint counts");
 }
 
+/// 24: the store reported a conflict when the seal was made, and there was none (16's mirror). The next refresh makes it.
+pub(crate) async fn h24_a_conflict_without_effect_leaves_no_checkpoint_unsealed() {
+    let world = World::new();
+    let node = world.node().await;
+    let conflict = Fault::Before(Stored::AlreadyExists);
+    world.storage.fail(Operation::Create, "checkpoints/000000000001.sealed", 1, conflict);
+    write(&node, &[("k", Some("1"))]).await;
+    node.publish().await.unwrap();
+    sleep(HOUR).await;
+    tell_the_time(&node).await;
+    assert_eq!(node.checkpoint().await.unwrap().folded, 1);
+    node.refresh().await.unwrap();
+    sleep(HOUR).await;
+    tell_the_time(&node).await;
+    // What it folded goes.
+    node.collect_garbage(false).await.unwrap();
+    redate_all(&world, "checkpoints/");
+    let cold = world.builder().open().await.expect("a checkpoint that was built on counts");
+    assert_eq!(get(&cold, "k").await.as_deref(), Some("1"), "a checkpoint that was built on counts");
+}
+
 /// 27: an object dated an hour ahead is not the store's time, for a node that dated its own clock.
 pub(crate) async fn h27_one_object_from_the_future_makes_nothing_else_old() {
     let world = World::new();

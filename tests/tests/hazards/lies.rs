@@ -369,35 +369,6 @@ pub(crate) async fn a_checkpoint_stays_until_its_list_of_garbage_was_worked_off(
     assert!(error.contains("does not show"), "{error}");
 }
 
-/// The manifest of a checkpoint was sent twice. The second one lands when the first has gone, as checkpoints do, and it is void: the file of
-/// outcomes that bears its number is that of the first, which counted.
-pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it() {
-    let world = World::new();
-    let node = world.node().await;
-    node.run("request", async |tx: &mut Transaction| {
-        tx.put("r", "1")?;
-        Ok("done".into())
-    })
-    .await
-    .unwrap();
-    node.publish().await.unwrap();
-    sleep(secs(HOUR)).await;
-    tell_the_time(&node).await;
-    let ghost = world.storage.fail(Operation::Create, "checkpoints/", 1, Fault::Ghost);
-    for _ in 0..3 {
-        assert!(node.checkpoint().await.unwrap().made);
-        an_hour_passes(&node).await;
-    }
-    node.collect_garbage(false).await.unwrap();
-    let outcomes = under(&world, "outcomes/000000000001-");
-    assert_eq!(outcomes.len(), 1);
-    ghost.release().await.unwrap();
-    node.collect_garbage(false).await.unwrap();
-    let checkpoints = under(&world, "checkpoints/");
-    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
-    assert_eq!(under(&world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
-}
-
 /// A list of garbage is lost, with the checkpoint that named it. What it named is proven by the index to be folded.
 pub(crate) async fn what_is_folded_goes_although_no_list_names_it() {
     let world = World::new();

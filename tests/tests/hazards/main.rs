@@ -211,6 +211,9 @@ cases! {
     dates::h24_a_sealed_checkpoint_counts_whatever_its_date {
         IgnoreSeals: "a sealed checkpoint counts",
     }
+    dates::h24_a_conflict_without_effect_leaves_no_checkpoint_unsealed {
+        TrustSealConflict: "a checkpoint that was built on counts",
+    }
     dates::h27_one_object_from_the_future_makes_nothing_else_old {
         BelieveFutureDates: "a young transaction is young",
         BelieveUndated: "what is young is not forgotten",
@@ -484,8 +487,11 @@ cases! {
     lies::a_checkpoint_stays_until_its_list_of_garbage_was_worked_off {
         TrustListedGarbage: "what was folded is collected",
     }
-    lies::a_manifest_that_lands_again_takes_no_list_with_it {
+    collected::a_manifest_that_lands_again_takes_no_list_with_it {
         GhostIsVoid: "a list that counts stays",
+    }
+    collected::a_manifest_that_lands_again_takes_no_list_with_it_of_what_was_purged {
+        PurgedGhostIsVoid: "a list that counts stays",
     }
     lies::what_is_folded_goes_although_no_list_names_it {
         UnlistedStays: "what was folded is collected",

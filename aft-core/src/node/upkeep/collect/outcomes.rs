@@ -12,6 +12,7 @@ use futures::{FutureExt, StreamExt};
 use super::needed::is_damage;
 use super::{Collection, GarbageKind, Manifests, Read};
 use crate::error::Error;
+use crate::format::manifest::Manifest;
 use crate::format::name::{FileId, OUTCOMES, ObjectName};
 use crate::node::exchange::register::RegisterState;
 use crate::planted::{Planted, planted};
@@ -31,12 +32,20 @@ pub(super) struct OutcomeList {
     object: ObjectInfo,
 }
 
+/// What the index says of commits.
+struct Carried {
+    /// The decisions of those that it carries.
+    carried: BTreeSet<TxnId>,
+    /// Whether one of the others is lost, or nobody knows.
+    lost: bool,
+}
+
 impl Collection<'_> {
     /// Before these manifests go: files of outcomes that bear their numbers and that they do not name, or that are void ones'. Once
     /// the manifest is gone, its number in a name is all that says that it counted.
     ///
     /// A manifest that was sent twice may land again when its number has gone, and then it is void; the file that it names is that of the one
-    /// which counted. So what a void one names stays where the index has all of it.
+    /// which counted, and stays.
     pub(super) async fn forget_outcome_lists(
         &mut self,
         manifests: &Manifests,
@@ -44,10 +53,14 @@ impl Collection<'_> {
     ) -> Result<(), Error> {
         let mut not_named = Vec::new();
         for (number, id, object) in std::mem::take(&mut self.outcome_files) {
-            let void = manifests.aside.get(&number).and_then(|it| it.outcomes);
+            let void =
+                manifests.aside.get(&number).filter(|it| it.outcomes.is_some_and(|file| file.id == id));
             let stays = !numbers.contains(&number)
                 || is_named(manifests, number, id)
-                || void.is_some_and(|file| file.id == id) && self.is_folded_list(manifests, &object).await?;
+                || match void {
+                    Some(void) => self.is_of_another(manifests, void, &object).await?,
+                    None => false,
+                };
             if stays {
                 self.outcome_files.push((number, id, object));
             } else {
@@ -57,14 +70,31 @@ impl Collection<'_> {
         self.delete(GarbageKind::OutcomeLists, not_named).await
     }
 
-    /// Whether the index of the settled checkpoint carries each commit that this list names, or its decision is gone.
-    async fn is_folded_list(&mut self, manifests: &Manifests, object: &ObjectInfo) -> Result<bool, Error> {
+    /// Whether the file of outcomes that a void manifest names is that of one which counted: of the same, when it landed first.
+    ///
+    /// So it is where the index of the settled checkpoint carries each commit in it, or its decision is gone. And where the void manifest's own
+    /// list of garbage is gone, which stays as long as a void one is there: it was worked off. (The keys of a commit may all have been
+    /// written anew, and one of them been deleted since: the index cannot tell it from one that was never folded. One that is lost
+    /// speaks against it all the same.)
+    async fn is_of_another(
+        &mut self,
+        manifests: &Manifests,
+        void: &Manifest,
+        object: &ObjectInfo,
+    ) -> Result<bool, Error> {
         if planted(Planted::GhostIsVoid) {
             return Ok(false);
         }
         let Read::Whole(list) = self.read_list(object).await? else { return Ok(false) };
         let named: BTreeSet<_> = list.decisions.into_iter().collect();
-        Ok(self.carried(manifests, &named).await? == named)
+        let Carried { carried, lost } = self.carried(manifests, &named).await?;
+        if carried == named {
+            return Ok(true);
+        }
+        let Some(garbage) = void.garbage.filter(|_| !lost && !planted(Planted::PurgedGhostIsVoid)) else {
+            return Ok(false);
+        };
+        Ok(!self.is_there(&self.node.path(ObjectName::Garbage(garbage.id))).await?)
     }
 
     pub(super) async fn list_outcomes(&mut self) -> Result<(), Error> {
@@ -230,15 +260,15 @@ impl Collection<'_> {
         if older || self.report.is_damaged || planted(Planted::UnlistedStays) {
             return Ok(BTreeSet::new());
         }
-        self.carried(manifests, unlisted).await
+        Ok(self.carried(manifests, unlisted).await?.carried)
     }
 
     /// Those of these decisions whose commits the index of the settled checkpoint carries ([`Standing::Carried`]), and that nothing needs
     /// beside it; and those that are gone.
-    async fn carried(&self, manifests: &Manifests, ids: &BTreeSet<TxnId>) -> Result<BTreeSet<TxnId>, Error> {
-        let mut folded = BTreeSet::new();
+    async fn carried(&self, manifests: &Manifests, ids: &BTreeSet<TxnId>) -> Result<Carried, Error> {
+        let (mut folded, mut lost) = (BTreeSet::new(), false);
         let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
-        let Some(settled) = settled else { return Ok(folded) };
+        let Some(settled) = settled else { return Ok(Carried { carried: folded, lost: true }) };
         // What started before that is folded for everybody who runs: they began with this checkpoint, or a newer one.
         let may_go = |id: &TxnId| id.start_ms() < settled.settled_ms && !self.needed.has_decision(*id);
         let base = Base::new(settled.clone());
@@ -255,16 +285,17 @@ impl Collection<'_> {
                     }
                     // Dead, or told of already.
                     Ok(_) => {}
-                    Err(error) if is_damage(&error) => {}
+                    Err(error) if is_damage(&error) => lost = true,
                     Err(error) => return Err(error),
                 }
             }
             let judged = match self.node.standings(&base, commits, |(_, commit)| commit).boxed().await {
                 Ok(judged) => judged,
                 // Then nobody knows; another collector may be at work.
-                Err(error) if is_damage(&error) => return Ok(folded),
+                Err(error) if is_damage(&error) => return Ok(Carried { carried: folded, lost: true }),
                 Err(error) => return Err(error),
             };
+            lost |= judged.iter().any(|(_, (standing, _))| *standing == Standing::Lost);
             let (carried, open): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, (standing, _))| {
                 *standing == Standing::Carried || planted(Planted::UnlistedIsFolded)
             });
@@ -273,7 +304,7 @@ impl Collection<'_> {
                 folded.remove(&id);
             }
         }
-        Ok(folded)
+        Ok(Carried { carried: folded, lost })
     }
 
     /// Removes what a list names from these ids; whether that was any.
