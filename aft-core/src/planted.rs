@@ -32,6 +32,8 @@ pub enum Planted {
     CancelTheFuture,
     /// A group's commits may lie in two feed objects.
     GroupInPieces,
+    /// Commits that nobody polls keep the right to decide.
+    TurnsOfCallers,
     /// A transaction whose id was asked for commits in a group all the same.
     NamedInGroup,
     /// A transaction with values of its own in the store commits in a group.

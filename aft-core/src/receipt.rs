@@ -101,7 +101,8 @@ impl Receipt {
     }
 
     /// The id of its decision: the transaction's own, or that of the group in which it committed
-    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)). [`Aft::outcome`](crate::Aft::outcome) takes either.
+    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)). [`Aft::outcome`](crate::Aft::outcome) takes either. Of a
+    /// version that was read from the index it is the transaction's own: its decision is forgotten.
     ///
     /// # Examples
     ///

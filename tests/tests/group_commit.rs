@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aft_core::planted::{Planted, plant};
 use aft_core::{Aft, Begin, Commit, Config, ErrorKind, Outcome, Receipt, Transaction};
 use aft_memory::{ErrorKind as Stored, Fault, Faults, Latency, Operation, SimulatedStorage};
 use aft_tests::{World, commit_together, get, put};
@@ -135,6 +136,16 @@ async fn what_others_may_ask_for_is_decided_alone() {
         tx.put(format!("k{n}"), "v").unwrap();
     }
     let asked = txs[2].id();
+    // An error named it.
+    let mut named = node.begin().await.unwrap();
+    let error = named.get_range("k", 5..3).await.unwrap_err();
+    let named_id = error.txn_id().unwrap();
+    named.put("named", "v").unwrap();
+    txs.push(named);
+    let mut with_result = node.begin().await.unwrap();
+    with_result.set_result("done").unwrap();
+    with_result.put("result", "v").unwrap();
+    txs.push(with_result);
     let token = writers(&node, &["travels"]).await.pop().unwrap().suspend().await.unwrap();
     txs.push(node.resume(&token).await.unwrap());
     let mut large = node.begin().await.unwrap();
@@ -145,7 +156,7 @@ async fn what_others_may_ask_for_is_decided_alone() {
     for receipt in receipts {
         assert_eq!(receipt.decided_by(), receipt.txn_id());
     }
-    for id in [id, asked] {
+    for id in [id, asked, named_id] {
         assert!(matches!(other.outcome(id).await.unwrap(), Outcome::Committed { .. }));
     }
     // Nothing begins under the id of a member.
@@ -186,6 +197,46 @@ async fn whoever_drops_its_call_takes_nobody_along() {
     }
     // Nobody waits for a turn that nobody gives back.
     put(&node, "e", "v").await;
+}
+
+/// A commit that nobody polls holds up no other.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_nobody_polls_holds_up_no_other() {
+    let waits = async || {
+        let world = World::new();
+        let node = open(&world).await;
+        let mut idle = writers(&node, &["idle"]).await.pop().unwrap().commit();
+        let held = world.storage.fail(Operation::Create, "commits/", 1, Fault::Delay);
+        assert!(futures::poll!(&mut idle).is_pending());
+        held.reached().await;
+        held.release().await.unwrap();
+        let other = writers(&node, &["other"]).await.pop().unwrap().commit();
+        let committed = tokio::time::timeout(Duration::from_secs(1), other).await;
+        drop(idle);
+        committed.is_err()
+    };
+    assert!(!waits().await);
+    plant(Some(Planted::TurnsOfCallers));
+    let found = waits().await;
+    plant(None);
+    assert!(found, "it waits for the one that nobody polls");
+}
+
+/// All publish at once what each must have published before it is acknowledged.
+#[tokio::test(start_paused = true)]
+async fn a_group_is_published_once_before_it_is_acknowledged() {
+    let world = World::new();
+    let node = open(&world).await;
+    let mut txs = Vec::new();
+    for key in ["a", "b", "c"] {
+        let mut tx = node.begin_with(Begin::new().publish_before_ack()).await.unwrap();
+        tx.put(key, "v").unwrap();
+        txs.push(tx);
+    }
+    world.storage.reset();
+    receipts(commit_together(&world, &node, txs).await);
+    assert_eq!(world.storage.counts().creates, 3, "two decisions and a feed object");
+    assert_eq!(node.stats().unpublished, 0);
 }
 
 /// One that has become too old is told so; the others commit.

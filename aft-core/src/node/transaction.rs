@@ -517,6 +517,7 @@ impl Transaction {
     /// The error, with this transaction's id. What is gone for one that has turned out to be too old (its node stood still, and the store's
     /// time told) is no version that is missing.
     pub(crate) fn named(&self, error: Error) -> Error {
+        self.note_named();
         let gone = error.kind() == ErrorKind::VersionUnavailable;
         let error = if gone && self.age_ms() > self.node.limits.lifetime_ms {
             self.node.expired(self.id()).with_source(error)

@@ -263,6 +263,13 @@ impl WriteBuffer {
         })
     }
 
+    /// Whether any of its values has objects of its own, whoever made them.
+    pub fn has_objects(&self) -> bool {
+        self.writes
+            .values()
+            .any(|pending| matches!(pending.content, Content::Uploaded(..) | Content::Stored(..)))
+    }
+
     /// Which attempt wrote each key, in the order of the write set.
     pub fn writers(&self) -> impl Iterator<Item = u64> {
         self.writes.values().map(|pending| pending.writer)

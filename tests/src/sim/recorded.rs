@@ -215,7 +215,7 @@ impl Recorded {
         }
         let wrote = self.notes.wrote() || self.shared;
         let entry = &mut self.notes.entry;
-        entry.result = wrote.then(|| entry.attempt.to_string());
+        entry.result = (wrote && !self.unasked).then(|| entry.attempt.to_string());
         if let Some(result) = entry.result.clone()
             && let Err(error) = tx.set_result(result)
         {

@@ -139,8 +139,13 @@ impl Truth {
         let mut open: BTreeMap<u128, u64> = BTreeMap::new();
         for (id, attempt) in recorder.unasked() {
             match aft.outcome(id).await {
-                Ok(outcome @ (Outcome::Committed { .. } | Outcome::Aborted)) => {
-                    self.outcomes.insert(id.as_u128(), outcome);
+                Ok(Outcome::Committed { receipt, .. }) => {
+                    // As others store which attempt it was: these have one.
+                    let result = Some(attempt.to_string().into_bytes().into());
+                    self.outcomes.insert(id.as_u128(), Outcome::Committed { receipt, result });
+                }
+                Ok(Outcome::Aborted) => {
+                    self.outcomes.insert(id.as_u128(), Outcome::Aborted);
                 }
                 _ => {
                     open.insert(id.as_u128(), attempt);

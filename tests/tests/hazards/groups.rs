@@ -56,7 +56,10 @@ pub(crate) async fn h06_values_of_their_own_need_a_decision_of_their_own() {
     let world = World::new();
     let node = open(&world).await;
     let large = "x".repeat(20_000);
-    let txs = vec![writer(&node, "k", &large).await, writer(&node, "l", &large).await];
+    let mut streamed = node.begin().await.unwrap();
+    let chunk = bytes::Bytes::from(large.clone());
+    streamed.put_stream("m", futures::stream::iter([Ok::<_, std::io::Error>(chunk)])).await.unwrap();
+    let txs = vec![writer(&node, "k", &large).await, writer(&node, "l", &large).await, streamed];
     for commit in commit_together(&world, &node, txs).await {
         commit.unwrap();
     }
@@ -64,7 +67,7 @@ pub(crate) async fn h06_values_of_their_own_need_a_decision_of_their_own() {
     an_hour_passes(&node).await;
     node.collect_garbage(false).await.unwrap();
     let tx = world.node().await.begin().await.unwrap();
-    for key in ["k", "l"] {
+    for key in ["k", "l", "m"] {
         let read = tx.get(key).await;
         assert!(matches!(&read, Ok(Some(_))), "a value that was committed is there: {read:?}");
     }

@@ -555,8 +555,8 @@ const FOUND_BY_CLONES: [Planted; 8] = [
     Planted::CloneWithoutValues,
 ];
 
-/// Those that `tests/tests/many_nodes.rs` finds.
-const FOUND_BY_NODES: [Planted; 2] = [Planted::PublisherStaysGone, Planted::TrustSweepsAhead];
+const FOUND_BY_NODES: &[Planted] =
+    &[Planted::PublisherStaysGone, Planted::TrustSweepsAhead, Planted::TurnsOfCallers];
 
 #[test]
 fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {

@@ -64,6 +64,7 @@ impl Node {
         let (bytes, entries) = feed.unwrap_or_default();
         let mut told = Vec::new();
         let mut left = ids.clone();
+        let mut damaged = BTreeSet::new();
         for entry in entries {
             let Entry::Commit { decided_by, home, record, .. } = entry else { continue };
             if !ids.contains(&decided_by) {
@@ -73,11 +74,15 @@ impl Node {
             let commit = Arc::new(Commit::new(&record, decided_by, home.of(name)));
             let payload = if is_here { commit.payload_in(&bytes) } else { Vec::new() };
             if is_here && !commit.is_payload(&payload) {
+                damaged.insert(decided_by);
                 continue;
             }
             left.remove(&decided_by);
             told.push(Publication::new(commit, record.request_key, &payload));
         }
+        // A decision is published as a whole.
+        told.retain(|it| !damaged.contains(&it.commit.decided_by()));
+        left.extend(damaged);
         for id in left {
             match self.read_register(&self.store, id).await? {
                 RegisterState::Committed { commits, .. } => told.extend(commits.iter().map(publication)),

@@ -123,9 +123,8 @@ impl Node {
             match looked {
                 Ok(RegisterState::Committed { commits, .. }) => {
                     let settled = |it: &Committed| it.commit.version.txn.start_ms() < settled_ms;
-                    let (settled, open): (Vec<_>, Vec<_>) = commits.into_iter().partition(settled);
-                    old.extend(settled);
-                    young.extend(open);
+                    // A decision is published as a whole: of a group all or none.
+                    if commits.iter().any(settled) { old.extend(commits) } else { young.extend(commits) }
                 }
                 Ok(RegisterState::Dead { .. } | RegisterState::Forgotten) => report.dead += 1,
                 // Collected meanwhile.

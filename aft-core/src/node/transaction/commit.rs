@@ -244,9 +244,9 @@ impl Transaction {
             // It may have been folded and collected just now.
             let looked = node.check_told(&self.store, id, looked).await?;
             let RegisterState::Committed { commits, .. } = looked else { continue };
-            for it in commits {
-                node.enqueue(Publication::new(it.commit, it.request_key, &it.payload));
-            }
+            node.enqueue_all(
+                commits.into_iter().map(|it| Publication::new(it.commit, it.request_key, &it.payload)),
+            );
         }
         node.publish().await
     }

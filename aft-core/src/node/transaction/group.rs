@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
 use crate::format::record::CommitRecord;
 use crate::node::Node;
+use crate::node::background::Task;
 use crate::node::exchange::register::{Decided, Proposal, RegisterState};
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
@@ -84,10 +85,13 @@ impl Transaction {
     /// Whether it may commit in a group.
     pub(crate) fn may_share(&self) -> bool {
         // What was uploaded and overwritten since is nobody's, and goes as such.
-        let uploads = self.buffer.objects().next().is_some();
+        let uploads = self.buffer.has_objects();
         self.node.config.decisions_in_flight > 0
             && !self.shared
             && self.ancestors.is_empty()
+            // A result is for whoever asks by the id.
+            && self.result.is_none()
+            && !tracing::enabled!(tracing::Level::DEBUG)
             && (!self.named.load(Ordering::Relaxed) || planted(Planted::NamedInGroup))
             && (!uploads || planted(Planted::UploadsInGroup))
     }
@@ -101,7 +105,21 @@ impl Transaction {
     }
 
     /// Commits at once where few decisions are under way; else with whoever else waits until one of them has ended.
+    ///
+    /// In a task, which ends when the call is dropped: others wait for it, and a call that nobody polls must not hold them up.
     pub(crate) async fn commit_in_turn(self) -> Result<Commit, Error> {
+        if planted(Planted::TurnsOfCallers) {
+            return self.take_turn().await;
+        }
+        let task = Task::spawn(self.take_turn().instrument(tracing::Span::current()));
+        task.ended().await.unwrap_or_else(|cause| {
+            let message =
+                "the runtime was shut down while it was decided: nobody knows whether it was committed";
+            Err(Error::new(ErrorKind::OutcomeUnknown, message).with_source(cause))
+        })
+    }
+
+    async fn take_turn(self) -> Result<Commit, Error> {
         let node = Arc::clone(&self.node);
         let woken = match node.enter(Box::new(self)) {
             Ok((turn, tx)) => {
@@ -120,9 +138,13 @@ impl Transaction {
     /// Decides for itself and for those that wait.
     async fn lead(self: Box<Self>, turn: Turn) -> Result<Commit, Error> {
         let node = Arc::clone(&self.node);
-        let group = node.new_txn_id();
+        let others = node.take_waiting(self.buffer.record_bytes());
+        // Not before any member began, whatever the clock was set to since: sweeps look by when an id starts.
+        let start_ms = others.iter().map(|it| it.tx.id.start_ms()).fold(self.id.start_ms(), u64::max);
+        let start_ms = start_ms.max(node.now().wall_ms);
+        let group = node.rng.with(|rng| TxnId::from_parts(start_ms, rng));
         let mut members = Vec::new();
-        for Waiting { tx, wake } in node.take_waiting(self.buffer.record_bytes()) {
+        for Waiting { tx, wake } in others {
             let (reply, replied) = oneshot::channel();
             // Who has given up meanwhile commits nothing.
             if wake.send(Wake::Joined(group, replied)).is_ok() {
@@ -137,10 +159,7 @@ impl Transaction {
         let (reply, replied) = oneshot::channel();
         members.insert(0, Member { tx: self, reply });
         // In a task of its own: whoever drops its call must not take the others along.
-        let decide = async move {
-            node.decide_together(group, members).await;
-            drop(turn);
-        };
+        let decide = async move { node.decide_together(group, members, turn).await };
         tokio::spawn(decide.instrument(tracing::debug_span!("group", %group)));
         replied.await.unwrap_or_else(|_| Err(given_up(group)))
     }
@@ -227,9 +246,9 @@ impl Node {
     }
 
     /// Makes one decision for all members, and tells each what became of it.
-    async fn decide_together(self: &Arc<Self>, group: TxnId, members: Vec<Member>) {
+    async fn decide_together(self: &Arc<Self>, group: TxnId, members: Vec<Member>, turn: Turn) {
         let since = self.now();
-        let drafted = self.draft_together(members);
+        let drafted = self.draft_together(group, members);
         let Some(first) = drafted.first() else { return };
         let (store, clock_ms, attempt) =
             (first.member.tx.store.clone(), first.record.clock.ms(), self.rng.next());
@@ -244,14 +263,14 @@ impl Node {
         let homes = homes((bytes.len() as u64).saturating_sub(inline), &drafted);
         let proposal = Proposal { id: group, attempt, clock_ms, bytes, since };
         let looked = match self.decide(&store, &proposal).await {
-            Ok(Decided::Ours) => return self.acknowledge_together(group, drafted, homes).await,
+            Ok(Decided::Ours) => return self.acknowledge_together(group, drafted, homes, turn).await,
             Ok(Decided::Read(looked)) => self.check_told(&store, group, looked).await,
             Err(error) => Err(error),
         };
         match looked {
             // Nobody else knows the id: it is this node's, or the store is damaged.
             Ok(RegisterState::Committed { attempt: read, .. }) if read == attempt => {
-                self.acknowledge_together(group, drafted, homes).await;
+                self.acknowledge_together(group, drafted, homes, turn).await;
             }
             Ok(RegisterState::Dead { void, .. }) => {
                 for Drafted { member: Member { tx, reply }, .. } in drafted {
@@ -269,12 +288,17 @@ impl Node {
 
     /// One clock for all, taken last, after every wait (HAZARDS 4): the least that is beyond what each of them read. Who can commit no more
     /// is told so.
-    fn draft_together(&self, members: Vec<Member>) -> Vec<Drafted> {
+    fn draft_together(&self, group: TxnId, members: Vec<Member>) -> Vec<Drafted> {
         let lifetime_ms = self.limits.lifetime_ms;
-        let mut clock = Timestamp::default();
+        let now = self.now();
+        let mut clock = self.known.read(|known| known.reading(now, group.start_ms(), Timestamp::default()));
         let mut rest = Vec::with_capacity(members.len());
         for member in members {
-            let reading = member.tx.check_alive().and_then(|()| self.check_clock());
+            let reading = member
+                .tx
+                .check_alive()
+                .and_then(|()| self.check_writable())
+                .and_then(|()| self.check_clock());
             match reading.and_then(|()| member.tx.reading()) {
                 Ok(reading) => {
                     clock = clock.max(reading);
@@ -296,7 +320,13 @@ impl Node {
     }
 
     /// The decision counts: every member is in the view and queued for the feed before any is acknowledged.
-    async fn acknowledge_together(self: &Arc<Self>, group: TxnId, drafted: Vec<Drafted>, homes: Vec<Home>) {
+    async fn acknowledge_together(
+        self: &Arc<Self>,
+        group: TxnId,
+        drafted: Vec<Drafted>,
+        homes: Vec<Home>,
+        turn: Turn,
+    ) {
         let commits: Vec<_> = drafted
             .iter()
             .zip(homes)
@@ -310,10 +340,13 @@ impl Node {
         self.enqueue_all(publications.collect::<Vec<_>>());
         add(&self.counters.commits, commits.len() as u64);
         add(&self.counters.groups, 1);
-        for (Drafted { member: Member { tx, reply }, record, .. }, commit) in drafted.into_iter().zip(commits)
-        {
+        // What is left may take long where the feed cannot be written; no decision waits for that.
+        drop(turn);
+        let acknowledged = drafted.into_iter().zip(commits).map(|(drafted, commit)| async move {
+            let Drafted { member: Member { tx, reply }, record, .. } = drafted;
             drop(reply.send(tx.acknowledged(&commit, record.result).await));
-        }
+        });
+        futures::future::join_all(acknowledged).await;
     }
 }
 

@@ -125,7 +125,7 @@ impl Transaction {
             let left = Duration::from_millis(lifetime_ms.saturating_sub(self.age_ms()) + 1);
             match tokio::time::timeout(left, self.put_chunks(key, stream)).await {
                 Ok(put) => put.map_err(|error| self.named(error)),
-                Err(_) => Err(expired(self.id, lifetime_ms)),
+                Err(_) => Err(expired(self.id(), lifetime_ms)),
             }
         }
         .boxed()
@@ -280,7 +280,7 @@ impl Transaction {
             let key = key?;
             if range.start > range.end {
                 let message = format!("the range {range:?} ends before it begins");
-                return Err(Error::invalid(message).with_txn(self.id));
+                return Err(Error::invalid(message).with_txn(self.id()));
             }
             let Some(source) = self.sources(&[key], u64::MAX).await?.pop().flatten() else { return Ok(None) };
             let value = match source {

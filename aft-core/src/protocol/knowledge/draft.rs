@@ -150,6 +150,8 @@ impl Gathered {
         let (pruned, young_pruned): (Vec<_>, Vec<_>) =
             pruned.into_iter().partition(|it| StoreTime(it.published) < horizon);
         let open = young.iter().map(|(commit, _)| commit.version.txn);
+        // A member of a group may have begun long before the decision's id.
+        let open = open.chain(young_pruned.iter().map(|it| it.txn));
         let open = open.chain(recent.published.iter().filter(|it| it.1 >= horizon.0).map(|it| it.0));
         let window_from_ms = limits.sweep_window_from_ms(swept_through);
         let mut settled_ms = settled_ms(base.settled_ms(), window_from_ms, open.map(TxnId::start_ms));

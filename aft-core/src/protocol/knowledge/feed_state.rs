@@ -41,7 +41,7 @@ pub(super) struct FeedState {
     /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:
     /// [`NOT_DATED`] where that is not known yet.
     pub(super) published: BTreeMap<TxnId, StoreTime>,
-    /// Commits that their batch superseded, by the id of the decision, until they are as old as what is folded.
+    /// Commits that their batch superseded, by their own ids, until they are as old as what is folded.
     pub(super) pruned: BTreeMap<TxnId, PrunedCommit>,
     /// Decisions found to be aborts or void, as far back as sweeps still look.
     pub(super) dead: BTreeSet<TxnId>,
@@ -228,7 +228,7 @@ impl FeedState {
     }
 
     pub(super) fn note_pruned(&mut self, pruned: PrunedCommit) {
-        let known = self.pruned.entry(pruned.decided_by).or_insert_with(|| pruned.clone());
+        let known = self.pruned.entry(pruned.txn).or_insert_with(|| pruned.clone());
         known.published = known.published.min(pruned.published);
     }
 
