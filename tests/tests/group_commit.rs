@@ -138,7 +138,7 @@ async fn what_others_may_ask_for_is_decided_alone() {
     let asked = txs[2].id();
     // An error named it.
     let mut named = node.begin().await.unwrap();
-    let error = named.get_range("k", 5..3).await.unwrap_err();
+    let error = named.get_range("k", std::ops::Range { start: 5, end: 3 }).await.unwrap_err();
     let named_id = error.txn_id().unwrap();
     named.put("named", "v").unwrap();
     txs.push(named);
