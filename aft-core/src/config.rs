@@ -103,9 +103,11 @@ pub struct Config {
     /// or fails (`SlowDown`, broken connections, no answer in time) it is fewer: each such failure lets half as many be under way as there were,
     /// at least four, and eight answers let one more. So what is tried again does not storm a store that is busy. Default 1024.
     pub max_requests: usize,
-    /// How many decisions of the node are under way before further commits wait for one of them to end and then share the next (group commit):
-    /// commits whose ids nobody asked for, and all of whose values lie in their records. Up to a thousand, or a MiB, share one create; one
-    /// that waits for nobody is decided at once. 0 gives every commit a decision of its own. Default 4.
+    /// How many decisions of the node are under way at once before commits share them (group commit). A commit that finds fewer is decided at once,
+    /// by itself. One that does not waits until one of them has ended, and then shares a create with all that wait: up to a thousand commits, or
+    /// 1 MiB of keys and values. After [`commit_deadline`](Self::commit_deadline) it fails with [`Unavailable`](crate::ErrorKind::Unavailable), not
+    /// committed. Only those share that were begun without an id, request key or token, whose id nobody asked for, without a result, and
+    /// whose values are all small; others neither wait nor count. 0: every commit has a decision of its own. Default 4.
     pub decisions_in_flight: usize,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.

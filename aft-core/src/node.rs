@@ -90,6 +90,7 @@ pub(crate) struct Node {
     pub(crate) wake: Arc<Notify>,
     pub(crate) tasks: Mutex<background::Tasks>,
     pub(crate) bundles: Mutex<exchange::bundles::Bundles>,
+    /// Commits that are being decided, and those that wait to share a decision.
     pub(crate) deciding: Mutex<transaction::group::Deciding>,
     pub(crate) counters: stats::Counters,
     closed: AtomicBool,

@@ -167,6 +167,12 @@ impl TxnId {
         self.0[6] >> 4 == 8
     }
 
+    /// The id that prints as `text`, a UUID of any version; `None` where none does.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let id = Self(*Uuid::try_parse(text).ok()?.as_bytes());
+        (id.to_string() == text).then_some(id)
+    }
+
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use uuid::Uuid;
-
 use crate::error::Error;
 use crate::text::serde_as_text;
 use crate::txn_id::TxnId;
@@ -108,8 +106,7 @@ impl Version {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (clock, txn) = text.split_once('-')?;
         let clock = Timestamp::from_bits(u64::from_str_radix(clock, 16).ok()?);
-        let txn = TxnId::from_bytes(*Uuid::try_parse(txn).ok()?.as_bytes());
-        let version = Self { clock, txn };
+        let version = Self { clock, txn: TxnId::parse(txn)? };
         (version.to_string() == text).then_some(version)
     }
 }

@@ -262,6 +262,48 @@ async fn one_that_cannot_commit_any_more_takes_nobody_along() {
     assert_eq!(kinds, [Err(ErrorKind::Expired), Ok(()), Ok(())]);
 }
 
+/// A decision has an end: a thousand commits, or 1 MiB.
+#[tokio::test(start_paused = true)]
+async fn a_decision_is_shared_by_so_many_at_most() {
+    let world = World::new();
+    let node = open(&world).await;
+    let keys: Vec<_> = (0..1_500).map(|n| format!("key-{n}")).collect();
+    let txs = writers(&node, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    receipts(commit_together(&world, &node, txs).await);
+    assert_eq!(decisions(&world), 3, "one alone, a thousand, and the rest");
+    let mut txs = Vec::new();
+    for n in 0..3 {
+        let mut tx = node.begin().await.unwrap();
+        for part in 0..100 {
+            tx.put(format!("large-{n}-{part}"), vec![b'x'; 4_000]).unwrap();
+        }
+        txs.push(tx);
+    }
+    receipts(commit_together(&world, &node, txs).await);
+    assert_eq!(decisions(&world), 3 + 3, "one alone, two of 400 KB together, and the third");
+}
+
+/// Who has waited for as long as a decision may take is told so, and commits nothing, whatever becomes of those before it.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_too_long_commits_nothing() {
+    let world = World::new();
+    let node = open(&world).await;
+    let stuck: Vec<_> =
+        (1..=20).map(|nth| world.storage.fail(Operation::Create, "commits/", nth, Fault::Delay)).collect();
+    let first = tokio::spawn(writers(&node, &["first"]).await.pop().unwrap().commit());
+    stuck[0].reached().await;
+    let late = writers(&node, &["late"]).await.pop().unwrap().commit();
+    let bound = node.config().commit_deadline + Duration::from_secs(1);
+    let error = tokio::time::timeout(bound, late).await.expect("it waits no longer").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    for held in &stuck {
+        held.release().await.unwrap();
+    }
+    drop(first.await.unwrap());
+    assert_eq!(get(&node, "late").await, None);
+    put(&node, "next", "v").await;
+}
+
 /// The store does not say what became of the decision: each is told the group's id, and that id tells.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_names_the_group() {

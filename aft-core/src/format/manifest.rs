@@ -378,18 +378,9 @@ impl WireRef {
 
 /// Ids in their order, each once.
 fn ids(texts: &[String]) -> Result<BTreeSet<TxnId>, FormatError> {
-    const NO_IDS: FormatError = FormatError::Malformed("text that is no list of ids");
-    let ids: Vec<TxnId> = texts.iter().map(|text| id_of(text)).collect::<Option<_>>().ok_or(NO_IDS)?;
-    if !ids.is_sorted_by(|before, after| before < after)
-        || !ids.iter().zip(texts).all(|(id, text)| id.to_string() == *text)
-    {
-        return Err(NO_IDS);
-    }
-    Ok(ids.into_iter().collect())
-}
-
-fn id_of(text: &str) -> Option<TxnId> {
-    Some(TxnId::from_bytes(*uuid::Uuid::try_parse(text).ok()?.as_bytes()))
+    let ids: Option<Vec<_>> = texts.iter().map(|text| TxnId::parse(text)).collect();
+    let ids = ids.filter(|ids| ids.is_sorted_by(|before, after| before < after));
+    ids.map(BTreeSet::from_iter).ok_or(FormatError::Malformed("text that is no list of ids"))
 }
 
 fn sum_of(text: &str) -> Result<u64, FormatError> {

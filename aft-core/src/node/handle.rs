@@ -181,7 +181,10 @@ impl Aft {
     /// What became of a transaction. One get.
     ///
     /// # Errors
-    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt).
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Denied`](crate::ErrorKind::Denied), [`Corrupt`](crate::ErrorKind::Corrupt);
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for the id of a transaction that committed [in a group](crate::TxnId::is_in_group), where this node does not
+    /// know that commit: [`Receipt::decided_by`](crate::Receipt::decided_by) has the id to ask for. The group's id tells the receipt of the member with the greatest
+    /// version: whoever begins after it sees the whole group.
     ///
     /// # Examples
     ///

@@ -72,7 +72,7 @@ pub struct Transaction {
     /// Whether others may hold the id: then the decision is always written.
     pub(crate) shared: bool,
     /// Whether anybody was told the id.
-    named: AtomicBool,
+    id_told: AtomicBool,
     pub(crate) attempt: u64,
     began: LocalTime,
     /// How old the id was when the transaction began here.
@@ -116,7 +116,7 @@ impl Transaction {
             id,
             shared,
             // Who reads the log may ask for what it names.
-            named: AtomicBool::new(tracing::enabled!(tracing::Level::DEBUG)),
+            id_told: AtomicBool::new(tracing::enabled!(tracing::Level::DEBUG)),
             attempt,
             began,
             age_ms: began.wall_ms.saturating_sub(id.start_ms()),
@@ -206,8 +206,9 @@ impl Transaction {
     }
 
     /// The transaction's id. A transaction that was asked for it is decided under it; others may be decided in a group
-    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)). Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may
-    /// have brought another.
+    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)).
+    ///
+    /// Under a request key it is certain once [`replay`](Self::replay) has returned: an earlier attempt may have brought another.
     ///
     /// # Examples
     ///
@@ -224,7 +225,7 @@ impl Transaction {
     /// ```
     #[must_use]
     pub fn id(&self) -> TxnId {
-        self.note_named();
+        self.note_id_told();
         self.id
     }
 
@@ -445,20 +446,20 @@ impl Transaction {
     }
 
     /// Somebody knows the id from now on.
-    fn note_named(&self) {
-        self.named.store(true, Ordering::Relaxed);
+    fn note_id_told(&self) {
+        self.id_told.store(true, Ordering::Relaxed);
     }
 
     fn buffer_write(&mut self, key: Bytes, value: Option<Bytes>, object: Option<u32>) -> Result<(), Error> {
         self.node.check_writable()?;
         let admit = admission(self.id, &self.node.config);
-        self.buffer.put(key, value, object, admit).inspect_err(|_| self.note_named())
+        self.buffer.put(key, value, object, admit).inspect_err(|_| self.note_id_told())
     }
 
     /// Buffers a write whose value is durable already.
     pub(crate) fn buffer_stored(&mut self, key: Bytes, value: StoredValue) -> Result<(), Error> {
         let admit = admission(self.id, &self.node.config);
-        self.buffer.put_stored(key, value, admit).inspect_err(|_| self.note_named())
+        self.buffer.put_stored(key, value, admit).inspect_err(|_| self.note_id_told())
     }
 
     pub(crate) fn next_object(&mut self) -> u32 {
@@ -517,7 +518,7 @@ impl Transaction {
     /// The error, with this transaction's id. What is gone for one that has turned out to be too old (its node stood still, and the store's
     /// time told) is no version that is missing.
     pub(crate) fn named(&self, error: Error) -> Error {
-        self.note_named();
+        self.note_id_told();
         let gone = error.kind() == ErrorKind::VersionUnavailable;
         let error = if gone && self.age_ms() > self.node.limits.lifetime_ms {
             self.node.expired(self.id()).with_source(error)

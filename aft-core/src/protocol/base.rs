@@ -74,7 +74,8 @@ impl Base {
     }
 
     /// Whether a commit is surely in the runs: it was published before the horizon, as far as is known, or its transaction began
-    /// before anything that is not folded; and not where the manifest says that it is not. Of one that was lost and is [restored](crate::protocol::view::Commit::restored) only the first tells.
+    /// before anything that is not folded. Not where the manifest says that it is not. Of one that was lost and is
+    /// [restored](crate::protocol::view::Commit::restored) only the publication tells.
     #[must_use]
     pub fn has_folded(&self, version: Version, published: Option<StoreTime>, restored: bool) -> bool {
         let Some(manifest) = &self.0 else { return false };

@@ -18,6 +18,7 @@ pub(crate) struct Recorded {
     /// Whether others may hold its id.
     shared: bool,
     request: Option<String>,
+    /// Whether nobody asks for its id.
     unasked: bool,
 }
 
@@ -57,8 +58,10 @@ impl Recorded {
         Self { tx: Some(tx), notes, shared, request, unasked: false }
     }
 
-    /// One whose id nobody asks for, so that it may commit in a group.
+    /// One whose id nobody asks for, so that it may commit in a group; in a session of its own, since others run beside it.
     pub(crate) fn unasked(mut self) -> Self {
+        let entry = &mut self.notes.entry;
+        entry.session = format!("{}/g{}", entry.session, entry.attempt).into();
         self.unasked = true;
         self
     }

@@ -88,24 +88,10 @@ impl Recorder {
                 return None;
             }
         };
-        let mut notes = Notes::new(self, client, tx.id());
+        let mut notes = Notes::new(self, client, tx.id_unasked());
         notes.entry.began_ms = began_ms;
         notes.entry.after.clone_from(&how.after);
         Some(Recorded::new(tx, notes, how.shared, how.request.clone()))
-    }
-
-    /// Begins a transaction of a session of its own, whose id nobody asks for.
-    pub(crate) async fn begin_unasked(self: &Arc<Self>, client: &Client) -> Option<Recorded> {
-        let tx = match client.aft.begin().await {
-            Ok(tx) => tx,
-            Err(error) => {
-                self.explain(client, &error, "begin");
-                return None;
-            }
-        };
-        let mut notes = Notes::new(self, client, tx.id_unasked());
-        notes.entry.session = format!("{}/g{}", client.session, notes.entry.attempt).into();
-        Some(Recorded::new(tx, notes, false, None).unasked())
     }
 
     /// Resumes a transaction that somebody suspended; see [`begin`](Self::begin).

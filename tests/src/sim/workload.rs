@@ -256,7 +256,8 @@ impl Actor {
     async fn burst(&mut self) {
         let mut all = Vec::new();
         for _ in 0..2 + self.draw(5) {
-            let Some(mut tx) = self.shared.recorder.begin_unasked(&self.client).await else { continue };
+            let begun = self.shared.recorder.begin(&self.client, Begin::new(), &How::default()).await;
+            let Some(mut tx) = begun.map(Recorded::unasked) else { continue };
             let keys = [self.key(), self.key()];
             if self.draw(2) == 0 && !tx.read(&keys[..1]).await {
                 continue;

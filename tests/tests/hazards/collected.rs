@@ -1,7 +1,7 @@
 //! What turns up again, or is asked for, after it was folded and collected.
 
 use aft_core::{Aft, Begin, CommitOutcome, Outcome, Storage, Transaction};
-use aft_memory::{ErrorKind as Stored, Fault, Operation};
+use aft_memory::{ErrorKind as Stored, Fault, Gate, Operation};
 use aft_tests::{World, get, put, write};
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -201,6 +201,18 @@ pub(crate) async fn h07_a_claim_is_not_built_on_one_that_was_collected() {
     assert!(committed[1]);
 }
 
+/// The first checkpoint is collected; its manifest lands again, and goes; its list of outcomes stays.
+async fn the_first_manifest_lands_again(world: &World, node: &Aft, ghost: &Gate) {
+    node.collect_garbage(false).await.unwrap();
+    let outcomes = under(world, "outcomes/000000000001-");
+    assert_eq!(outcomes.len(), 1);
+    ghost.release().await.unwrap();
+    node.collect_garbage(false).await.unwrap();
+    let checkpoints = under(world, "checkpoints/");
+    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
+    assert_eq!(under(world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
+}
+
 /// The manifest of a checkpoint was sent twice. The second one lands when the first has gone, as checkpoints do, and it is void: the file of
 /// outcomes that bears its number is that of the first, which counted.
 pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it() {
@@ -220,14 +232,7 @@ pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it() {
         assert!(node.checkpoint().await.unwrap().made);
         an_hour_passes(&node).await;
     }
-    node.collect_garbage(false).await.unwrap();
-    let outcomes = under(&world, "outcomes/000000000001-");
-    assert_eq!(outcomes.len(), 1);
-    ghost.release().await.unwrap();
-    node.collect_garbage(false).await.unwrap();
-    let checkpoints = under(&world, "checkpoints/");
-    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
-    assert_eq!(under(&world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
+    the_first_manifest_lands_again(&world, &node, &ghost).await;
 }
 
 /// The same, where the commit's keys were written anew and one of them deleted since, and the deletion has left the index: nothing in it tells
@@ -257,14 +262,7 @@ pub(crate) async fn a_manifest_that_lands_again_takes_no_list_with_it_of_what_wa
         an_hour_passes(&node).await;
     }
     assert_eq!(purged, 1);
-    node.collect_garbage(false).await.unwrap();
-    let outcomes = under(&world, "outcomes/000000000001-");
-    assert_eq!(outcomes.len(), 1);
-    ghost.release().await.unwrap();
-    node.collect_garbage(false).await.unwrap();
-    let checkpoints = under(&world, "checkpoints/");
-    assert!(!checkpoints.iter().any(|path| path.contains("000000000001")), "{checkpoints:?}");
-    assert_eq!(under(&world, "outcomes/000000000001-"), outcomes, "a list that counts stays");
+    the_first_manifest_lands_again(&world, &node, &ghost).await;
     // So its decision goes in the end, and nothing is reported.
     sleep(secs(26 * LONG)).await;
     an_hour_passes(&node).await;

@@ -18,6 +18,7 @@ use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::expired;
 use crate::node::unencodable;
 use crate::planted::{Planted, planted};
+use crate::protocol::clock_check::LocalTime;
 use crate::protocol::feed_queue::Publication;
 use crate::protocol::knowledge::KnownBy;
 use crate::protocol::timeliness::Void;
@@ -89,7 +90,8 @@ struct Draft {
 
 impl Transaction {
     /// Commits: makes every write visible at once, or none. One create request for any number of keys, and one get where the node's
-    /// clock is not verified. When it returns `Ok`, the commit survives the death of every process.
+    /// clock is not verified. Where many commit at once several may share that request
+    /// ([`Config::decisions_in_flight`](crate::Config::decisions_in_flight)); an `OutcomeUnknown` then bears the id of their group. When it returns `Ok`, the commit survives the death of every process.
     ///
     /// # Errors
     /// None of the writes happened with [`Aborted`](ErrorKind::Aborted), [`Expired`](ErrorKind::Expired),
@@ -312,8 +314,7 @@ impl Transaction {
         }
         self.node.check_clock().map_err(|error| self.named(error))?;
         let since = self.node.now();
-        let read = self.reads.lock().set.greatest().clock;
-        let clock = self.node.known.read(|known| known.reading(since, self.id.start_ms(), read));
+        let clock = self.reading(since);
         if planted(Planted::KeepEveryReading) {
             self.node.known.write(|known| known.keep_reading(clock));
         }
@@ -327,11 +328,13 @@ impl Transaction {
         self.draft_at(clock, since)
     }
 
-    fn draft_at(
-        &self,
-        clock: Timestamp,
-        since: crate::protocol::clock_check::LocalTime,
-    ) -> Result<(Draft, Proposal), Error> {
+    /// The clock of its version, were it taken now.
+    pub(crate) fn reading(&self, now: LocalTime) -> Timestamp {
+        let read = self.reads.lock().set.greatest().clock;
+        self.node.known.read(|known| known.reading(now, self.id.start_ms(), read))
+    }
+
+    fn draft_at(&self, clock: Timestamp, since: LocalTime) -> Result<(Draft, Proposal), Error> {
         let (record, payload) = self.record(self.id, clock);
         let verdict = Verdict::Commit(vec![record.clone()]);
         let decision = Decision { id: self.id, attempt: self.attempt, verdict };

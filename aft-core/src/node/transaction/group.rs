@@ -92,7 +92,7 @@ impl Transaction {
             // A result is for whoever asks by the id.
             && self.result.is_none()
             && !tracing::enabled!(tracing::Level::DEBUG)
-            && (!self.named.load(Ordering::Relaxed) || planted(Planted::NamedInGroup))
+            && (!self.id_told.load(Ordering::Relaxed) || planted(Planted::NamedInGroup))
             && (!uploads || planted(Planted::UploadsInGroup))
     }
 
@@ -113,8 +113,7 @@ impl Transaction {
         }
         let task = Task::spawn(self.take_turn().instrument(tracing::Span::current()));
         task.ended().await.unwrap_or_else(|cause| {
-            let message =
-                "the runtime was shut down while it was decided: nobody knows whether it was committed";
+            let message = "the task that decided it was stopped: nobody knows whether it was committed";
             Err(Error::new(ErrorKind::OutcomeUnknown, message).with_source(cause))
         })
     }
@@ -163,26 +162,16 @@ impl Transaction {
         tokio::spawn(decide.instrument(tracing::debug_span!("group", %group)));
         replied.await.unwrap_or_else(|_| Err(given_up(group)))
     }
-
-    /// The clock of its version, were it taken now.
-    fn reading(&self) -> Result<Timestamp, Error> {
-        self.node.check_open()?;
-        let read = self.reads.lock().set.greatest().clock;
-        let now = self.node.now();
-        Ok(self.node.known.read(|known| known.reading(now, self.id.start_ms(), read)))
-    }
 }
 
-/// The runtime on which a group was decided was shut down meanwhile.
+/// The task that decided a group was stopped, with its runtime.
 fn given_up(group: TxnId) -> Error {
-    let message =
-        "the runtime was shut down while it was decided; ask Aft::outcome with this id, the group's";
+    let message = "the task that decided it was stopped; ask Aft::outcome with this id, the group's";
     Error::new(ErrorKind::OutcomeUnknown, message).with_txn(group)
 }
 
 impl Node {
     /// The right to decide at once, or a place in the queue.
-    #[allow(clippy::type_complexity, reason = "a pair, or what to wait for")]
     fn enter(
         self: &Arc<Self>,
         tx: Box<Transaction>,
@@ -210,7 +199,7 @@ impl Node {
             return Ok(wake);
         }
         let message = format!(
-            "nothing was committed: it waited {} ms behind other commits, and the store answers so slowly that none of them ended; run it again",
+            "nothing was committed: it waited {} ms behind other commits, which the store decides too slowly; run it again",
             deadline.as_millis()
         );
         Err(Error::new(ErrorKind::Unavailable, message))
@@ -294,14 +283,10 @@ impl Node {
         let mut clock = self.known.read(|known| known.reading(now, group.start_ms(), Timestamp::default()));
         let mut rest = Vec::with_capacity(members.len());
         for member in members {
-            let reading = member
-                .tx
-                .check_alive()
-                .and_then(|()| self.check_writable())
-                .and_then(|()| self.check_clock());
-            match reading.and_then(|()| member.tx.reading()) {
-                Ok(reading) => {
-                    clock = clock.max(reading);
+            let able = member.tx.check_alive();
+            match able.and_then(|()| self.check_writable()).and_then(|()| self.check_clock()) {
+                Ok(()) => {
+                    clock = clock.max(member.tx.reading(now));
                     rest.push(member);
                 }
                 Err(error) => drop(member.reply.send(Err(member.tx.named(error)))),
