@@ -109,6 +109,12 @@ pub struct Config {
     /// committed. Only those share that were begun without an id, request key or token, whose id nobody asked for, without a result, and
     /// whose values are all small; others neither wait nor count. 0: every commit has a decision of its own. Default 4.
     pub decisions_in_flight: usize,
+    /// Makes decisions in the feed itself where that is due, so that a commit is one create in all, and published when it is durable. Only those
+    /// commits may that may share a decision ([`decisions_in_flight`](Self::decisions_in_flight)), with at most 256 KiB of keys and values; and one in each
+    /// [`feed_interval`](Self::feed_interval), or where the commit waits for its publication in any case
+    /// ([`publish_before_ack`](Self::publish_before_ack)): each is an object that every node reads. Such a commit has one copy in the store until a checkpoint
+    /// folded it, and must land within [`publish_deadline`](Self::publish_deadline). Default true.
+    pub direct_commits: bool,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.
     pub verify_every_commit: bool,
@@ -192,6 +198,7 @@ impl Default for Config {
             parallel_requests: 16,
             max_requests: 1024,
             decisions_in_flight: 4,
+            direct_commits: true,
             verify_every_commit: false,
             background: true,
             publish_before_ack: false,

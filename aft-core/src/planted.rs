@@ -40,6 +40,16 @@ pub enum Planted {
     UploadsInGroup,
     /// Whoever asks what became of a transaction that committed in a group looks for a decision under its own id.
     AskTheMember,
+    /// A direct decision counts however late it landed.
+    DirectIsNeverLate,
+    /// A direct decision goes like a feed object, by its age.
+    DirectGoesByAge,
+    /// Sweeps look for no decisions in the feed.
+    SweepsSkipDirect,
+    /// What a direct decision's id is asked for is looked for among the other decisions.
+    DirectHasARegister,
+    /// A direct decision that is damaged is replaced as other feed objects are.
+    DirectIsReplaced,
     /// A commit leaves the view by a date although the checkpoint says that it did not fold it.
     FoldedByDateAlone,
     /// A token that can only be told its outcome reads all the same, without what it had read.

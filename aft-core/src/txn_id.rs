@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::clock::millis;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
+use crate::format::name::{DIRECT, DIRECT_MOST, FeedName, NODE_MOST, TIME_MOST_MS};
 use crate::text::serde_as_text;
 
 /// The identity of a transaction: a UUIDv7, made of its start (milliseconds since 1970) and 74 random bits.
@@ -149,7 +150,7 @@ impl TxnId {
     /// one, so that nobody who meets it can take a register that was never written for an open question (`HAZARDS` 6).
     pub(crate) const fn in_group(self) -> Self {
         let mut bytes = self.0;
-        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[6] = bytes[6] & 0x07 | 0x80;
         Self(bytes)
     }
 
@@ -164,7 +165,46 @@ impl TxnId {
     /// ```
     #[must_use]
     pub const fn is_in_group(self) -> bool {
-        self.0[6] >> 4 == 8
+        self.0[6] >> 3 == 0x80 >> 3
+    }
+
+    /// The id of the decision that lies in the feed under this name: a UUID of version 8 as well, of which one bit tells it from a member's. It says the
+    /// whole name, so that whoever knows one finds the other. `None` where no node makes decisions of such a name.
+    pub(crate) const fn of_direct(name: FeedName) -> Option<Self> {
+        let FeedName { time_ms, node, seq } = name;
+        let number = seq ^ DIRECT;
+        if time_ms > TIME_MOST_MS || node > NODE_MOST || number > DIRECT_MOST {
+            return None;
+        }
+        let high = time_ms << 16 | 0x8800 | number as u64;
+        let low = 1 << 63 | node;
+        Some(Self(((high as u128) << 64 | low as u128).to_be_bytes()))
+    }
+
+    /// The name of the object in the feed that is the decision of this id; `None` where its decision lies among the others.
+    pub(crate) const fn direct_name(self) -> Option<FeedName> {
+        if !self.is_direct() {
+            return None;
+        }
+        let id = u128::from_be_bytes(self.0);
+        let time_ms = (id >> 80) as u64;
+        let number = (id >> 64) as u32 & DIRECT_MOST;
+        Some(FeedName { time_ms, node: id as u64 & NODE_MOST, seq: DIRECT | number })
+    }
+
+    /// Whether this is the id of a direct decision: one that lies in the feed, so that it publishes what it commits. Its transactions commit in it as in a
+    /// group, of one or more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let id: aft_core::TxnId = "0198f3f4-0000-8805-8005-050505050505".parse()?;
+    /// assert!(id.is_direct() && !id.is_in_group() && !aft_core::TxnId::new().is_direct());
+    /// # Ok::<(), aft_core::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn is_direct(self) -> bool {
+        self.0[6] >> 3 == 0x88 >> 3 && self.0[8] >> 6 == 0b10
     }
 
     /// The id that prints as `text`, a UUID of any version; `None` where none does.
@@ -207,7 +247,7 @@ impl FromStr for TxnId {
             Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "{text:?} is no transaction id: {why}; expected a UUIDv7, or the UUIDv8 of a transaction that committed in a group"
+                    "{text:?} is no transaction id: {why}; expected a UUIDv7, or the UUIDv8 of a transaction that committed in a group, or of a direct decision"
                 ),
             )
         };
@@ -228,7 +268,7 @@ impl From<TxnId> for [u8; 16] {
     }
 }
 
-/// From its 16 bytes, most significant first; those of another UUID than a UUIDv7, or the UUIDv8 of a transaction that committed in a group, are refused.
+/// From its 16 bytes, most significant first; those of another UUID than a UUIDv7, or the UUIDv8 of a transaction that committed in a group or of a direct decision, are refused.
 impl TryFrom<[u8; 16]> for TxnId {
     type Error = Error;
 

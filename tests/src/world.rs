@@ -94,7 +94,13 @@ impl World {
     #[must_use]
     pub fn config() -> Config {
         let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
-        Config { background: false, feed_interval: hour, sweep_interval: day, ..Config::default() }
+        Config {
+            background: false,
+            feed_interval: hour,
+            sweep_interval: day,
+            direct_commits: false,
+            ..Config::default()
+        }
     }
 
     /// Lets a create that a `Delay` or `Ghost` holds take effect now, but dated `early` before: the store received it then, and

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::format::decision::Decision;
 use crate::format::envelope::{self, FormatError, Kind};
 use crate::format::name::{FeedName, ValueName};
 use crate::format::recent::Home;
@@ -137,6 +138,19 @@ impl Feed {
         let instead_of = wire.instead_of.into_iter().map(WireFeedName::into_name);
         let instead_of = instead_of.collect::<Result<_, _>>()?;
         Ok(Self { name: wire.name.into_name()?, swept_through: wire.swept_through, instead_of, entries })
+    }
+
+    /// Whether these bytes are what a node makes under this name, a feed object or a direct decision.
+    ///
+    /// # Errors
+    /// As [`decode_as`](Self::decode_as).
+    pub fn check(name: FeedName, object: &Bytes) -> Result<(), FormatError> {
+        let Some(id) = name.decision() else { return Self::decode_as(name, object).map(drop) };
+        if Decision::decode(object)?.decision.id == id {
+            Ok(())
+        } else {
+            Err(FormatError::Malformed("the decision of another id"))
+        }
     }
 
     /// Reads the feed object of this name: one that was made under another one is as good as damaged.

@@ -39,6 +39,13 @@ pub const EPOCHS: &str = "epochs/";
 /// The greatest time in a name, in milliseconds since 1970: 48 bits.
 pub const TIME_MOST_MS: u64 = (1 << 48) - 1;
 
+/// The greatest random number of a node: 62 bits, so that the id of a direct decision can say it.
+pub const NODE_MOST: u64 = (1 << 62) - 1;
+/// In the running number of a feed object: that it is a decision.
+pub const DIRECT: u32 = 1 << 31;
+/// The greatest running number of a direct decision, beside that mark: 11 bits. It tells those apart that a node makes in one millisecond.
+pub const DIRECT_MOST: u32 = (1 << 11) - 1;
+
 /// How many prefixes decisions and values are spread over, so that none is the ceiling of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shards {
@@ -86,8 +93,8 @@ impl Shards {
     }
 }
 
-/// The name of a feed object: when it was made (milliseconds, by its maker's estimate of the store's clock), by which
-/// node, and the node's running number.
+/// The name of an object in the feed: when it was made (milliseconds, by its maker's estimate of the store's clock), by which
+/// node, and the node's running number. With the mark [`DIRECT`] in that number it is a decision, which publishes what it commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedName {
     /// Milliseconds since 1970; 48 bits.
@@ -214,7 +221,7 @@ pub enum ObjectName {
     Marker,
     /// `adopt.json`
     Adoption,
-    /// `commits/<shard>/<txn id>`
+    /// `commits/<shard>/<txn id>`; of a direct decision `feed/<time>-<node>-<seq>`
     Decision(TxnId),
     /// `values/<shard>/<txn id>/<attempt>-<n>`
     Value(TxnId, ValueName),
@@ -247,7 +254,10 @@ impl ObjectName {
         match self {
             Self::Marker => MARKER.to_owned(),
             Self::Adoption => ADOPTION.to_owned(),
-            Self::Decision(txn) => format!("{COMMITS}{}/{txn}", shards.of(*txn)),
+            Self::Decision(txn) => match txn.direct_name() {
+                Some(name) => name.to_string(),
+                None => format!("{COMMITS}{}/{txn}", shards.of(*txn)),
+            },
             Self::Value(txn, value) => {
                 format!("{VALUES}{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
             }
@@ -282,7 +292,10 @@ impl ObjectName {
                 let (hash, number) = rest.split_once('/')?.1.split_once('/')?;
                 Self::Request(RequestHash::parse(hash)?, u32::try_from(hex(number, 8)?).ok()?)
             }
-            "feed" => Self::Feed(FeedName::parse(path)?),
+            "feed" => {
+                let name = FeedName::parse(path)?;
+                name.decision().map_or(Self::Feed(name), Self::Decision)
+            }
             "bundles" => Self::Bundle(BundleName::parse(path)?),
             "epochs" => {
                 let (job, epoch) = rest.split_once('/')?;
@@ -313,7 +326,20 @@ impl FeedName {
         let (time, node, seq) = (parts.next()?, parts.next()?, parts.next()?);
         let name =
             Self { time_ms: hex(time, 12)?, node: hex(node, 16)?, seq: u32::try_from(hex(seq, 8)?).ok()? };
-        (name.to_string() == path).then_some(name)
+        let is_known = !name.is_direct() || name.decision().is_some();
+        (is_known && name.to_string() == path).then_some(name)
+    }
+
+    /// Whether an object of this name is a decision.
+    #[must_use]
+    pub const fn is_direct(self) -> bool {
+        self.seq & DIRECT != 0
+    }
+
+    /// The id of the decision that an object of this name is; `None` of a batch of commits that were decided elsewhere.
+    #[must_use]
+    pub const fn decision(self) -> Option<TxnId> {
+        if self.is_direct() { TxnId::of_direct(self) } else { None }
     }
 
     /// Where a listing of the feed begins that must show every name of `time_ms` or later.
@@ -378,6 +404,11 @@ mod tests {
             .prop_map(|(ms, seed)| TxnId::from_parts(ms, &mut crate::rng::seeded(seed)))
     }
 
+    fn direct() -> impl Strategy<Value = FeedName> {
+        let name = |(time_ms, node, number)| FeedName { time_ms, node, seq: DIRECT | number };
+        (0u64..1 << 48, 0..=NODE_MOST, 0..=DIRECT_MOST).prop_map(name)
+    }
+
     fn names() -> impl Strategy<Value = ObjectName> {
         prop_oneof![
             Just(ObjectName::Marker),
@@ -387,8 +418,9 @@ mod tests {
                 .prop_map(|(txn, attempt, n)| ObjectName::Value(txn, ValueName { attempt, n })),
             (any::<[u8; 32]>(), any::<u32>())
                 .prop_map(|(hash, number)| ObjectName::Request(RequestHash(hash), number)),
-            (0u64..1 << 48, any::<u64>(), any::<u32>())
+            (0u64..1 << 48, any::<u64>(), 0..DIRECT)
                 .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
+            direct().prop_map(|name| ObjectName::Decision(name.decision().unwrap())),
             ([0u64..1 << 48, 0u64..1 << 48, 0u64..1 << 48], any::<u8>(), any::<u64>(), any::<u32>())
                 .prop_map(|([last_ms, first_ms, made_ms], level, node, seq)| {
                     ObjectName::Bundle(BundleName { last_ms, first_ms, made_ms, level, node, seq })
@@ -439,6 +471,27 @@ mod tests {
             let path = |txn| ObjectName::Decision(txn).path(Shards::new(16).unwrap());
             let (a, b, pa, pb) = (a, b, path(a), path(b));
             prop_assert_eq!(a.cmp(&b), pa[10..].cmp(&pb[10..]));
+        }
+
+        /// The id of a direct decision and its name say the same; it is no other kind of id, and starts when its name says.
+        #[test]
+        fn a_direct_decision_is_found_by_its_id(name in direct(), of in id()) {
+            let decision = name.decision().unwrap();
+            prop_assert_eq!(decision.direct_name(), Some(name));
+            prop_assert!(decision.is_direct() && !decision.is_in_group());
+            prop_assert_eq!(decision.start_ms(), name.time_ms);
+            prop_assert_eq!(decision.to_string().parse::<TxnId>().unwrap(), decision);
+            for other in [of, of.in_group()] {
+                prop_assert!(!other.is_direct() && other.direct_name().is_none());
+            }
+        }
+
+        #[test]
+        fn a_mark_that_no_node_makes_is_no_name(time_ms in 0u64..1 << 48, node in any::<u64>(), number in any::<u32>()) {
+            let name = FeedName { time_ms, node, seq: DIRECT | number };
+            let made = node <= NODE_MOST && number & !DIRECT <= DIRECT_MOST;
+            prop_assert_eq!(FeedName::parse(&name.to_string()).is_some(), made);
+            prop_assert_eq!(name.decision().is_some(), made);
         }
 
         #[test]

@@ -88,6 +88,7 @@ impl Aft {
             begun: get(&counters.begun),
             commits: get(&counters.commits),
             groups: get(&counters.groups),
+            direct: get(&counters.direct),
             replays: get(&counters.replays),
             cache_hits: get(&counters.cache_hits),
             cache_misses: get(&counters.cache_misses),

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
-use crate::format::name::{CLONE, Job, MARKER, ObjectName, Shards};
+use crate::format::name::{CLONE, Job, MARKER, NODE_MOST, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::exchange::sweep_all::SweepAllReport;
 use crate::node::known::Known;
@@ -364,7 +364,7 @@ impl Builder {
             limits,
             shards,
             clock: self.clock,
-            number: rng.next(),
+            number: rng.next() & NODE_MOST,
             rng,
             read_only: self.read_only,
             known: Known::new(knowledge),

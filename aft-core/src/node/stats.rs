@@ -88,6 +88,8 @@ pub struct Stats {
     pub commits: u64,
     /// Decisions of this node that several of its commits shared.
     pub groups: u64,
+    /// Direct decisions of this node, of one commit or several: those that needed no feed object beside them.
+    pub direct: u64,
     /// Commits that turned out to have happened before, by another attempt.
     pub replays: u64,
     /// Values that the data cache had.
@@ -154,6 +156,7 @@ pub(crate) struct Counters {
     pub(crate) begun: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) groups: AtomicU64,
+    pub(crate) direct: AtomicU64,
     pub(crate) replays: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
     pub(crate) cache_misses: AtomicU64,

@@ -129,6 +129,11 @@ impl Knowledge {
         self.feed.note_own(name, (sent, answered), commits);
     }
 
+    /// How many own objects in the feed no listing has shown yet.
+    pub(crate) fn own_open(&self) -> usize {
+        self.feed.own.len()
+    }
+
     /// Notes that a feed object of this node carries these decisions; its date is not known yet.
     pub(crate) fn note_published(&mut self, ids: impl IntoIterator<Item = TxnId>) {
         ids.into_iter().for_each(|id| self.feed.note_published(id, NOT_DATED));

@@ -133,6 +133,18 @@ impl Limits {
             || self.is_adopted(last_modified)
     }
 
+    /// Why a decision that lies in the feed does not count, by the rule of the feed; `None` where it does.
+    #[must_use]
+    pub fn feed_void(&self, name_ms: u64, last_modified: StoreTime) -> Option<Void> {
+        if self.feed_in_time(name_ms, last_modified) || planted(Planted::DirectIsNeverLate) {
+            None
+        } else if last_modified.ms() > name_ms {
+            Some(Void::Late)
+        } else {
+            Some(Void::ClockAhead)
+        }
+    }
+
     /// When what a feed object carries is taken for published: at the last moment at which an object of this name counts.
     ///
     /// The date itself may be changed, and two nodes that saw it at two moments would then disagree on what is folded. By its date goes only what

@@ -168,6 +168,8 @@ impl Plan {
         }
         // Of two seeds in three each node decides one at a time: then commits share decisions.
         config.decisions_in_flight = if seed.is_multiple_of(3) { 4 } else { 1 };
+        // And of two in three decisions may lie in the feed.
+        config.direct_commits = seed % 9 < 6;
         let streams = seed % 7 == 1;
         let mischief =
             Kinds { lies: options.lies.unwrap_or(false), redates: options.redates.unwrap_or(false) };

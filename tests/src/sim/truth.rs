@@ -152,10 +152,12 @@ impl Truth {
                 }
             }
         }
-        let decisions: Vec<_> = storage.list("commits/", None).try_collect().await.unwrap_or_default();
+        let mut decisions: Vec<_> = storage.list("commits/", None).try_collect().await.unwrap_or_default();
+        decisions.extend(storage.list("feed/", None).try_collect::<Vec<_>>().await.unwrap_or_default());
         for object in decisions {
-            let group = object.path.rsplit('/').next().and_then(|id| id.parse::<TxnId>().ok());
-            let (Some(group), Ok(read)) = (group, archive.get(&object.path).await) else { continue };
+            let (Some(group), Ok(read)) = (decision_of(&object.path), archive.get(&object.path).await) else {
+                continue;
+            };
             let members = read.bytes.windows(16).filter_map(id_in).filter(|id| id.is_in_group());
             for member in members.collect::<BTreeSet<_>>() {
                 let Some(attempt) = open.get(&alone(member.as_u128())) else { continue };
@@ -229,6 +231,17 @@ impl Truth {
 /// When a feed object says that it was made.
 fn feed_time_ms(path: &str) -> Option<u64> {
     u64::from_str_radix(path.strip_prefix("feed/")?.split('-').next()?, 16).ok()
+}
+
+/// The id of the decision at this path.
+fn decision_of(path: &str) -> Option<TxnId> {
+    let Some(name) = path.strip_prefix("feed/") else { return path.rsplit('/').next()?.parse().ok() };
+    let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
+    let (time, node, seq) = (parts.next()??, parts.next()??, parts.next()??);
+    // One in the feed says in its running number that it is one; its id says all of its name.
+    let number = seq.checked_sub(1 << 31)?;
+    let id = u128::from(time) << 80 | u128::from(0x8800 | number) << 64 | 1 << 63 | u128::from(node);
+    TxnId::try_from(id.to_be_bytes()).ok()
 }
 
 /// A transaction's id where these sixteen bytes may be one.

@@ -1,7 +1,7 @@
 //! Executions that broke earlier drafts of the design, by their number in the list of hazards (`docs/testing.md`): each a case,
 //! and the planted bugs with which it must fail.
 //!
-//! Numbers that are not here concern code that does not exist yet: guards, group commit.
+//! Numbers that are not here concern code that does not exist yet: guards.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
 
@@ -13,6 +13,7 @@ mod closing;
 mod collected;
 mod copies;
 mod dates;
+mod direct;
 mod expiry;
 mod feed;
 mod garbage;
@@ -567,6 +568,7 @@ fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
             || FOUND_BY_MODELS.contains(&bug)
             || FOUND_BY_CLONES.contains(&bug)
             || FOUND_BY_NODES.contains(&bug)
+            || direct::FOUND.contains(&bug)
             || by_seeds(bug);
         assert!(found, "nothing finds {bug:?}");
     }

@@ -43,6 +43,8 @@ pub(super) struct Commits {
     pub(super) told_late: BTreeSet<TxnId>,
     /// Up to where sweeps claim to have swept.
     pub(super) swept_through: Option<StoreTime>,
+    /// The decisions among the objects of the feed.
+    direct: Vec<(TxnId, ObjectInfo)>,
     /// What each decision says.
     decided: BTreeMap<TxnId, Register>,
     /// Whether the newest checkpoint's own commits are not known.
@@ -114,9 +116,14 @@ impl Check<'_> {
     pub(super) async fn feed(&self) -> Result<Commits, Error> {
         let commits = Mutex::new(Commits::default());
         let listed = self.list(FEED).await?;
-        let named = listed.into_iter().filter_map(|(name, object)| {
-            let ObjectName::Feed(name) = name else { return None };
-            Some((name, StoreTime::of(object.last_modified), object))
+        let mut direct = Vec::new();
+        let named = listed.into_iter().filter_map(|(name, object)| match name {
+            ObjectName::Feed(name) => Some((name, StoreTime::of(object.last_modified), object)),
+            ObjectName::Decision(id) => {
+                direct.push((id, object));
+                None
+            }
+            _ => None,
         });
         let (objects, late): (Vec<_>, Vec<_>) =
             named.partition(|(name, dated, _)| self.node.limits.feed_in_time(name.time_ms, *dated));
@@ -146,6 +153,7 @@ impl Check<'_> {
         })
         .await?;
         let mut commits = commits.into_inner();
+        commits.direct = direct;
         for (name, cause) in std::mem::take(&mut commits.damaged_feed) {
             if commits.stood_in.contains(&name) {
                 self.leave_out(format_args!(
@@ -254,7 +262,24 @@ impl Check<'_> {
             })
             .await?;
         }
+        let direct = std::mem::take(&mut commits.direct);
+        let dates: Vec<_> = direct.iter().map(|(id, object)| (*id, StoreTime::of(object.last_modified))).collect();
+        self.each(direct, |(id, object): (TxnId, ObjectInfo)| {
+            async move {
+                let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
+                let register = self.register(&object.path, id, read)?;
+                of.lock().insert(id, register);
+                Ok(())
+            }
+            .boxed()
+        })
+        .await?;
         commits.decided = decided.into_inner();
+        for (id, dated) in dates {
+            if matches!(commits.decided.get(&id), Some(Register::Commits(_))) {
+                commits.note_published(id, self.node.limits.feed_published(id.start_ms(), dated));
+            }
+        }
         Ok(())
     }
 
@@ -390,6 +415,9 @@ fn disagreement(commit: &Commit) -> String {
 
 /// What is wrong with a copy of the feed object of this name, if anything is.
 pub(super) fn copy_damage(name: FeedName, copy: &Bytes) -> Option<String> {
+    if name.is_direct() {
+        return Feed::check(name, copy).err().map(|cause| cause.to_string());
+    }
     let feed = match Feed::decode_as(name, copy) {
         Ok(feed) => feed,
         Err(cause) => return Some(cause.to_string()),

@@ -80,6 +80,9 @@ impl Cloning<'_> {
             return Err(used());
         }
         for object in feed {
+            if matches!(ObjectName::parse(&object.path, self.node.shards), Some(ObjectName::Decision(_))) {
+                return Err(used());
+            }
             // Whoever had it open left notes that say nothing but that there was nothing.
             if let Some(read) = self.get_there(&object.path).await? {
                 let feed = Feed::decode(&read.bytes).map_err(|cause| format_error(&object.path, cause))?;

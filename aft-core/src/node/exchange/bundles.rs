@@ -135,7 +135,7 @@ impl Node {
                 self.cache_told(&object, &copy).await;
                 left.remove(&name);
                 take(object);
-            } else if name < oldest || Feed::decode_as(name, &copy).is_err() {
+            } else if name < oldest || Feed::check(name, &copy).is_err() {
                 continue;
             }
             sound.push((name, copy));

@@ -159,7 +159,7 @@ impl Node {
         if error.kind() != ErrorKind::Corrupt {
             return Err(error);
         }
-        if self.known.read(Knowledge::passes_over) {
+        if self.known.read(Knowledge::passes_over) || planted(Planted::DirectIsReplaced) && id.is_direct() {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "a decision cannot be read; it is passed over"

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind};
-use crate::format::name::{CHECKPOINTS, ObjectName};
+use crate::format::name::{CHECKPOINTS, COMMITS, FEED, ObjectName};
 use crate::node::Node;
 use crate::node::store::retry_read;
 use crate::planted::{Planted, planted};
@@ -69,7 +69,8 @@ impl Node {
         for id in first.into_iter().chain(last) {
             let path = self.path(ObjectName::Decision(*id));
             if self.is_there(&path).await? {
-                return Err(listing_lies("commits/", &path));
+                let folder = if id.is_direct() { FEED } else { COMMITS };
+                return Err(listing_lies(folder, &path));
             }
         }
         Ok(())

@@ -162,6 +162,9 @@ impl Node {
             return Ok(RegisterState::Forgotten);
         }
         let attempt = self.rng.next();
+        if planted(Planted::DirectHasARegister) && id.is_direct() {
+            return Ok(RegisterState::Dead { attempt, void: None });
+        }
         let decision = Decision { id, attempt, verdict: Verdict::Abort };
         let bytes = decision.encode(&[]).map_err(|cause| unencodable("the abort", cause).with_txn(id))?;
         let proposal = Proposal { id, attempt, clock_ms: id.start_ms(), bytes, since: self.now() };

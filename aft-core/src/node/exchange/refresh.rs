@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -13,6 +14,7 @@ use crate::format::bounds;
 use crate::format::envelope::checksum;
 use crate::format::feed::Feed;
 use crate::format::name::{FEED, FeedName};
+use crate::node::exchange::register::RegisterState;
 use crate::node::stats::add;
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
@@ -24,7 +26,8 @@ use crate::protocol::knowledge::refresh::{FeedObject, FromTheFuture, Listed, Pla
 use crate::protocol::timeliness::StoreTime;
 use crate::protocol::view::{Commit, Home};
 use crate::protocol::write_set::ValueRef;
-use crate::storage::ObjectInfo;
+use crate::storage::{Object, ObjectInfo};
+use crate::txn_id::TxnId;
 
 /// A refresh begins anew where it took longer than what it reads is kept.
 const REFRESH_TRIES: u32 = 3;
@@ -296,6 +299,9 @@ impl Node {
     /// What a feed object tells whose bytes these are.
     pub(super) fn told_by(&self, unread: &Unread, object: &Bytes) -> Result<FeedObject, Error> {
         let path = unread.name.to_string();
+        if let Some(id) = unread.name.decision() {
+            return self.direct_told_by(unread, id, object);
+        }
         let feed = Feed::decode_as(unread.name, object).map_err(|cause| format_error(&path, cause))?;
         FeedObject::new(unread, feed, &self.limits).map_err(|FromTheFuture(txn)| {
             let message = format!("the feed object {path:?} carries a commit from the future: {txn}");
@@ -303,10 +309,22 @@ impl Node {
         })
     }
 
+    /// What a decision in the feed tells.
+    fn direct_told_by(&self, unread: &Unread, id: TxnId, object: &Bytes) -> Result<FeedObject, Error> {
+        let last_modified = UNIX_EPOCH + Duration::from_secs(unread.last_modified.0);
+        let object = Object { bytes: object.clone(), last_modified };
+        let commits = match self.judge(&unread.name.to_string(), id, object)? {
+            RegisterState::Committed { commits, .. } => Some(commits.into_iter().map(|it| it.commit).collect()),
+            RegisterState::Dead { .. } | RegisterState::Forgotten | RegisterState::Empty => None,
+        };
+        Ok(FeedObject::direct(unread, id, commits, &self.limits))
+    }
+
     /// The values are here already; a cold start, though, may bring far more of them than anyone reads.
     pub(super) async fn cache_told(&self, told: &FeedObject, object: &Bytes) {
         let cold = self.known.read(Knowledge::is_cold);
-        let here = |commit: &&Arc<Commit>| !cold && matches!(commit.home(), Home::Feed { .. });
+        let direct = told.is_direct();
+        let here = |commit: &&Arc<Commit>| !cold && (direct || matches!(commit.home(), Home::Feed { .. }));
         for commit in told.commits.iter().filter(here) {
             self.cache_inline(commit, &commit.payload_in(object)).await;
         }

@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Decoded, Verdict};
-use crate::format::name::ObjectName;
+use crate::format::name::{FeedName, ObjectName};
 use crate::node::store::{Store, backoff, retry_read};
 use crate::node::write_once::Tried;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
+use crate::protocol::knowledge::Knowledge;
 use crate::protocol::timeliness::{StoreTime, Void};
 use crate::protocol::view::{Commit, Home};
 use crate::storage::{Object, StorageError};
@@ -132,8 +133,12 @@ impl Node {
             return true;
         }
         let answered = self.now();
-        !self.config.verify_every_commit
-            && self.known.read(|known| known.surely_in_time(proposal.clock_ms, sent, answered))
+        let direct = proposal.id.direct_name();
+        let sure = |known: &Knowledge| {
+            let published = |name: FeedName| known.feed_surely_in_time(name.time_ms, sent, answered);
+            known.surely_in_time(proposal.clock_ms, sent, answered) && direct.is_none_or(published)
+        };
+        !self.config.verify_every_commit && self.known.read(sure)
     }
 
     fn read_back(
@@ -190,8 +195,10 @@ impl Node {
         let Verdict::Commit(records) = verdict else { return Ok(dead(None)) };
         let judge =
             |version: Version| self.limits.void(version.txn.start_ms(), version.clock_ms(), last_modified);
+        // As a feed object does: else it counted for those who read it in the feed, and for others not.
+        let direct = id.direct_name().and_then(|name| self.limits.feed_void(name.time_ms, last_modified));
         // The object is one: were a member void and another not, a group would be torn.
-        if let Some(void) = records.iter().find_map(|record| judge(record.version())) {
+        if let Some(void) = direct.or_else(|| records.iter().find_map(|record| judge(record.version()))) {
             let void = Some(void);
             return Ok(if planted(Planted::VoidGhostDenies) {
                 RegisterState::Dead { attempt, void }

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::clock::millis;
 use crate::error::Error;
-use crate::format::name::{Job, ObjectName};
+use crate::format::name::{FEED, FeedName, Job, ObjectName};
 use crate::node::Node;
 use crate::node::exchange::heal::publication;
 use crate::node::exchange::register::RegisterState;
@@ -125,8 +125,7 @@ impl Node {
         let from = TxnId::window_start(from_ms);
         let expected = self.decisions_to_show(from);
         let lists = self
-            .shards
-            .commit_folders()
+            .decision_folders()
             .map(|folder| async move { self.list_decisions_in(&folder, from).await }.boxed());
         let listed: Vec<_> = futures::stream::iter(lists.collect::<Vec<_>>())
             .buffer_unordered(self.config.parallel_requests)
@@ -137,9 +136,15 @@ impl Node {
         Ok(ids.into_iter().collect())
     }
 
-    /// The decisions of a shard from an id on.
+    /// The folders in which decisions lie: those of all shards, and the feed.
+    pub(crate) fn decision_folders(&self) -> impl Iterator<Item = String> + use<> {
+        self.shards.commit_folders().chain([FEED.to_owned()])
+    }
+
+    /// The decisions of one of these folders from an id on.
     pub(crate) async fn list_decisions_in(&self, folder: &str, from: TxnId) -> Result<Vec<TxnId>, Error> {
-        let start_after = format!("{folder}{from}");
+        let start_after =
+            if folder == FEED { FeedName::cursor(from.start_ms()) } else { format!("{folder}{from}") };
         let listed = retry_read(&self.rng, || self.store.list(folder, Some(&start_after)))
             .await
             .map_err(|error| Error::storage("listing decisions", error))?;
@@ -148,6 +153,7 @@ impl Node {
         for object in listed {
             match ObjectName::parse(&object.path, self.shards) {
                 Some(ObjectName::Decision(id)) => ids.push(id),
+                Some(ObjectName::Feed(_)) => {}
                 _ => tracing::warn!(
                     path = object.path,
                     "an object that is none of aft's lies among the decisions; it is left alone"

@@ -101,7 +101,7 @@ impl Node {
         let mut report =
             SweepAllReport { published: self.publish_told_late().await?, ..SweepAllReport::default() };
         let folded = self.folded_decisions().await?;
-        let folders: Vec<_> = self.shards.commit_folders().collect();
+        let folders: Vec<_> = self.decision_folders().collect();
         for folder in folders {
             let listed = self.list_decisions_in(&folder, TxnId::window_start(0)).await?;
             report.listed += listed.len() as u64;

@@ -253,8 +253,8 @@ impl Node {
     /// Refuses an id from the future, and one too old to commit, unless it did commit. Whether it is such an old one: all that is left
     /// for it is to be told so.
     pub(crate) async fn check_id(self: &Arc<Self>, id: TxnId) -> Result<bool, Error> {
-        if id.is_in_group() {
-            let message = "an id of this kind is of a transaction that committed in a group; nothing can begin under it";
+        if id.is_in_group() || id.is_direct() {
+            let message = "an id of this kind is of a transaction that committed in a group, or of a direct decision; nothing can begin under it";
             return Err(Error::invalid(message).with_txn(id));
         }
         self.check_started(id)?;

@@ -399,7 +399,8 @@ impl Transaction {
     /// Publishes before the ack where that was asked for; else when it is due.
     async fn publish_acknowledged(&self, receipt: &Receipt) -> Result<(), Error> {
         let node = &self.node;
-        if self.begin.publish_before_ack {
+        let direct = receipt.decided_by().is_direct();
+        if self.begin.publish_before_ack && !direct {
             return node.publish().await.map_err(|error| {
                 let message = format!("committed as {receipt}, but not published yet; do not run it again");
                 let error = Error::new(ErrorKind::Unpublished, message).with_source(error);

@@ -13,8 +13,10 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use tracing::Instrument;
 
+use crate::clock::millis;
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
+use crate::format::name::{DIRECT, DIRECT_MOST, FeedName, ObjectName};
 use crate::format::record::CommitRecord;
 use crate::node::Node;
 use crate::node::background::Task;
@@ -24,7 +26,9 @@ use crate::node::transaction::Transaction;
 use crate::node::transaction::commit::Commit;
 use crate::node::unencodable;
 use crate::planted::{Planted, planted};
+use crate::protocol::clock_check::LocalTime;
 use crate::protocol::feed_queue::Publication;
+use crate::protocol::knowledge::OwnCommit;
 use crate::protocol::view::{self, Home};
 use crate::txn_id::TxnId;
 use crate::version::Timestamp;
@@ -33,12 +37,31 @@ use crate::version::Timestamp;
 const MEMBERS_MOST: usize = 1_000;
 /// So many bytes of keys and values share a decision, or one transaction's.
 const BYTES_MOST: u64 = 1 << 20;
+/// So many lie in a direct decision: every node reads it as a whole.
+const DIRECT_BYTES_MOST: u64 = 256 << 10;
+/// So many objects of a node in the feed may wait for a listing to show them before commits are decided elsewhere, and published together.
+const DIRECT_OPEN_MOST: usize = 32;
 
 /// The decisions of a node that are under way, and the transactions that wait for one of them to end.
 #[derive(Debug, Default)]
 pub(crate) struct Deciding {
     under_way: usize,
     waiting: VecDeque<Waiting>,
+    /// When the direct decisions so far would have been made, one in each interval of the feed, by the monotonic clock in milliseconds.
+    direct_until_ms: u64,
+}
+
+impl Deciding {
+    /// Whether the next decision may be a direct one, by the time of this clock: one in an interval, and now and then one more (a leaky bucket of
+    /// two). Each is read by every node, where commits that are published together are read at once.
+    fn takes_direct(&mut self, now: LocalTime, interval_ms: u64) -> bool {
+        let until_ms = self.direct_until_ms.max(now.monotonic_ms);
+        let due = until_ms <= now.monotonic_ms.saturating_add(interval_ms);
+        if due {
+            self.direct_until_ms = until_ms.saturating_add(interval_ms);
+        }
+        due
+    }
 }
 
 #[derive(Debug)]
@@ -82,11 +105,11 @@ struct Drafted {
 }
 
 impl Transaction {
-    /// Whether it may commit in a group.
+    /// Whether its decision may bear another id: nobody can know its own, or needs it.
     pub(crate) fn may_share(&self) -> bool {
         // What was uploaded and overwritten since is nobody's, and goes as such.
         let uploads = self.buffer.has_objects();
-        self.node.config.decisions_in_flight > 0
+        (self.node.config.decisions_in_flight > 0 || self.node.config.direct_commits)
             && !self.shared
             && self.ancestors.is_empty()
             // A result is for whoever asks by the id.
@@ -121,11 +144,7 @@ impl Transaction {
     async fn take_turn(self) -> Result<Commit, Error> {
         let node = Arc::clone(&self.node);
         let woken = match node.enter(Box::new(self)) {
-            Ok((turn, tx)) => {
-                let commit = tx.decide_alone().await;
-                drop(turn);
-                return commit;
-            }
+            Ok((turn, tx)) => return tx.go_alone(turn).await,
             Err(woken) => node.wait_for_turn(woken).await?,
         };
         match woken {
@@ -134,14 +153,33 @@ impl Transaction {
         }
     }
 
+    /// Decides for itself: in the feed, where that is due, or under its own id.
+    async fn go_alone(self: Box<Self>, turn: Turn) -> Result<Commit, Error> {
+        let node = Arc::clone(&self.node);
+        let Some(id) = node.direct_id([&*self].into_iter()) else {
+            let commit = self.decide_alone().await;
+            drop(turn);
+            return commit;
+        };
+        let (reply, replied) = oneshot::channel();
+        node.decide_together(id, vec![Member { tx: self, reply }], turn).await;
+        replied.await.unwrap_or_else(|_| Err(given_up(id)))
+    }
+
     /// Decides for itself and for those that wait.
     async fn lead(self: Box<Self>, turn: Turn) -> Result<Commit, Error> {
         let node = Arc::clone(&self.node);
         let others = node.take_waiting(self.buffer.record_bytes());
-        // Not before any member began, whatever the clock was set to since: sweeps look by when an id starts.
-        let start_ms = others.iter().map(|it| it.tx.id.start_ms()).fold(self.id.start_ms(), u64::max);
-        let start_ms = start_ms.max(node.now().wall_ms);
-        let group = node.rng.with(|rng| TxnId::from_parts(start_ms, rng));
+        if others.is_empty() {
+            return self.go_alone(turn).await;
+        }
+        let direct = node.direct_id(others.iter().map(|it| &*it.tx).chain([&*self]));
+        let group = direct.unwrap_or_else(|| {
+            // Not before any member began, whatever the clock was set to since: sweeps look by when an id starts.
+            let start_ms = others.iter().map(|it| it.tx.id.start_ms()).fold(self.id.start_ms(), u64::max);
+            let start_ms = start_ms.max(node.now().wall_ms);
+            node.rng.with(|rng| TxnId::from_parts(start_ms, rng))
+        });
         let mut members = Vec::new();
         for Waiting { tx, wake } in others {
             let (reply, replied) = oneshot::channel();
@@ -150,7 +188,7 @@ impl Transaction {
                 members.push(Member { tx, reply });
             }
         }
-        if members.is_empty() {
+        if members.is_empty() && direct.is_none() {
             let commit = self.decide_alone().await;
             drop(turn);
             return commit;
@@ -176,6 +214,9 @@ impl Node {
         self: &Arc<Self>,
         tx: Box<Transaction>,
     ) -> Result<(Turn, Box<Transaction>), oneshot::Receiver<Wake>> {
+        if self.config.decisions_in_flight == 0 {
+            return Ok((Turn(None), tx));
+        }
         let mut deciding = self.deciding.lock();
         if deciding.under_way < self.config.decisions_in_flight {
             deciding.under_way += 1;
@@ -234,6 +275,27 @@ impl Node {
         deciding.waiting.drain(..fits).collect()
     }
 
+    /// The id of a direct decision of these transactions, made now; `None` where it must be another one.
+    fn direct_id<'a>(&self, members: impl Iterator<Item = &'a Transaction>) -> Option<TxnId> {
+        let (mut bytes, mut waits) = (0, false);
+        for tx in members {
+            bytes += tx.buffer.record_bytes();
+            // It would make an object in the feed in any case.
+            waits |= tx.begin.publish_before_ack;
+        }
+        if !self.config.direct_commits || bytes > DIRECT_BYTES_MOST {
+            return None;
+        }
+        let now = self.now();
+        let (open, time_ms) = self.known.read(|known| (known.own_open(), known.store_now_ms(now)));
+        let interval_ms = millis(self.config.feed_interval);
+        if open >= DIRECT_OPEN_MOST || !(self.deciding.lock().takes_direct(now, interval_ms) || waits) {
+            return None;
+        }
+        let number = self.feed.lock().take_object_number() & DIRECT_MOST;
+        FeedName { time_ms, node: self.number, seq: DIRECT | number }.decision()
+    }
+
     /// Makes one decision for all members, and tells each what became of it.
     async fn decide_together(self: &Arc<Self>, group: TxnId, members: Vec<Member>, turn: Turn) {
         let since = self.now();
@@ -252,16 +314,21 @@ impl Node {
         let homes = homes((bytes.len() as u64).saturating_sub(inline), &drafted);
         let proposal = Proposal { id: group, attempt, clock_ms, bytes, since };
         let looked = match self.decide(&store, &proposal).await {
-            Ok(Decided::Ours) => return self.acknowledge_together(group, drafted, homes, turn).await,
+            Ok(Decided::Ours) => return self.acknowledge_together(&proposal, drafted, homes, turn).await,
             Ok(Decided::Read(looked)) => self.check_told(&store, group, looked).await,
             Err(error) => Err(error),
         };
         match looked {
             // Nobody else knows the id: it is this node's, or the store is damaged.
             Ok(RegisterState::Committed { attempt: read, .. }) if read == attempt => {
-                self.acknowledge_together(group, drafted, homes, turn).await;
+                self.acknowledge_together(&proposal, drafted, homes, turn).await;
             }
             Ok(RegisterState::Dead { void, .. }) => {
+                if group.is_direct() && void.is_some() {
+                    // Once the store is adopted no date would tell that it does not count.
+                    let gone = store.delete(&[self.path(ObjectName::Decision(group))]).await;
+                    gone.unwrap_or_else(|error| tracing::debug!(%error, %group, "a void decision stays"));
+                }
                 for Drafted { member: Member { tx, reply }, .. } in drafted {
                     drop(reply.send(Err(tx.dead(tx.attempt, void))));
                 }
@@ -307,24 +374,40 @@ impl Node {
     /// The decision counts: every member is in the view and queued for the feed before any is acknowledged.
     async fn acknowledge_together(
         self: &Arc<Self>,
-        group: TxnId,
+        proposal: &Proposal,
         drafted: Vec<Drafted>,
         homes: Vec<Home>,
         turn: Turn,
     ) {
+        let group = proposal.id;
         let commits: Vec<_> = drafted
             .iter()
             .zip(homes)
             .map(|(it, home)| Arc::new(view::Commit::new(&it.record, group, home)))
             .collect();
         self.learn(commits.iter().cloned());
-        let publications = drafted
-            .iter()
-            .zip(&commits)
-            .map(|(it, commit)| Publication::new(Arc::clone(commit), None, &it.payload));
-        self.enqueue_all(publications.collect::<Vec<_>>());
+        if let Some(name) = group.direct_name() {
+            // Its decision is what publishes it.
+            let own = |commit: &Arc<view::Commit>| OwnCommit {
+                decided_by: group,
+                version: commit.version,
+                pruned: None,
+            };
+            let (own, now) = (commits.iter().map(own).collect(), self.now());
+            self.known.write(|known| {
+                known.note_own(name, (proposal.since, now), own);
+                known.note_published([group]);
+            });
+            add(&self.counters.direct, 1);
+        } else {
+            let publications = drafted
+                .iter()
+                .zip(&commits)
+                .map(|(it, commit)| Publication::new(Arc::clone(commit), None, &it.payload));
+            self.enqueue_all(publications.collect::<Vec<_>>());
+        }
         add(&self.counters.commits, commits.len() as u64);
-        add(&self.counters.groups, 1);
+        add(&self.counters.groups, u64::from(commits.len() > 1));
         // What is left may take long where the feed cannot be written; no decision waits for that.
         drop(turn);
         let acknowledged = drafted.into_iter().zip(commits).map(|(drafted, commit)| async move {

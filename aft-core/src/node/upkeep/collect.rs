@@ -424,7 +424,8 @@ impl Collection<'_> {
         self.delete(GarbageKind::Bundles, old).await
     }
 
-    /// The feed objects that may go by the settled horizon; all that are needed must be listed.
+    /// The feed objects that may go by the settled horizon; all that are needed must be listed. The decisions among them are noted as such: they go as
+    /// decisions do, since nothing else tells of what they committed.
     async fn list_feed(&mut self, manifests: &Manifests) -> Result<Vec<ObjectInfo>, Error> {
         let horizon = if planted(Planted::CollectFeedEarly) {
             manifests.all.values().last().map_or(StoreTime(0), |it| StoreTime(it.basis))
@@ -433,11 +434,20 @@ impl Collection<'_> {
         };
         let (limits, shards) = (self.node.limits, self.node.shards);
         let shown = Mutex::new(HashSet::new());
-        let old = {
+        let direct = Mutex::new(BTreeMap::new());
+        let (old, kept) = {
             let needed = &self.needed;
             let old = |object: &ObjectInfo| {
-                let Some(ObjectName::Feed(name)) = ObjectName::parse(&object.path, shards) else {
-                    return false;
+                let name = match ObjectName::parse(&object.path, shards) {
+                    Some(ObjectName::Feed(name)) => name,
+                    Some(ObjectName::Decision(id)) => {
+                        direct.lock().insert(id, object.size);
+                        let name = id.direct_name().filter(|_| planted(Planted::DirectGoesByAge));
+                        return name.is_some_and(|it| {
+                            limits.feed_may_go(limits.feed_published(it.time_ms, StoreTime(0)), horizon)
+                        });
+                    }
+                    _ => return false,
                 };
                 if needed.is_home(name) {
                     shown.lock().insert(name);
@@ -447,8 +457,11 @@ impl Collection<'_> {
             };
             self.list_sorted(FEED, old).await?
         };
+        let direct = direct.into_inner();
+        let kept = kept.saturating_sub(direct.len() as u64);
+        self.decided.extend(direct);
         self.expect_feed(&shown.into_inner()).await?;
-        Ok(self.count_kept(GarbageKind::FeedObjects, old))
+        Ok(self.count_kept(GarbageKind::FeedObjects, (old, kept)))
     }
 
     async fn feed(&mut self, manifests: &Manifests, old: Vec<ObjectInfo>) -> Result<(), Error> {

@@ -82,6 +82,8 @@ pub(crate) struct FeedObject {
     pruned: Vec<PrunedCommit>,
     swept_through: Option<StoreTime>,
     instead_of: Vec<FeedName>,
+    /// That it is a decision which is no commit.
+    dead: Option<TxnId>,
 }
 
 /// A feed object carries this transaction's commit, whose version was taken later than its feed object landed.
@@ -89,6 +91,31 @@ pub(crate) struct FeedObject {
 pub(crate) struct FromTheFuture(pub(crate) TxnId);
 
 impl FeedObject {
+    /// A direct decision: these commits of it, if it counts.
+    pub(crate) fn direct(unread: &Unread, id: TxnId, commits: Option<Vec<Arc<Commit>>>, limits: &Limits) -> Self {
+        let Unread { name, last_modified, .. } = *unread;
+        let publication =
+            PublishedAt { at: limits.feed_published(name.time_ms, last_modified), dated: last_modified };
+        let dead = commits.is_none().then_some(id);
+        Self {
+            name,
+            last_modified,
+            late: false,
+            carried: commits.iter().map(|_| id).collect(),
+            commits: commits.unwrap_or_default(),
+            publication,
+            pruned: Vec::new(),
+            swept_through: None,
+            instead_of: Vec::new(),
+            dead,
+        }
+    }
+
+    /// Whether it is a decision.
+    pub(crate) const fn is_direct(&self) -> bool {
+        self.name.is_direct()
+    }
+
     /// # Errors
     /// [`FromTheFuture`]: only commits in time are published, so none can be dated after its feed object; one that claims so would drag
     /// every clock along.
@@ -131,6 +158,7 @@ impl FeedObject {
             pruned,
             swept_through,
             instead_of,
+            dead: None,
         })
     }
 }
@@ -217,6 +245,11 @@ impl Knowledge {
                 }
                 // It publishes nothing; but what it tells of is committed. Of its own objects a node knows that.
                 let told = mine.is_some() || taken_in || self.feed.seen.contains(&name);
+                if let Some(id) = name.decision().filter(|_| !told && !planted(Planted::DirectIsNeverLate)) {
+                    // It is void, and told elsewhere by nobody.
+                    self.feed.dead.insert(id);
+                    continue;
+                }
                 if !told && !self.feed.late.contains(&name) && !planted(Planted::LateSaysNothing) {
                     unseen.unread.push(Unread { name, last_modified, size, late: true });
                 }
@@ -280,6 +313,7 @@ impl Knowledge {
             known.note_sweep(through, object.last_modified);
             known.last_sweep = known.last_sweep.max(Some(object.last_modified));
         }
+        known.dead.extend(object.dead);
         known.seen.insert(object.name);
         known.seen.extend(object.instead_of.iter().copied());
     }

@@ -58,7 +58,11 @@ impl Knowledge {
     /// listing, older ones are done, and this node no longer remembers that they were published.
     pub(crate) fn unswept(&self, listed: Vec<TxnId>) -> Vec<TxnId> {
         let oldest = TxnId::window_start(self.sweep_from_ms());
-        self.untold(listed.into_iter().filter(|id| *id >= oldest))
+        // Of the decisions in the feed the youngest are for the next refresh, which lists them again.
+        let next = self.feed.basis.map_or(0, |basis| self.limits.refresh_from_ms(basis));
+        let missed = |id: &TxnId| id.start_ms() < next && !planted(Planted::SweepsSkipDirect);
+        let left = |id: &TxnId| !id.is_direct() || missed(id);
+        self.untold(listed.into_iter().filter(|id| *id >= oldest && left(id)))
     }
 
     /// Notes a sweep of this node, which is published now, at this time of its clock.

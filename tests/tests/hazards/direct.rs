@@ -1,0 +1,181 @@
+//! Decisions that lie in the feed: each is one object, which decides and publishes at once. Where it is void it is so for all, and where
+//! it is all that tells of a commit it is looked for, kept and asked as a decision is.
+
+use aft_core::planted::Planted;
+use aft_core::{Aft, Config, ErrorKind, Outcome, Storage};
+use aft_memory::{Fault, Operation};
+use aft_tests::{World, get, holds_unless, put};
+use tokio::time::sleep;
+
+use crate::proof::{an_hour_passes, hiding, under};
+use crate::secs;
+
+/// The planted bugs that these cases find.
+pub(crate) const FOUND: [Planted; 5] = [
+    Planted::DirectIsNeverLate,
+    Planted::DirectGoesByAge,
+    Planted::SweepsSkipDirect,
+    Planted::DirectHasARegister,
+    Planted::DirectIsReplaced,
+];
+
+fn config() -> Config {
+    Config { direct_commits: true, ..World::config() }
+}
+
+async fn open(world: &World) -> Aft {
+    world.builder().config(config()).open().await.unwrap()
+}
+
+/// The decisions in the feed.
+fn direct(world: &World) -> Vec<String> {
+    under(world, "feed/").into_iter().filter(|path| path.contains("-8000")).collect()
+}
+
+/// Its create took longer than a feed object may: nobody counts it, whoever finds it first and by whichever name.
+async fn a_late_one_counts_for_nobody() {
+    let world = World::new();
+    let (node, other) = (open(&world).await, world.node().await);
+    let held = world.storage.fail(Operation::Create, "feed/", 1, Fault::Ghost);
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "late").unwrap();
+    let commit = tokio::spawn(tx.commit());
+    held.reached().await;
+    commit.abort();
+    sleep(secs(12)).await;
+    let _ = held.release().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let path = direct(&world).pop().expect("it landed");
+    other.refresh().await.unwrap();
+    put(&other, "l", "v").await;
+    other.publish().await.unwrap();
+    other.sweep().await.unwrap();
+    for reader in [&other, &open(&world).await] {
+        assert_eq!(get(reader, "k").await, None, "what is void is not read");
+    }
+    assert!(world.memory.paths().contains(&path), "and nobody has made it anew");
+}
+
+/// The maker of a checkpoint was never shown it, nor was whoever collects: it stays, and a look over all decisions brings it back.
+async fn one_that_nobody_was_shown_stays() {
+    let world = World::new();
+    let (node, (hidden, maker)) = (open(&world).await, hiding(&world));
+    let maker = maker.config(config()).open().await.unwrap();
+    put(&node, "k", "v").await;
+    let path = direct(&world).pop().expect("it is in the feed");
+    node.close().await.unwrap();
+    hidden.hide(&[&path]);
+    for _ in 0..4 {
+        an_hour_passes(&maker).await;
+        assert!(maker.checkpoint().await.unwrap().made);
+    }
+    // To the collector it is shown, by now.
+    hidden.hide(&[]);
+    an_hour_passes(&maker).await;
+    maker.collect_garbage(false).await.unwrap();
+    assert!(world.memory.paths().contains(&path), "the last copy of a commit stays");
+    assert_eq!(maker.sweep_all().await.unwrap().published, 1);
+    assert_eq!(get(&maker, "k").await.as_deref(), Some("v"));
+}
+
+/// A listing lacked it for so long that refreshes list it no more: the next sweep finds it like any decision.
+async fn a_sweep_finds_one_that_refreshes_were_not_shown() {
+    let world = World::new();
+    let (node, (hidden, reader)) = (open(&world).await, hiding(&world));
+    let reader = reader.open().await.unwrap();
+    put(&node, "k", "v").await;
+    hidden.hide(&[&direct(&world).pop().expect("it is in the feed")]);
+    for n in 0..3 {
+        sleep(secs(60)).await;
+        put(&node, &format!("other/{n}"), "v").await;
+        reader.refresh().await.unwrap();
+    }
+    hidden.hide(&[]);
+    reader.refresh().await.unwrap();
+    assert_eq!(get(&reader, "k").await, None, "no refresh lists it any more");
+    reader.sweep().await.unwrap();
+    assert_eq!(get(&reader, "k").await.as_deref(), Some("v"), "a sweep has found it");
+}
+
+/// 6: whoever has its id from an error asks the object in the feed, and what is fenced stays so.
+async fn h06_one_that_was_cancelled_never_counts() {
+    let world = World::new();
+    let (node, other) = (open(&world).await, open(&world).await);
+    let held = world.storage.fail(Operation::Create, "feed/", 1, Fault::Delay);
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "v").unwrap();
+    let commit = tokio::spawn(tx.commit());
+    held.reached().await;
+    let path = world.storage.requests().pop().unwrap().path;
+    let id = decision_at(&path);
+    assert_eq!(other.outcome(id).await.unwrap(), Outcome::Undecided);
+    assert_eq!(other.cancel(id).await.unwrap(), Outcome::Aborted);
+    held.release().await.unwrap();
+    let error = commit.await.unwrap().expect_err("it was cancelled, and is told so");
+    assert_eq!(error.kind(), ErrorKind::Aborted);
+    for asked in [&node, &other] {
+        assert_eq!(asked.outcome(id).await.unwrap(), Outcome::Aborted);
+        asked.refresh().await.unwrap();
+        assert_eq!(get(asked, "k").await, None, "what was cancelled is not read");
+    }
+}
+
+/// Nothing else tells what it committed: nobody begins as if there was nothing, until somebody says so.
+async fn a_damaged_one_is_not_passed_over() {
+    let world = World::new();
+    let node = open(&world).await;
+    put(&node, "k", "v").await;
+    let path = direct(&world).pop().expect("it is in the feed");
+    world.memory.delete(std::slice::from_ref(&path)).await.unwrap();
+    world.memory.create(&path, "aft damage".into()).await.unwrap();
+    let begun = world.builder().config(config()).open().await;
+    let error = begun.expect_err("a commit may be missing");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&path), "{error}");
+    // Whoever knows it goes on.
+    assert_eq!(get(&node, "k").await.as_deref(), Some("v"));
+}
+
+/// The id of the decision at this path of the feed.
+pub(crate) fn decision_at(path: &str) -> aft_core::TxnId {
+    let mut parts = path.strip_prefix("feed/").unwrap().split('-').map(|part| u128::from_str_radix(part, 16).unwrap());
+    let (time, node, seq) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let id = time << 80 | (0x8800 | (seq & 0x7ff)) << 64 | 1 << 63 | node;
+    aft_core::TxnId::try_from(id.to_be_bytes()).unwrap()
+}
+
+#[test]
+fn void_for_all() {
+    holds_unless(a_late_one_counts_for_nobody, &[(Planted::DirectIsNeverLate, "what is void is not read")]);
+}
+
+#[test]
+fn kept_like_a_decision() {
+    holds_unless(
+        one_that_nobody_was_shown_stays,
+        &[(Planted::DirectGoesByAge, "the last copy of a commit stays")],
+    );
+}
+
+#[test]
+fn looked_for_like_a_decision() {
+    holds_unless(
+        a_sweep_finds_one_that_refreshes_were_not_shown,
+        &[(Planted::SweepsSkipDirect, "a sweep has found it")],
+    );
+}
+
+#[test]
+fn asked_like_a_decision() {
+    holds_unless(
+        h06_one_that_was_cancelled_never_counts,
+        &[(Planted::DirectHasARegister, "it was cancelled, and is told so")],
+    );
+}
+
+#[test]
+fn missed_like_a_decision() {
+    holds_unless(a_damaged_one_is_not_passed_over, &[(Planted::DirectIsReplaced, "a commit may be missing")]);
+}
