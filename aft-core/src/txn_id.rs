@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::name::{DIRECT, DIRECT_MOST, FeedName, NODE_MOST, TIME_MOST_MS};
 use crate::text::serde_as_text;
 
-/// The identity of a transaction: a UUIDv7, made of its start (milliseconds since 1970) and 74 random bits.
+/// The identity of a transaction: a UUIDv7, made of its start (milliseconds since 1970) and 73 random bits (74 of a hash in one that is [made of an event](Self::for_request)).
 ///
 /// Retries that reuse an id are the same transaction: it commits at most once, whichever processes race for it (AFT,
 /// section 3.1; here the id also names the decision object, so that no coordinator is needed).
@@ -86,6 +86,8 @@ impl TxnId {
     pub(crate) fn from_parts(start_ms: u64, rng: &mut impl Rng) -> Self {
         let mut random = [0; 10];
         rng.fill_bytes(&mut random);
+        // The bit by which direct decisions are told from members of groups: so a member's id keeps all that is random.
+        random[0] &= 0x07;
         Self::with_random(start_ms, random)
     }
 
