@@ -129,6 +129,11 @@ impl Knowledge {
         self.feed.note_own(name, (sent, answered), commits);
     }
 
+    /// Decisions in the feed that were late but for the adoption of the store publish nothing from now on: whether they were in time is for others to say.
+    pub(crate) const fn doubt_direct(&mut self) {
+        self.feed.doubts_direct = true;
+    }
+
     /// How many own objects in the feed no listing has shown yet.
     pub(crate) fn own_open(&self) -> usize {
         self.feed.own.len()

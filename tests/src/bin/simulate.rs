@@ -117,7 +117,7 @@ impl Total {
         for (fault, times) in faults {
             println!("{times:>10}  {fault}");
         }
-        println!("checkpoints and garbage:");
+        println!("decisions, checkpoints and garbage:");
         for (what, times) in upkeep {
             println!("{times:>10}  {what}");
         }

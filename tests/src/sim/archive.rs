@@ -15,6 +15,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
+use crate::sim::truth::decision_of;
 use crate::history::Version;
 use crate::sim::recorder::version;
 
@@ -53,9 +54,12 @@ impl Archive {
 
     /// Takes a decision away; the auditor keeps it.
     pub(crate) async fn remove_decision(&self, id: TxnId) {
-        let id = id.to_string();
         let paths = self.store.paths().into_iter();
-        let paths: Vec<_> = paths.filter(|it| it.starts_with("commits/") && it.ends_with(&id)).collect();
+        let folders = ["commits/", "feed/"];
+        let is_decision = |path: &String| {
+            folders.iter().any(|folder| path.starts_with(folder)) && decision_of(path) == Some(id)
+        };
+        let paths: Vec<_> = paths.filter(is_decision).collect();
         drop(self.delete(&paths).await);
     }
 

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::sim::archive::Archive;
+use crate::sim::truth::decision_of;
 use crate::world::NodeClock;
 
 /// Which of them a run has.
@@ -110,7 +111,9 @@ impl Mischief {
         let at = self.draw(REDATED.len() as u64);
         let folder = REDATED[usize::try_from(at).unwrap_or(0)];
         let listed = self.archive.paths().await;
-        let below: Vec<_> = listed.into_iter().filter(|it| it.path.starts_with(folder)).collect();
+        let decision = |path: &str| path.starts_with("feed/") && decision_of(path).is_some();
+        let below = listed.into_iter().filter(|it| it.path.starts_with(folder) && !decision(&it.path));
+        let below: Vec<_> = below.collect();
         for _ in 0..1 + self.draw(3) {
             if below.is_empty() {
                 return;

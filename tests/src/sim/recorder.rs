@@ -39,6 +39,9 @@ struct State {
     problems: Vec<String>,
     /// Receipts of acknowledged commits, for others to begin after.
     receipts: Vec<Receipt>,
+    /// Acknowledged commits: that lie in the feed, and that shared a decision elsewhere.
+    direct: u64,
+    shared: u64,
     attempts: u64,
     /// Every id under which anything was to be written.
     ids: BTreeSet<TxnId>,
@@ -137,7 +140,16 @@ impl Recorder {
 
     /// The receipt of an acknowledged commit.
     pub(crate) fn note_receipt(&self, receipt: &Receipt) {
-        self.state.lock().receipts.push(receipt.clone());
+        let mut state = self.state.lock();
+        state.receipts.push(receipt.clone());
+        state.direct += u64::from(receipt.decided_by().is_direct());
+        state.shared += u64::from(receipt.txn_id().is_in_group() && !receipt.decided_by().is_direct());
+    }
+
+    /// How many acknowledged commits lie in the feed, and how many shared a decision elsewhere.
+    pub(crate) fn decided(&self) -> [(&'static str, u64); 2] {
+        let state = self.state.lock();
+        [("commits decided in the feed", state.direct), ("commits that shared a decision", state.shared)]
     }
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.

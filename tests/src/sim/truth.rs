@@ -234,7 +234,7 @@ fn feed_time_ms(path: &str) -> Option<u64> {
 }
 
 /// The id of the decision at this path.
-fn decision_of(path: &str) -> Option<TxnId> {
+pub(crate) fn decision_of(path: &str) -> Option<TxnId> {
     let Some(name) = path.strip_prefix("feed/") else { return path.rsplit('/').next()?.parse().ok() };
     let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
     let (time, node, seq) = (parts.next()??, parts.next()??, parts.next()??);

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use crate::clock::millis;
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
-use crate::format::name::{DIRECT, DIRECT_MOST, FeedName, ObjectName};
+use crate::format::name::{DIRECT, DIRECT_MOST, FeedName};
 use crate::format::record::CommitRecord;
 use crate::node::Node;
 use crate::node::background::Task;
@@ -324,11 +324,6 @@ impl Node {
                 self.acknowledge_together(&proposal, drafted, homes, turn).await;
             }
             Ok(RegisterState::Dead { void, .. }) => {
-                if group.is_direct() && void.is_some() {
-                    // Once the store is adopted no date would tell that it does not count.
-                    let gone = store.delete(&[self.path(ObjectName::Decision(group))]).await;
-                    gone.unwrap_or_else(|error| tracing::debug!(%error, %group, "a void decision stays"));
-                }
                 for Drafted { member: Member { tx, reply }, .. } in drafted {
                     drop(reply.send(Err(tx.dead(tx.attempt, void))));
                 }

@@ -24,6 +24,7 @@ use crate::node::open::{Builder, Opened, get_marker, make_marker, prove_create};
 use crate::node::store::{Store, retry_read};
 use crate::node::unencodable;
 use crate::node::{Node, format_error};
+use crate::protocol::knowledge::Knowledge;
 use crate::protocol::timeliness::StoreTime;
 use crate::rng::NodeRng;
 use crate::storage::{Object, StorageError};
@@ -164,7 +165,9 @@ impl Builder {
         let object = Object { bytes: marker.encode(), last_modified };
         let opened = Opened { object, marker: marker.clone(), last_modified: newest, made: None };
         let store = store.with_timeout(config.request_timeout);
-        Ok(Arc::new(self.read_only().node(store, rng, config, opened)?))
+        let node = Arc::new(self.read_only().node(store, rng, config, opened)?);
+        node.known.write(Knowledge::doubt_direct);
+        Ok(node)
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct FeedState {
     pub(super) found: BTreeMap<TxnId, FeedName>,
     /// Whether decisions that cannot be read are passed over: a caller asked for what can still be had.
     pub(super) forgiving: bool,
+    /// Whether decisions in the feed say nothing that count only since the store is adopted.
+    pub(super) doubts_direct: bool,
     /// Own feed objects whose date is not known yet.
     pub(super) own: BTreeMap<FeedName, OwnObject>,
     /// Decisions that some feed object carried, as far back as sweeps still look, and when the first such object was dated:

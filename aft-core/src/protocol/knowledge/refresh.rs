@@ -237,6 +237,10 @@ impl Knowledge {
             let mine = self.feed.own.remove(&name);
             let taken_in =
                 anew.map_or_else(|| self.feed.seen.contains(&name), |in_recent| in_recent.contains(&name));
+            let dated = self.limits.adopting(None).feed_in_time(name.time_ms, last_modified);
+            if self.feed.doubts_direct && name.is_direct() && !taken_in && !dated {
+                continue;
+            }
             if !self.limits.feed_in_time(name.time_ms, last_modified) {
                 if let Some(OwnObject { sent, answered, .. }) = &mine
                     && planted(Planted::LateMeasuresClock)
