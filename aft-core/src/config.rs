@@ -110,9 +110,9 @@ pub struct Config {
     /// whose values are all small; others neither wait nor count. 0: every commit has a decision of its own. Default 4.
     pub decisions_in_flight: usize,
     /// Makes decisions in the feed itself where that is due, so that a commit is one create in all, and published when it is durable. Only those
-    /// commits may that may share a decision ([`decisions_in_flight`](Self::decisions_in_flight)), with at most 256 KiB of keys and values; and one in each
-    /// [`feed_interval`](Self::feed_interval), or where the commit waits for its publication in any case
-    /// ([`publish_before_ack`](Self::publish_before_ack)): each is an object that every node reads. Such a commit has one copy in the store until a checkpoint
+    /// commits may that may share a decision ([`decisions_in_flight`](Self::decisions_in_flight)), with at most 256 KiB of keys and values; and where the
+    /// last one came half a [`feed_interval`](Self::feed_interval) before and nothing waits for publication, or where the commit waits for its own in any case
+    /// ([`publish_before_ack`](Self::publish_before_ack)): each is an object that every node reads, so that a busy node makes fewer for many commits. Such a commit has one copy in the store until a checkpoint
     /// folded it, and must land within [`publish_deadline`](Self::publish_deadline). Default true.
     pub direct_commits: bool,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock

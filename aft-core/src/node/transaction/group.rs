@@ -47,21 +47,8 @@ const DIRECT_OPEN_MOST: usize = 32;
 pub(crate) struct Deciding {
     under_way: usize,
     waiting: VecDeque<Waiting>,
-    /// When the direct decisions so far would have been made, one in each interval of the feed, by the monotonic clock in milliseconds.
-    direct_until_ms: u64,
-}
-
-impl Deciding {
-    /// Whether the next decision may be a direct one, by the time of this clock: one in an interval, and now and then one more (a leaky bucket of
-    /// two). Each is read by every node, where commits that are published together are read at once.
-    fn takes_direct(&mut self, now: LocalTime, interval_ms: u64) -> bool {
-        let until_ms = self.direct_until_ms.max(now.monotonic_ms);
-        let due = until_ms <= now.monotonic_ms.saturating_add(interval_ms);
-        if due {
-            self.direct_until_ms = until_ms.saturating_add(interval_ms);
-        }
-        due
-    }
+    /// When the last of the commits came that may share a decision.
+    last: Option<LocalTime>,
 }
 
 #[derive(Debug)]
@@ -288,8 +275,11 @@ impl Node {
         }
         let now = self.now();
         let (open, time_ms) = self.known.read(|known| (known.own_open(), known.store_now_ms(now)));
-        let interval_ms = millis(self.config.feed_interval);
-        if open >= DIRECT_OPEN_MOST || !(self.deciding.lock().takes_direct(now, interval_ms) || waits) {
+        let last = self.deciding.lock().last.replace(now);
+        // Each is an object that every node reads: of many in a short time those are fewer that carry what waits together.
+        let few = |last| 2 * now.elapsed_since(last) >= millis(self.config.feed_interval);
+        let alone = last.is_none_or(few) && self.feed.lock().len() == 0;
+        if !(alone || waits) || open >= DIRECT_OPEN_MOST {
             return None;
         }
         let number = self.feed.lock().take_object_number() & DIRECT_MOST;
