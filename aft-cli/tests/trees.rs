@@ -78,7 +78,8 @@ fn an_import_is_one_commit_and_deletes_only_under_its_prefix_and_only_if_asked()
 #[test]
 fn an_import_deletes_also_what_an_import_wrote_that_died_before_it_told_anybody() {
     let place = Place::new();
-    place.tree("one", &[(b"a", b"1"), (b"only in one", b"1")]);
+    // One value has an object of its own: so the commit is not decided in the feed.
+    place.tree("one", &[(b"a", &[b'1'; 10_000]), (b"only in one", b"1")]);
     place.tree("two", &[(b"a", b"2"), (b"only in two", b"2")]);
     place.aft(&["import", "one", "--prefix", "p"]).ok();
     // Killed between its commit and its feed object: the decision is there, and nobody was told.

@@ -116,7 +116,9 @@ impl Lab {
 
     /// A commit, and how the others learn of `batch` of them.
     pub(crate) async fn committed(mut self, batch: u64) -> Result<Committed, Error> {
-        let node = self.node(Config::default()).await?;
+        // One of many in a second is published with them, but for the first after a pause.
+        let direct_commits = batch <= 1;
+        let node = self.node(Config { direct_commits, ..Config::default() }).await?;
         let other = self.node(Config::default()).await?;
         self.store.take();
         let told = self.commit(&node).await?;
@@ -216,6 +218,10 @@ mod tests {
             assert_eq!(counts(life.refresh), [0, 0, 0, 1, 0]);
             assert!(life.commit.bytes_written > keys * 1000, "{life:?}");
         }
+        // One that comes alone is decided in the feed.
+        let alone = Lab::new(3, 100).committed(1).await.unwrap();
+        assert_eq!((counts(alone.commit), counts(alone.publish)), ([0, 0, 1, 0, 0], [0; 5]));
+        assert_eq!(counts(alone.learn), [1, 0, 0, 0, 0]);
         // Values past inline_value_bytes are objects of their own.
         let large = Lab::new(3, 20_000).committed(1).await.unwrap();
         assert_eq!(counts(large.commit), [0, 0, 1 + 3, 0, 0]);

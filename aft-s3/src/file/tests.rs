@@ -221,7 +221,7 @@ async fn a_commit_that_is_not_on_the_disk_is_not_acknowledged() {
 async fn a_commit_whose_sync_failed_once_is_acknowledged_when_it_is_on_the_disk() {
     let world = World::new();
     let aft = Aft::open(Arc::new(world.storage.clone()), config()).await.unwrap();
-    world.break_disk(DECISIONS, 1);
+    world.break_disk("feed", 1);
     let mut tx = aft.begin_with(Begin::new()).await.unwrap();
     tx.put("key", "value").unwrap();
     tx.commit().await.unwrap();
