@@ -10,6 +10,7 @@ pub mod decision;
 pub mod envelope;
 pub mod feed;
 pub mod garbage;
+pub mod guard;
 pub mod manifest;
 pub mod marker;
 pub mod name;

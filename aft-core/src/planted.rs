@@ -50,6 +50,24 @@ pub enum Planted {
     DirectHasARegister,
     /// A direct decision that is damaged is replaced as other feed objects are.
     DirectIsReplaced,
+    /// A guard's conflict is taken for this transaction's own guard.
+    TrustGuardConflict,
+    /// Whoever finds a place free among the guards looks at none before it.
+    FirstGuardIsFree,
+    /// An undecided transaction that holds an earlier guard is passed by.
+    GuardsIgnoreOpen,
+    /// A transaction holds the guards of all its attempts.
+    AnyAttemptHolds,
+    /// Who only read a version has superseded it.
+    ReadersSupersede,
+    /// Those who only read a version wait for each other.
+    ReadersOrderReaders,
+    /// Who created a key once has superseded its absence for ever.
+    OneLifeOfAKey,
+    /// A deletion has guards of its own, beside those of a key that is absent.
+    DeletionsHaveGuards,
+    /// A serializable transaction does not guard what it writes without having read it.
+    BlindWritesUnguarded,
     /// A commit leaves the view by a date although the checkpoint says that it did not fold it.
     FoldedByDateAlone,
     /// A token that can only be told its outcome reads all the same, without what it had read.

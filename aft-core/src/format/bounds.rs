@@ -1,9 +1,9 @@
 //! How large an object can be, by its kind. Whoever reads one reads no more, whatever a store or its listing says of it; whoever writes
 //! one whose length nothing else bounds, refuses to write more.
 
-use crate::format::name::{BUNDLES, CHECKPOINTS, COMMITS, EPOCHS, FEED, GARBAGE, OUTCOMES, REQUESTS};
+use crate::format::name::{BUNDLES, CHECKPOINTS, COMMITS, EPOCHS, FEED, GARBAGE, GUARDS, OUTCOMES, REQUESTS};
 
-/// The marker, the note of a clone, epochs, seals and claims: a few hundred bytes, a claim some four thousand.
+/// The marker, the note of a clone, epochs, seals, guards and claims: a few hundred bytes, a claim some four thousand.
 pub const SMALL: u64 = 64 << 10;
 /// A decision: `max_record_bytes` is 64 MiB at most.
 pub const DECISION: u64 = 128 << 20;
@@ -31,7 +31,7 @@ pub fn most_bytes(path: &str) -> Option<u64> {
         Some(if path.ends_with(".json") { MANIFEST } else { SMALL })
     } else if within(GARBAGE) || within(OUTCOMES) {
         Some(LIST)
-    } else if within(REQUESTS) || within(EPOCHS) || !path.contains('/') {
+    } else if within(REQUESTS) || within(GUARDS) || within(EPOCHS) || !path.contains('/') {
         Some(SMALL)
     } else {
         None

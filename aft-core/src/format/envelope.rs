@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..3 | `aft` |
-//! | 3 | kind: `d` decision, `f` feed object, `r` claim of a request key, `t` token, `c` recent file, `g` garbage file or file of outcomes, `b` bundle, `i` tail of an index file |
+//! | 3 | kind: `d` decision, `f` feed object, `r` claim of a request key, `k` guard, `t` token, `c` recent file, `g` garbage file or file of outcomes, `b` bundle, `i` tail of an index file |
 //! | 4..6 | format version |
 //! | 6..8 | zero |
 //! | 8..12 | length of the meta |
@@ -33,6 +33,8 @@ pub enum Kind {
     Feed,
     /// The claim of a request key.
     Request,
+    /// Who may supersede a version of a key.
+    Guard,
     /// An open transaction on its way between functions.
     Token,
     /// The commits of a checkpoint that are too young for its index.
@@ -51,6 +53,7 @@ impl Kind {
             Self::Decision => b'd',
             Self::Feed => b'f',
             Self::Request => b'r',
+            Self::Guard => b'k',
             Self::Token => b't',
             Self::Recent => b'c',
             Self::Garbage => b'g',

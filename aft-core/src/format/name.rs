@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::txn_id::TxnId;
+use crate::version::Version;
 
 /// Path of the marker.
 pub const MARKER: &str = "aft.json";
@@ -17,6 +18,8 @@ pub const CLONE: &str = "clone.json";
 pub const COMMITS: &str = "commits/";
 /// Folder of the claims.
 pub const REQUESTS: &str = "requests/";
+/// Folder of the guards.
+pub const GUARDS: &str = "guards/";
 /// Folder of the feed objects.
 pub const FEED: &str = "feed/";
 /// Folder of the bundles.
@@ -162,6 +165,33 @@ impl RequestHash {
     }
 }
 
+/// The name of a guard: which version of which key it is over, and the how-manieth it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuardName {
+    /// The hash of the key; see [`guarded_hash`](crate::format::guard::guarded_hash).
+    pub key: RequestHash,
+    /// The version that it is over; [`Version::ABSENT`] where the key was absent or deleted.
+    pub over: Version,
+    /// Its place among the guards over that version, from 0.
+    pub slot: u32,
+}
+
+impl GuardName {
+    /// The folder of all guards over this version.
+    #[must_use]
+    pub fn folder(self, shards: Shards) -> String {
+        let hash = self.key.to_string();
+        format!("{GUARDS}{}/{hash}/{}/", hash.get(..shards.digits).unwrap_or_default(), self.over)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/').skip(1);
+        let (key, over, slot) = (parts.next()?, parts.next()?, parts.next()?);
+        let slot = u32::try_from(hex(slot, 8)?).ok()?;
+        Some(Self { key: RequestHash::parse(key)?, over: over.parse().ok()?, slot })
+    }
+}
+
 /// What names a file that a maker of checkpoints writes: a UUIDv7 of its own, so that no two makers ever meet in one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub TxnId);
@@ -227,6 +257,8 @@ pub enum ObjectName {
     Value(TxnId, ValueName),
     /// `requests/<shard>/<hash>/<number>`
     Request(RequestHash, u32),
+    /// `guards/<shard>/<hash>/<version>/<slot>`
+    Guard(GuardName),
     /// `feed/<time>-<node>-<seq>`
     Feed(FeedName),
     /// `bundles/<last>-<first>-<made>-<level>-<node>-<seq>`
@@ -262,6 +294,7 @@ impl ObjectName {
                 format!("{VALUES}{}/{txn}/{:016x}-{:08x}", shards.of(*txn), value.attempt, value.n)
             }
             Self::Request(hash, number) => format!("{}{number:08x}", hash.folder(shards)),
+            Self::Guard(name) => format!("{}{:08x}", name.folder(shards), name.slot),
             Self::Feed(name) => name.to_string(),
             Self::Bundle(name) => name.to_string(),
             Self::Epoch(job, epoch) => format!("{EPOCHS}{}/{epoch:012x}", job.name()),
@@ -292,6 +325,7 @@ impl ObjectName {
                 let (hash, number) = rest.split_once('/')?.1.split_once('/')?;
                 Self::Request(RequestHash::parse(hash)?, u32::try_from(hex(number, 8)?).ok()?)
             }
+            "guards" => Self::Guard(GuardName::parse(rest)?),
             "feed" => {
                 let name = FeedName::parse(path)?;
                 name.decision().map_or(Self::Feed(name), Self::Decision)
@@ -398,6 +432,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::version::Timestamp;
 
     fn id() -> impl Strategy<Value = TxnId> {
         (0u64..1 << 48, any::<u64>())
@@ -418,6 +453,13 @@ mod tests {
                 .prop_map(|(txn, attempt, n)| ObjectName::Value(txn, ValueName { attempt, n })),
             (any::<[u8; 32]>(), any::<u32>())
                 .prop_map(|(hash, number)| ObjectName::Request(RequestHash(hash), number)),
+            (any::<[u8; 32]>(), any::<u64>(), id(), any::<u32>()).prop_map(|(hash, clock, txn, slot)| {
+                let over = Version::new(Timestamp::from_bits(clock), txn);
+                ObjectName::Guard(GuardName { key: RequestHash(hash), over, slot })
+            }),
+            (any::<[u8; 32]>(), any::<u32>()).prop_map(|(hash, slot)| {
+                ObjectName::Guard(GuardName { key: RequestHash(hash), over: Version::ABSENT, slot })
+            }),
             (0u64..1 << 48, any::<u64>(), 0..DIRECT)
                 .prop_map(|(time_ms, node, seq)| ObjectName::Feed(FeedName { time_ms, node, seq })),
             direct().prop_map(|name| ObjectName::Decision(name.decision().unwrap())),
@@ -448,7 +490,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|feed|bundles|epochs|epochs/collect|checkpoints|index|recent|garbage|outcomes)/.{0,60}") {
+        fn no_text_makes_it_panic(text in ".*", folder in "(commits|values|requests|guards|feed|bundles|epochs|epochs/collect|checkpoints|index|recent|garbage|outcomes)/.{0,60}") {
             for text in [text, folder] {
                 let _ = ObjectName::parse(&text, Shards::new(16).unwrap());
                 let _ = FeedName::parse(&text);

@@ -3,12 +3,14 @@
 pub(crate) mod begin;
 pub(crate) mod commit;
 pub(crate) mod group;
+pub(crate) mod guard;
 pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod stream;
 pub(crate) mod told_reads;
+pub(crate) mod transact;
 pub(crate) mod travel;
 pub(crate) mod upload;
 
@@ -25,7 +27,7 @@ use parking_lot::Mutex;
 use crate::config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES};
 use crate::error::{Error, ErrorKind};
 use crate::format::name::ValueName;
-use crate::format::record::StoredValue;
+use crate::format::record::{Guard, StoredValue};
 use crate::node::Node;
 use crate::node::exchange::outcome::Outcome;
 use crate::node::exchange::register::{Committed, RegisterState, commit_of};
@@ -93,6 +95,8 @@ pub struct Transaction {
     pub(crate) claiming: Option<Claiming>,
     /// The attempts that were suspended before this one.
     pub(crate) ancestors: BTreeSet<u64>,
+    /// The guards that its commit made.
+    pub(crate) guards: Vec<Guard>,
     /// The last error that it returned to whoever reads: why a closure that runs in it may have failed.
     trouble: Mutex<Option<Error>>,
 }
@@ -130,6 +134,7 @@ impl Transaction {
             begin,
             claiming: None,
             ancestors: BTreeSet::new(),
+            guards: Vec::new(),
             trouble: Mutex::default(),
             node,
         }
@@ -277,8 +282,11 @@ impl Transaction {
         async move { self.get_checked(&keys?).await }.boxed()
     }
 
-    async fn get_checked(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
+    pub(crate) async fn get_checked(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
         self.check_alive()?;
+        if self.begin.serializable {
+            self.guard(keys).await?;
+        }
         let before = planted(Planted::NoteAfterFetch).then(|| self.reads.lock().clone());
         let answers = self.read(keys).await.map_err(|error| self.named(error))?;
         let late = before.map(|before| std::mem::replace(&mut *self.reads.lock(), before));

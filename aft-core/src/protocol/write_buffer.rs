@@ -204,6 +204,11 @@ impl WriteBuffer {
         writes.map(|(key, pending)| (key, pending.content.own()))
     }
 
+    /// The keys that were written, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.writes.keys()
+    }
+
     /// Whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -180,7 +180,7 @@ impl Node {
         self.known.read(|known| known.store_time(now))
     }
 
-    fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {
+    pub(crate) fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {
         let now = self.now();
         self.known.read(|it| it.is_forgotten(id, known, now))
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Decoded, Verdict};
 use crate::format::name::{FeedName, ObjectName};
+use crate::format::record::{CommitRecord, Guard};
 use crate::node::store::{Store, backoff, retry_read};
 use crate::node::write_once::Tried;
 use crate::node::{Node, format_error};
@@ -43,6 +44,8 @@ pub(crate) struct Committed {
     pub(crate) commit: Arc<Commit>,
     pub(crate) result: Option<Bytes>,
     pub(crate) request_key: Option<Bytes>,
+    /// The guards that it holds.
+    pub(crate) guards: Vec<Guard>,
     /// Its inline values, as slices of the decision object.
     pub(crate) payload: Vec<Bytes>,
 }
@@ -209,7 +212,8 @@ impl Node {
         let commits = records.into_iter().zip(inline_offsets).map(|(record, inline_offset)| {
             let commit = Arc::new(Commit::new(&record, id, Home::Decision { inline_offset }));
             let payload = commit.payload_in(&object.bytes);
-            Committed { commit, result: record.result, request_key: record.request_key, payload }
+            let CommitRecord { result, request_key, guards, .. } = record;
+            Committed { commit, result, request_key, guards, payload }
         });
         Ok(RegisterState::Committed { attempt, commits: commits.collect() })
     }

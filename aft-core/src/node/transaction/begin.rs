@@ -40,6 +40,9 @@ pub struct Begin {
     pub(crate) after: Vec<Receipt>,
     pub(crate) latest: bool,
     pub(crate) publish_before_ack: bool,
+    pub(crate) serializable: bool,
+    /// When the first of several transactions began that do one work.
+    pub(crate) since_ms: Option<u64>,
 }
 
 impl Begin {
@@ -163,6 +166,32 @@ impl Begin {
     /// ```
     pub fn latest(self) -> Self {
         Self { latest: true, ..self }
+    }
+
+    /// Every key that it reads, and every key that it writes, is [guarded](Transaction::get_guarded): transactions that all begin so are serializable, and what each of them read
+    /// was current when it committed. One create more for each such key, and a decision also where nothing is written. Scans are refused with
+    /// [`InvalidInput`](ErrorKind::InvalidInput), since no guard keeps others from adding a key to a range: let who writes to the range write one key more, and guard that one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// // Of two doctors on call one may leave, if the other stays: write skew, where nothing is guarded.
+    /// let begin = aft_core::Begin::new().serializable();
+    /// let (mut ada, mut bob) = (aft.begin_with(begin.clone()).await?, aft.begin_with(begin).await?);
+    /// for (tx, me, other) in [(&mut ada, "ada", "bob"), (&mut bob, "bob", "ada")] {
+    ///     if tx.get(format!("left/{other}")).await?.is_none() {
+    ///         tx.put(format!("left/{me}"), "")?;
+    ///     }
+    /// }
+    /// ada.commit().await?;
+    /// assert_eq!(bob.commit().await.unwrap_err().kind(), aft_core::ErrorKind::Conflict);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn serializable(self) -> Self {
+        Self { serializable: true, ..self }
     }
 
     /// The commit returns once the feed carries it, so that every transaction that begins with [`latest`](Self::latest)

@@ -124,7 +124,8 @@ impl Transaction {
         if let Some(own) = self.settle_claim().await? {
             return self.replayed(own).await;
         }
-        if self.buffer.is_empty() && self.result.is_none() && !self.shared {
+        let guarded = self.is_guarded();
+        if self.buffer.is_empty() && self.result.is_none() && !self.shared && !guarded {
             self.check_alive()?;
             return self.read_only_commit().await;
         }
@@ -139,6 +140,9 @@ impl Transaction {
         }
         self.wait_for_room().await?;
         self.settle_uploads(u64::MAX).await?;
+        if guarded {
+            self.make_guards().await?;
+        }
         if self.may_share() { self.commit_in_turn().await } else { self.decide_alone().await }
     }
 
@@ -353,7 +357,7 @@ impl Transaction {
             clock,
             request_key: self.begin.request.clone(),
             result: self.result.as_ref().map(|(_, result)| result.clone()),
-            guards: Vec::new(),
+            guards: self.guards.clone(),
             writes,
         };
         (record, payload)
@@ -425,6 +429,10 @@ impl Transaction {
             }
             Some(_) => {
                 "its decision was out of time and does not count; nothing was committed; run it again as a new transaction"
+            }
+            None if !self.guards.is_empty() => {
+                let message = "an older transaction guards a key that this one guards, and it was aborted; nothing was committed; run it again as a new transaction";
+                return Error::new(ErrorKind::Conflict, message).with_txn(self.id);
             }
             None => "it was aborted; nothing was committed; run it again as a new transaction",
         };

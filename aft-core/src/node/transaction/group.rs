@@ -98,6 +98,7 @@ impl Transaction {
         let uploads = self.buffer.has_objects();
         (self.node.config.decisions_in_flight > 0 || self.node.config.direct_commits)
             && !self.shared
+            && self.guards.is_empty()
             && self.ancestors.is_empty()
             // A result is for whoever asks by the id.
             && self.result.is_none()

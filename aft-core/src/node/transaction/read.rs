@@ -9,7 +9,7 @@
 //! that reads follow each other whatever waits for what (I4). What a read took before it waited for the index may be too old by
 //! then: another read may demand a version that came later. Only then it looks again; each time because another read got ahead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub(crate) struct Reads {
     /// answers for what was not visible then; and by clocks.
     pub(crate) shown_until: StoreTime,
     pub(crate) seen_until: StoreTime,
+    /// The keys that are guarded.
+    pub(crate) guarded: BTreeSet<Bytes>,
     /// How often something was noted: tells whether another read was, since.
     notes: u64,
 }
@@ -43,7 +45,7 @@ pub(crate) struct Reads {
 impl Default for Reads {
     fn default() -> Self {
         let (shown_until, seen_until) = (StoreTime(0), StoreTime(0));
-        Self { set: ReadSet::default(), base: 0, shown_until, seen_until, notes: 0 }
+        Self { set: ReadSet::default(), base: 0, shown_until, seen_until, guarded: BTreeSet::new(), notes: 0 }
     }
 }
 
@@ -152,7 +154,7 @@ impl Transaction {
         Ok(own.into_iter().map(|own| own.or_else(|| answers.next()).unwrap_or(Answer::Absent)).collect())
     }
 
-    async fn read_foreign(&self, keys: &[Bytes]) -> Result<Vec<Answer>, Error> {
+    pub(crate) async fn read_foreign(&self, keys: &[Bytes]) -> Result<Vec<Answer>, Error> {
         let mut answers = Vec::with_capacity(keys.len());
         let mut failures = 0;
         while answers.len() < keys.len() {
@@ -264,6 +266,10 @@ impl Transaction {
 
     /// Reads a page of a range: at most `limit` keys.
     pub(crate) async fn read_page(&self, range: KeyRange, limit: usize) -> Result<Page, Error> {
+        if self.begin.serializable {
+            let message = "a serializable transaction cannot scan: no guard keeps others from adding keys to a range; guard a key that everybody writes                            who writes to the range, and scan in a transaction that is not serializable";
+            return Err(Error::invalid(message));
+        }
         let most = limit.max(1).saturating_add(1);
         let mut failures = 0;
         while failures < INDEX_TRIES {

@@ -127,10 +127,10 @@ impl Aft {
     where
         F: AsyncFn(&mut Transaction) -> Result<Bytes, Error>,
     {
-        let mut runs = Runs::new(self.node(), &begin)?;
+        let (mut runs, mut begin) = (Runs::new(self.node(), &begin)?, begin);
         loop {
             let once = async {
-                let mut tx = match begun(self.node(), &begin).await? {
+                let mut tx = match begun(self.node(), &mut begin).await? {
                     Begun::Finished(run) => return Ok(run),
                     Begun::Open(tx) => *tx,
                 };
@@ -201,10 +201,10 @@ impl Aft {
         E: From<Error> + Send + 'a,
     {
         async move {
-            let mut runs = Runs::new(self.node(), &begin)?;
+            let (mut runs, mut begin) = (Runs::new(self.node(), &begin)?, begin);
             loop {
                 let once = async {
-                    let tx = match begun(self.node(), &begin).await? {
+                    let tx = match begun(self.node(), &mut begin).await? {
                         Begun::Finished(run) => return Ok(run),
                         Begun::Open(tx) => *tx,
                     };
@@ -290,8 +290,10 @@ enum Begun {
     Finished(Run),
 }
 
-async fn begun(node: &Arc<Node>, begin: &Begin) -> Result<Begun, Error> {
+async fn begun(node: &Arc<Node>, begin: &mut Begin) -> Result<Begun, Error> {
     let mut tx = node.begin(begin.clone()).await?;
+    // Those that run it again are as old as the first.
+    begin.since_ms.get_or_insert(tx.id.start_ms());
     Ok(match tx.replay().await? {
         Some(commit) => Begun::Finished(Run::of(commit)),
         None => Begun::Open(Box::new(tx)),

@@ -297,6 +297,9 @@ impl Transaction {
 
     async fn sources(&self, keys: &[Bytes], at_once: u64) -> Result<Vec<Option<Source>>, Error> {
         self.check_alive()?;
+        if self.begin.serializable {
+            self.guard(keys).await?;
+        }
         let answers = self.read(keys).await.map_err(|error| self.named(error))?;
         let (node, store) = (&self.node, &self.store);
         // Boxed: see `Node::answers`.
