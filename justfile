@@ -45,7 +45,7 @@ soak *options:
 demo *options:
     cargo run --release -p aft-cli -- demo {{ options }}
 
-# Feeds random bytes to a decoder (bundle, decision, feed, garbage, manifest, marker, recent, request, run, token, text); needs a nightly toolchain and cargo-fuzz
+# Feeds random bytes to a decoder (bundle, decision, feed, garbage, guard, manifest, marker, recent, request, run, token, text); needs a nightly toolchain and cargo-fuzz
 [working-directory: "aft-core"]
 fuzz target="decision" seconds="60":
     mkdir -p fuzz/corpus/{{ target }}

@@ -10,6 +10,7 @@ use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::{FormatError, Kind, checksum, seal};
 use crate::format::feed::{Entry, EntryHome, Feed};
 use crate::format::garbage::Garbage;
+use crate::format::guard::GuardClaim;
 use crate::format::manifest::Manifest;
 use crate::format::marker::Marker;
 use crate::format::name::{FeedName, FileId, ObjectName, Shards};
@@ -143,6 +144,18 @@ pub fn decode_claim(data: &[u8]) {
         assert_eq!(Claim::decode(&again).expect("it was encoded"), claim);
         let name = ObjectName::Request(request_hash(&claim.key), 0);
         let shards = Shards::new(16).expect("a count of shards");
+        assert_eq!(ObjectName::parse(&name.path(shards), shards), Some(name));
+    }
+}
+
+/// Decodes a guard.
+#[allow(clippy::expect_used, reason = "a panic is what a fuzzer looks for")]
+pub fn decode_guard(data: &[u8]) {
+    for object in objects(Kind::Guard, data) {
+        let Ok(guard) = GuardClaim::decode(&object) else { continue };
+        let again = guard.encode().expect("it was decoded");
+        assert_eq!(GuardClaim::decode_as(guard.name(), &again).expect("it was encoded"), guard);
+        let (name, shards) = (ObjectName::Guard(guard.name()), Shards::new(16).expect("a count of shards"));
         assert_eq!(ObjectName::parse(&name.path(shards), shards), Some(name));
     }
 }

@@ -46,6 +46,12 @@ pub enum Planted {
     DirectGoesByAge,
     /// Sweeps look for no decisions in the feed.
     SweepsSkipDirect,
+    /// A direct decision is named by a clock that may be far ahead.
+    DirectByAnyClock,
+    /// A direct decision that was too slow for the feed is the end of it.
+    DirectIsFinal,
+    /// A sweep leaves to the next refresh all that the one before the last would have listed.
+    LeftToRefreshes,
     /// What a direct decision's id is asked for is looked for among the other decisions.
     DirectHasARegister,
     /// A direct decision that is damaged is replaced as other feed objects are.

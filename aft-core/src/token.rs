@@ -259,6 +259,8 @@ mod tests {
             request_key: Some(Bytes::from("order-4711")),
             latest: false,
             publish_before_ack: true,
+            serializable: false,
+            guarded: [Bytes::from("flight")].into(),
             receipts: [(version, Receipt::new(version, txn))].into(),
             reads: [(Bytes::from("flight"), version), (Bytes::from("none"), Version::ABSENT)].into(),
             ranges: vec![KeyRange::prefix("seat/")],

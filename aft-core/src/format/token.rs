@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::MAX_KEY_BYTES;
 use crate::format::envelope::{self, FormatError, Kind, checksum};
-use crate::format::record::{CommitRecord, Value, WireRecord, Write};
+use crate::format::record::{CommitRecord, Guard, Value, WireRecord, Write};
 use crate::key_range::KeyRange;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
@@ -32,6 +32,10 @@ pub struct Suspended {
     pub latest: bool,
     /// Whether its commit waits for publication.
     pub publish_before_ack: bool,
+    /// Whether it guards whatever it reads and writes.
+    pub serializable: bool,
+    /// The keys that it guards; it has read them.
+    pub guarded: BTreeSet<Bytes>,
     /// The commits that it has read, or must see.
     pub receipts: BTreeMap<Version, Receipt>,
     /// What it has read: each key with its version, [`Version::ABSENT`] where it was absent.
@@ -67,6 +71,7 @@ struct WireToken<'a> {
     base: u64,
     latest: bool,
     publish_before_ack: bool,
+    serializable: bool,
     lineage: Vec<u64>,
     /// Of every write, in order, and then of the result: its place in the lineage.
     writers: Vec<u32>,
@@ -132,7 +137,7 @@ impl Suspended {
             clock: Timestamp::default(),
             request_key: self.request_key.clone(),
             result: self.result.as_ref().map(|(_, result)| result.clone()),
-            guards: Vec::new(),
+            guards: self.guarded.iter().cloned().map(open_guard).collect(),
             writes: self
                 .writes
                 .iter()
@@ -151,6 +156,7 @@ impl Suspended {
             base: self.base,
             latest: self.latest,
             publish_before_ack: self.publish_before_ack,
+            serializable: self.serializable,
             lineage: self.lineage.iter().copied().collect(),
             writers,
             receipts: self.receipts.values().map(receipt).collect(),
@@ -191,9 +197,11 @@ impl Suspended {
         });
         let no_writer = FormatError::Malformed("a write without its attempt");
         let record = wire.record.into_record(&meta)?;
-        if record.clock != Timestamp::default() || !record.guards.is_empty() {
+        let open = |guard: &Guard| *guard == open_guard(guard.key.clone());
+        if record.clock != Timestamp::default() || !record.guards.iter().all(open) {
             return Err(FormatError::Malformed("a transaction that is not open"));
         }
+        let guarded = sorted(record.guards.into_iter().map(|guard| (guard.key, ())))?;
         let mut writes = BTreeMap::new();
         let mut at = payload_start;
         for Write { key, value } in record.writes {
@@ -208,6 +216,10 @@ impl Suspended {
         if at != bytes.len() || writers.next().is_some() {
             return Err(FormatError::Malformed("a payload that is not its values"));
         }
+        let reads = versioned(&wire.reads, &versions, &meta, true)?;
+        if !guarded.keys().all(|key| reads.contains_key(key)) {
+            return Err(FormatError::Malformed("a guard of a key that was not read"));
+        }
         Ok(Self {
             store_id: wire.store_id.to_owned(),
             txn: record.txn,
@@ -217,7 +229,9 @@ impl Suspended {
             request_key: record.request_key,
             latest: wire.latest,
             publish_before_ack: wire.publish_before_ack,
-            reads: versioned(&wire.reads, &versions, &meta, true)?,
+            serializable: wire.serializable,
+            guarded: guarded.into_keys().collect(),
+            reads,
             floors: versioned(&wire.floors, &versions, &meta, false)?,
             ranges: ranges(&wire.ranges, &meta)?,
             writes,
@@ -232,6 +246,11 @@ impl<'a> WireVersion<'a> {
     fn new(key: &'a Bytes, version: u32) -> Self {
         Self { key: serde_bytes::Bytes::new(key), version }
     }
+}
+
+/// A guard that is not made yet, as a token's record tells it: which key is guarded.
+fn open_guard(key: Bytes) -> Guard {
+    Guard { key, over: Version::ABSENT, slot: 0 }
 }
 
 fn wire_range(range: &KeyRange) -> WireRange<'_> {

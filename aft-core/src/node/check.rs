@@ -103,7 +103,7 @@ impl Check<'_> {
         let now = self.node.store_time().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "the store's time is not known yet; try again")
         })?;
-        self.decisions(&mut commits).await?;
+        self.decisions(&mut commits, &first.base).await?;
         self.claims().await?;
         let manifests = self.index(first, &mut commits).await?;
         self.unfolded(&manifests, &commits).await?;

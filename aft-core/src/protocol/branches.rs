@@ -84,6 +84,8 @@ pub fn join(a: Suspended, b: Suspended) -> Result<Suspended, Unjoinable> {
     joined.base = joined.base.max(b.base);
     joined.latest |= b.latest;
     joined.publish_before_ack |= b.publish_before_ack;
+    joined.serializable |= b.serializable;
+    joined.guarded.extend(b.guarded);
     Ok(Suspended { reads, writes, result, floors, ..joined })
 }
 

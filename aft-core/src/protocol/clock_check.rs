@@ -164,6 +164,12 @@ impl ClockCheck {
         earliest - clock >= -signed(limits.skew_ms) && latest - clock <= signed(limits.deadline_ms)
     }
 
+    /// Whether a decision that names this time, and is made now, may be in time: a clock that was measured widely names a time that lies far ahead.
+    #[must_use]
+    pub fn may_name(&self, limits: &Limits, time_ms: u64, now: LocalTime) -> bool {
+        self.verified(now, limits).is_none() || self.surely_in_time(limits, time_ms, now, now)
+    }
+
     /// Whether a feed object with `name_ms` in its name, created between `sent` and `answered`, is in time beyond doubt.
     #[must_use]
     pub fn feed_surely_in_time(

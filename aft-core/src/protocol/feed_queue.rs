@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::format::feed::{Entry, EntryHome, Feed};
-use crate::format::name::FeedName;
+use crate::format::name::{DIRECT, FeedName};
 use crate::format::record::{CommitRecord, WRITE_OVERHEAD};
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
@@ -164,7 +164,8 @@ impl FeedQueue {
 
     pub(crate) fn take_object_number(&mut self) -> u32 {
         let number = self.next_object;
-        self.next_object += 1;
+        // The top bit says that an object is a decision; the time in a name tells it from one of the same number.
+        self.next_object = number.wrapping_add(1) & !DIRECT;
         number
     }
 

@@ -103,6 +103,11 @@ impl Knowledge {
         self.feed.reload = true;
     }
 
+    /// The next refresh begins from a manifest.
+    pub(crate) const fn begin_anew(&mut self) {
+        self.feed.reload = true;
+    }
+
     /// Nothing older is whole: what can still be read of this manifest goes on.
     pub(crate) fn trust_again(&mut self) {
         self.feed.distrusted.clear();

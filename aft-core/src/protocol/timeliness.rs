@@ -145,6 +145,13 @@ impl Limits {
         }
     }
 
+    /// Whether a decision that would lie in the feed under this name, and does not, can never count any more: the store's time was `now` before it was looked for.
+    #[must_use]
+    pub fn direct_is_forgotten(&self, name_ms: u64, now: StoreTime) -> bool {
+        let window = self.publish_ms + self.visibility_ms + ROUNDING_MS;
+        now.ms() > name_ms.saturating_add(window)
+    }
+
     /// When what a feed object carries is taken for published: at the last moment at which an object of this name counts.
     ///
     /// The date itself may be changed, and two nodes that saw it at two moments would then disagree on what is folded. By its date goes only what

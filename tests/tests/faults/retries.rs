@@ -67,6 +67,8 @@ async fn is_settled(kind: Kind) {
         tx.put("key", "value").unwrap();
         assert_eq!(tx.commit().await.unwrap().outcome, CommitOutcome::Fresh);
         assert_eq!(server.proxy.counts().of(fault), 1);
-        assert_eq!(objects(&*server.direct(), "commits/").await, 1);
+        // It lies in the feed.
+        let decisions = objects(&*server.direct(), "commits/").await + objects(&*server.direct(), "feed/").await;
+        assert_eq!(decisions, 1);
     }
 }

@@ -11,12 +11,15 @@ use crate::proof::{an_hour_passes, hiding, under};
 use crate::secs;
 
 /// The planted bugs that these cases find.
-pub(crate) const FOUND: [Planted; 5] = [
+pub(crate) const FOUND: [Planted; 8] = [
     Planted::DirectIsNeverLate,
     Planted::DirectGoesByAge,
     Planted::SweepsSkipDirect,
     Planted::DirectHasARegister,
     Planted::DirectIsReplaced,
+    Planted::LeftToRefreshes,
+    Planted::DirectByAnyClock,
+    Planted::DirectIsFinal,
 ];
 
 fn config() -> Config {
@@ -73,6 +76,8 @@ async fn one_that_nobody_was_shown_stays() {
     }
     // To the collector it is shown, by now.
     hidden.hide(&[]);
+    let report = maker.check().await.unwrap();
+    assert!(report.problems.iter().any(|problem| problem.path == path), "a check names what is lost: {report:?}");
     an_hour_passes(&maker).await;
     maker.collect_garbage(false).await.unwrap();
     assert!(world.memory.paths().contains(&path), "the last copy of a commit stays");
@@ -97,6 +102,70 @@ async fn a_sweep_finds_one_that_refreshes_were_not_shown() {
     assert_eq!(get(&reader, "k").await, None, "no refresh lists it any more");
     reader.sweep().await.unwrap();
     assert_eq!(get(&reader, "k").await.as_deref(), Some("v"), "a sweep has found it");
+}
+
+/// Its node was idle for long, and the first listing after that lacks it; the one of the sweep shows it: what that finds is not left to the next refresh,
+/// which may lack it as well.
+async fn a_sweep_leaves_nothing_to_a_refresh_that_was_not_shown_it() {
+    let world = World::new();
+    let (node, (hidden, idle)) = (open(&world).await, hiding(&world));
+    let idle = idle.open().await.unwrap();
+    put(&node, "before", "v").await;
+    idle.refresh().await.unwrap();
+    sleep(secs(100)).await;
+    put(&node, "k", "v").await;
+    let path = direct(&world).pop().expect("it is in the feed");
+    for n in 0..30 {
+        sleep(secs(100)).await;
+        put(&node, &format!("after/{n}"), "v").await;
+    }
+    hidden.hide(&[&path]);
+    idle.refresh().await.unwrap();
+    hidden.hide(&[]);
+    idle.sweep().await.unwrap();
+    assert_eq!(get(&idle, "k").await.as_deref(), Some("v"), "the sweep has found it");
+}
+
+/// A measurement of its clock was wide, since the store was slow: it makes no name that lies too far ahead for a version.
+async fn a_wide_measurement_makes_no_void_decision() {
+    let world = World::new();
+    let node = open(&world).await;
+    let held = world.storage.fail(Operation::Create, "feed/", 1, Fault::Delay);
+    let mut tx = node.begin().await.unwrap();
+    tx.put("slow", "v").unwrap();
+    let commit = tokio::spawn(tx.commit());
+    held.reached().await;
+    sleep(secs(12)).await;
+    held.release().await.unwrap();
+    commit.await.unwrap().expect("it is decided among the others");
+    sleep(secs(8)).await;
+    let made = direct(&world).len();
+    put(&node, "k", "v").await;
+    for path in direct(&world).split_off(made) {
+        let name_ms = u64::from_str_radix(&path[5..17], 16).unwrap();
+        let dated = world.memory.get(&path).await.unwrap().last_modified;
+        let dated_ms = dated.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+        assert!(name_ms <= dated_ms + 10_000, "it is named by a time that is near");
+    }
+    assert_eq!(get(&open(&world).await, "k").await.as_deref(), Some("v"));
+}
+
+/// Its create took longer than a feed object may, and it is read back: it is decided once more, among the others.
+async fn one_that_was_too_slow_is_decided_among_the_others() {
+    let world = World::new();
+    let node = open(&world).await;
+    let held = world.storage.fail(Operation::Create, "feed/", 1, Fault::Delay);
+    let mut tx = node.begin().await.unwrap();
+    tx.put("k", "v").unwrap();
+    let commit = tokio::spawn(tx.commit());
+    held.reached().await;
+    sleep(secs(12)).await;
+    held.release().await.unwrap();
+    let receipt = commit.await.unwrap().expect("a slow store makes no commit fail").receipt;
+    assert!(!receipt.decided_by().is_direct());
+    node.publish().await.unwrap();
+    let cold = open(&world).await;
+    assert_eq!((get(&cold, "k").await.as_deref(), cold.stats().recent_commits), (Some("v"), 1));
 }
 
 /// 6: whoever has its id from an error asks the object in the feed, and what is fenced stays so.
@@ -178,4 +247,28 @@ fn asked_like_a_decision() {
 #[test]
 fn missed_like_a_decision() {
     holds_unless(a_damaged_one_is_not_passed_over, &[(Planted::DirectIsReplaced, "a commit may be missing")]);
+}
+
+#[test]
+fn not_left_to_a_refresh() {
+    holds_unless(
+        a_sweep_leaves_nothing_to_a_refresh_that_was_not_shown_it,
+        &[(Planted::LeftToRefreshes, "the sweep has found it")],
+    );
+}
+
+#[test]
+fn named_by_a_near_time() {
+    holds_unless(
+        a_wide_measurement_makes_no_void_decision,
+        &[(Planted::DirectByAnyClock, "it is named by a time that is near")],
+    );
+}
+
+#[test]
+fn decided_once_more() {
+    holds_unless(
+        one_that_was_too_slow_is_decided_among_the_others,
+        &[(Planted::DirectIsFinal, "a slow store makes no commit fail")],
+    );
 }

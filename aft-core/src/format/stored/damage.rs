@@ -11,15 +11,17 @@ use crate::format::bundle::Bundle;
 use crate::format::envelope::{FormatError, HEADER_LEN, Kind, seal};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
+use crate::format::guard::GuardClaim;
 use crate::format::marker::Marker;
 use crate::format::recent::Recent;
 use crate::format::run::Tail;
 use crate::format::token::Suspended;
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Decision,
     Kind::Feed,
     Kind::Request,
+    Kind::Guard,
     Kind::Token,
     Kind::Recent,
     Kind::Garbage,
@@ -32,6 +34,7 @@ fn decode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
         Kind::Decision => Decision::decode(object).map(|_| ()),
         Kind::Feed => Feed::decode(object).map(|_| ()),
         Kind::Request => Claim::decode(object).map(|_| ()),
+        Kind::Guard => GuardClaim::decode(object).map(|_| ()),
         Kind::Token => Suspended::decode(object).map(|_| ()),
         Kind::Recent => Recent::decode(object).map(|_| ()),
         Kind::Garbage => Garbage::decode(object).map(|_| ()),
@@ -66,6 +69,10 @@ fn decode_and_encode(kind: Kind, object: &Bytes) -> Result<(), FormatError> {
             let decoded = Claim::decode(object)?;
             assert_eq!(Claim::decode(&decoded.encode().unwrap()).unwrap(), decoded);
         }
+        Kind::Guard => {
+            let decoded = GuardClaim::decode(object)?;
+            assert_eq!(GuardClaim::decode(&decoded.encode().unwrap()).unwrap(), decoded);
+        }
         Kind::Token => {
             let decoded = Suspended::decode(object)?;
             assert_eq!(Suspended::decode(&decoded.encode().unwrap()).unwrap(), decoded);
@@ -97,6 +104,7 @@ fn objects() -> impl Strategy<Value = (Kind, Bytes)> {
         decision().prop_map(|(decision, payload)| (Kind::Decision, decision.encode(&payload).unwrap())),
         feed().prop_map(|(feed, payload)| (Kind::Feed, feed.encode(&payload).unwrap())),
         claim().prop_map(|claim| (Kind::Request, claim.encode().unwrap())),
+        guard_claim().prop_map(|guard| (Kind::Guard, guard.encode().unwrap())),
         suspended().prop_map(|suspended| (Kind::Token, suspended.encode().unwrap())),
         recent().prop_map(|recent| (Kind::Recent, recent.encode().unwrap())),
         garbage().prop_map(|garbage| (Kind::Garbage, garbage.encode().unwrap())),
@@ -172,12 +180,12 @@ proptest! {
     /// What travels as a whole is checked as a whole: a flipped bit is found wherever it is.
     #[test]
     fn a_flipped_bit_of_what_is_read_as_a_whole(
-        claim in claim(), suspended in suspended(), recent in recent(), garbage in garbage(),
+        claim in claim(), guard in guard_claim(), suspended in suspended(), recent in recent(), garbage in garbage(),
         at in any::<prop::sample::Index>(), bit in 0..8,
     ) {
         let objects = [
             (Kind::Request, claim.encode()), (Kind::Token, suspended.encode()),
-            (Kind::Recent, recent.encode()), (Kind::Garbage, garbage.encode()),
+            (Kind::Recent, recent.encode()), (Kind::Garbage, garbage.encode()), (Kind::Guard, guard.encode()),
         ];
         for (kind, object) in objects.map(|(kind, object)| (kind, object.unwrap())) {
             let at = at.index(object.len());

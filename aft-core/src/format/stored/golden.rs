@@ -23,7 +23,7 @@ use crate::key_range::KeyRange;
 use crate::receipt::Receipt;
 
 /// The checksum of every golden file of every version.
-const SUMS: [(u16, &str, u64); 14] = [
+const SUMS: [(u16, &str, u64); 15] = [
     (1, "bundle.bin", 0xa520_2eb7_db07_f14b),
     (1, "clone.json", 0x54bc_ae54_26ec_8acb),
     (1, "decision-abort.bin", 0x7540_15c4_b0f3_011d),
@@ -31,13 +31,14 @@ const SUMS: [(u16, &str, u64); 14] = [
     (1, "decision-group.bin", 0x6847_53be_ef2c_7f5c),
     (1, "feed.bin", 0xc9f1_7257_07da_4f37),
     (1, "garbage.bin", 0xf0c1_f9b7_9574_44bf),
+    (1, "guard.bin", 0x5ae3_6eee_f4de_ade6),
     (1, "manifest.json", 0x8b8d_8529_759f_3cef),
     (1, "marker.json", 0x21fe_0bf4_b9cf_2cff),
     (1, "recent.bin", 0x09e0_fd9d_0fe1_7d9c),
     (1, "request.bin", 0x6fbc_e2b2_4f81_d4b5),
     (1, "request-input.bin", 0x7b6e_f3c8_59ab_5f9e),
     (1, "run.parquet", 0x290b_02c1_b6f6_b580),
-    (1, "token.bin", 0x6f3b_dd7a_f13f_627a),
+    (1, "token.bin", 0x479d_a97b_b04c_ea9e),
 ];
 
 fn path(version: u16, name: &str) -> PathBuf {
@@ -134,6 +135,11 @@ fn a_claim() -> Claim {
     Claim { txn: txn(8), key: Bytes::from("order-4711"), input: None }
 }
 
+fn a_guard() -> GuardClaim {
+    let over = Version::new(clock(3), txn(3));
+    GuardClaim { txn: txn(8), since_ms: 1_756_000_000_123, writes: true, over, slot: 2, key: Bytes::from("stock") }
+}
+
 fn a_claim_for_an_input() -> Claim {
     Claim { input: Some(input_hash(b"1 apple")), ..a_claim() }
 }
@@ -157,6 +163,8 @@ fn a_token() -> Suspended {
         request_key: record.request_key,
         latest: true,
         publish_before_ack: true,
+        serializable: true,
+        guarded: [Bytes::from_static(b"a"), Bytes::from_static(b"nothing")].into(),
         receipts: [Receipt::new(alone, alone.txn), Receipt::new(of_group, txn(9))]
             .map(|receipt| (receipt.version, receipt))
             .into(),
@@ -275,7 +283,7 @@ fn a_bundle() -> Bundle {
     Bundle { copies: vec![(name(1), feed.encode(&payload).unwrap()), (name(2), Bytes::from_static(b"aft"))] }
 }
 
-fn encoded() -> [(&'static str, Bytes); 14] {
+fn encoded() -> [(&'static str, Bytes); 15] {
     let abort = Decision { id: txn(7), attempt: u64::MAX, verdict: Verdict::Abort };
     let decision = |(decision, payload): (Decision, Vec<Bytes>)| decision.encode(&payload).unwrap();
     let (feed, payload) = a_feed();
@@ -287,6 +295,7 @@ fn encoded() -> [(&'static str, Bytes); 14] {
         ("decision-group.bin", decision(group())),
         ("feed.bin", feed.encode(&payload).unwrap()),
         ("garbage.bin", a_garbage_file().encode().unwrap()),
+        ("guard.bin", a_guard().encode().unwrap()),
         ("manifest.json", a_manifest().encode().unwrap()),
         ("marker.json", marker().encode()),
         ("recent.bin", a_recent_file().encode().unwrap()),
@@ -330,6 +339,7 @@ fn golden_files_are_read() {
     assert_eq!(&object[decoded.inline_offsets[1] as usize..], b"later");
     assert_eq!(without_offsets(Feed::decode(&read("feed.bin")).unwrap()), a_feed().0);
     assert_eq!(Garbage::decode(&read("garbage.bin")).unwrap(), a_garbage_file());
+    assert_eq!(GuardClaim::decode_as(a_guard().name(), &read("guard.bin")).unwrap(), a_guard());
     assert_eq!(Manifest::decode(&read("manifest.json")).unwrap(), a_manifest());
     assert_eq!(Marker::decode(&read("marker.json")).unwrap(), marker());
     assert_eq!(Recent::decode(&read("recent.bin")).unwrap(), a_recent_file());
@@ -350,6 +360,14 @@ fn golden_files_of_a_version_never_change() {
         .map(|(version, name, _)| (version, name, checksum(&std::fs::read(path(version, name)).unwrap())));
     assert_eq!(found, SUMS, "a golden file changed: raise the format version instead");
     assert!(SUMS.iter().any(|(version, ..)| *version == FORMAT_VERSION), "this version has no golden files");
+}
+
+#[test]
+fn where_the_guards_of_a_key_lie_never_changes() {
+    // SHA-256 of "aft guarded key", a zero byte and the key.
+    let path = ObjectName::Guard(a_guard().name()).path(Shards::new(16).unwrap());
+    let hash = "ecb7c0d15f173c094f0e0c51ba84edd34daad4953defd22e362048dd9c50b0e2";
+    assert_eq!(path, format!("guards/{}/{hash}/{}/00000002", &hash[..1], a_guard().over));
 }
 
 #[test]

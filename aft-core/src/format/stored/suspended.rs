@@ -50,7 +50,7 @@ fn versioned(places: Places, versions: &[Version]) -> BTreeMap<Bytes, Version> {
 
 /// Any suspended transaction.
 pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
-    let scalars = ("[a-z0-9-]{0,36}", txn(), any::<(u64, u64, u64)>(), any::<(bool, bool)>());
+    let scalars = ("[a-z0-9-]{0,36}", txn(), any::<(u64, u64, u64)>(), any::<(bool, bool, bool)>());
     let optional = || prop::option::of(bytes(0..20));
     let writer = any::<prop::sample::Index>;
     let contents = prop::collection::btree_map(key(), (content(), writer()), 0..6);
@@ -58,7 +58,7 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
     let written = (lineage, contents, prop::option::of((writer(), bytes(0..20))));
     (scalars, optional(), receipts(), (places(), places(), ranges()), written).prop_map(
         |(
-            (store_id, txn, (age_ms, seen_until, base), (latest, publish_before_ack)),
+            (store_id, txn, (age_ms, seen_until, base), (latest, publish_before_ack, serializable)),
             request_key,
             receipts,
             read,
@@ -74,7 +74,10 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
                 let (writer, value) = (*writer.get(&attempts), value(&content, &mut offset));
                 (key, SuspendedWrite { writer, value, inline })
             };
+            let reads = versioned(reads, &[&[Version::ABSENT], &versions[..]].concat());
             Suspended {
+                guarded: reads.keys().step_by(2).cloned().collect(),
+                serializable,
                 store_id,
                 txn,
                 age_ms,
@@ -83,7 +86,7 @@ pub(super) fn suspended() -> impl Strategy<Value = Suspended> {
                 request_key,
                 latest,
                 publish_before_ack,
-                reads: versioned(reads, &[&[Version::ABSENT], &versions[..]].concat()),
+                reads,
                 floors: versioned(floors, &versions),
                 ranges,
                 receipts,
@@ -106,6 +109,7 @@ struct Raw {
     base: u64,
     latest: bool,
     publish_before_ack: bool,
+    serializable: bool,
     lineage: Vec<u64>,
     writers: Vec<u32>,
     receipts: Vec<(u64, [u8; 16], Option<[u8; 16]>)>,
@@ -139,6 +143,7 @@ impl Raw {
             base: 3,
             latest: false,
             publish_before_ack: false,
+            serializable: false,
             lineage: vec![5, 7],
             writers: vec![0, 1, 1],
             receipts: vec![(1, [1; 16], None), (2, [1; 16], Some([9; 16]))],

@@ -245,7 +245,7 @@ impl Check<'_> {
     }
 
     /// Reads every decision.
-    pub(super) async fn decisions(&self, commits: &mut Commits) -> Result<(), Error> {
+    pub(super) async fn decisions(&self, commits: &mut Commits, base: &Base) -> Result<(), Error> {
         let decided = Mutex::new(BTreeMap::new());
         let of = &decided;
         for folder in self.node.shards.commit_folders() {
@@ -276,8 +276,12 @@ impl Check<'_> {
         .await?;
         commits.decided = decided.into_inner();
         for (id, dated) in dates {
-            if matches!(commits.decided.get(&id), Some(Register::Commits(_))) {
-                commits.note_published(id, self.node.limits.feed_published(id.start_ms(), dated));
+            let published = self.node.limits.feed_published(id.start_ms(), dated);
+            // Of an older one others must tell: whoever made that checkpoint may not have known it.
+            if published >= base.horizon()
+                && matches!(commits.decided.get(&id), Some(Register::Commits(_)))
+            {
+                commits.note_published(id, published);
             }
         }
         Ok(())

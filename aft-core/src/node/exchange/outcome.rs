@@ -182,6 +182,8 @@ impl Node {
 
     pub(crate) fn is_forgotten(&self, id: TxnId, known: Option<StoreTime>) -> bool {
         let now = self.now();
-        self.known.read(|it| it.is_forgotten(id, known, now))
+        let direct = id.direct_name().zip(known);
+        direct.is_some_and(|(name, known)| self.limits.direct_is_forgotten(name.time_ms, known))
+            || self.known.read(|it| it.is_forgotten(id, known, now))
     }
 }

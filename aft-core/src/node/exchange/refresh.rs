@@ -75,7 +75,15 @@ impl Node {
                 self.refresh_whole(plan).await?
                     && self.now().elapsed_since(began) <= self.limits.feed_kept_ms()
             } else {
-                self.refresh_feed(plan).await?;
+                if let Err(error) = self.refresh_feed(plan).await {
+                    // A newer checkpoint may know what cannot be read any more.
+                    let above = self.known.base().number();
+                    if error.kind() != ErrorKind::Corrupt || self.list_manifests(above).await?.is_empty() {
+                        return Err(error);
+                    }
+                    self.known.write(Knowledge::begin_anew);
+                    continue;
+                }
                 let now = self.now();
                 !self.known.read(|known| known.slept(now))
             };

@@ -121,8 +121,14 @@ impl Node {
                     Err(error) => return Err(undecided(proposal.id, true, error)),
                 }
             }
-            if self.now().elapsed_since(proposal.since) > self.limits.deadline_ms {
+            let elapsed = self.now().elapsed_since(proposal.since);
+            if elapsed > self.limits.deadline_ms {
                 break;
+            }
+            if proposal.id.is_direct() && !in_doubt && elapsed > self.limits.publish_ms {
+                // Nothing is there, and what is made now does not count.
+                let void = Some(Void::Late);
+                return Ok(Decided::Read(RegisterState::Dead { attempt: proposal.attempt, void }));
             }
             tracing::debug!(txn = %proposal.id, error = %last, ?wait, "decision not settled, trying again");
             tokio::time::sleep(wait).await;

@@ -49,6 +49,8 @@ pub(crate) struct Deciding {
     waiting: VecDeque<Waiting>,
     /// When the last of the commits came that may share a decision.
     last: Option<LocalTime>,
+    /// How many direct decisions are under way.
+    direct: usize,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,18 @@ impl Drop for Turn {
         if let Some(node) = self.0.take() {
             node.pass_on();
         }
+    }
+}
+
+/// A direct decision that is to be made; dropped when it is over.
+struct Direct {
+    id: TxnId,
+    node: Arc<Node>,
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        self.node.deciding.lock().direct -= 1;
     }
 }
 
@@ -144,14 +158,14 @@ impl Transaction {
     /// Decides for itself: in the feed, where that is due, or under its own id.
     async fn go_alone(self: Box<Self>, turn: Turn) -> Result<Commit, Error> {
         let node = Arc::clone(&self.node);
-        let Some(id) = node.direct_id([&*self].into_iter()) else {
+        let Some(direct) = node.direct([&*self].into_iter()) else {
             let commit = self.decide_alone().await;
             drop(turn);
             return commit;
         };
         let (reply, replied) = oneshot::channel();
-        node.decide_together(id, vec![Member { tx: self, reply }], turn).await;
-        replied.await.unwrap_or_else(|_| Err(given_up(id)))
+        node.decide_together(direct.id, vec![Member { tx: self, reply }], turn).await;
+        replied.await.unwrap_or_else(|_| Err(given_up(direct.id)))
     }
 
     /// Decides for itself and for those that wait.
@@ -161,13 +175,9 @@ impl Transaction {
         if others.is_empty() {
             return self.go_alone(turn).await;
         }
-        let direct = node.direct_id(others.iter().map(|it| &*it.tx).chain([&*self]));
-        let group = direct.unwrap_or_else(|| {
-            // Not before any member began, whatever the clock was set to since: sweeps look by when an id starts.
-            let start_ms = others.iter().map(|it| it.tx.id.start_ms()).fold(self.id.start_ms(), u64::max);
-            let start_ms = start_ms.max(node.now().wall_ms);
-            node.rng.with(|rng| TxnId::from_parts(start_ms, rng))
-        });
+        let direct = node.direct(others.iter().map(|it| &*it.tx).chain([&*self]));
+        let ids = others.iter().map(|it| it.tx.id).chain([self.id]);
+        let group = direct.as_ref().map_or_else(|| node.group_id(ids), |direct| direct.id);
         let mut members = Vec::new();
         for Waiting { tx, wake } in others {
             let (reply, replied) = oneshot::channel();
@@ -184,7 +194,10 @@ impl Transaction {
         let (reply, replied) = oneshot::channel();
         members.insert(0, Member { tx: self, reply });
         // In a task of its own: whoever drops its call must not take the others along.
-        let decide = async move { node.decide_together(group, members, turn).await };
+        let decide = async move {
+            node.decide_together(group, members, turn).await;
+            drop(direct);
+        };
         tokio::spawn(decide.instrument(tracing::debug_span!("group", %group)));
         replied.await.unwrap_or_else(|_| Err(given_up(group)))
     }
@@ -263,8 +276,14 @@ impl Node {
         deciding.waiting.drain(..fits).collect()
     }
 
-    /// The id of a direct decision of these transactions, made now; `None` where it must be another one.
-    fn direct_id<'a>(&self, members: impl Iterator<Item = &'a Transaction>) -> Option<TxnId> {
+    /// The id of a group of these transactions. It does not start before any of them began, whatever the clock was set to since: sweeps look by when an id starts.
+    fn group_id(&self, members: impl Iterator<Item = TxnId>) -> TxnId {
+        let start_ms = members.map(TxnId::start_ms).fold(self.now().wall_ms, u64::max);
+        self.rng.with(|rng| TxnId::from_parts(start_ms, rng))
+    }
+
+    /// A direct decision of these transactions, made now; `None` where it must be another one.
+    fn direct<'a>(self: &Arc<Self>, members: impl Iterator<Item = &'a Transaction>) -> Option<Direct> {
         let (mut bytes, mut waits) = (0, false);
         for tx in members {
             bytes += tx.buffer.record_bytes();
@@ -277,21 +296,45 @@ impl Node {
         let now = self.now();
         let (open, time_ms) = self.known.read(|known| (known.own_open(), known.store_now_ms(now)));
         let last = self.deciding.lock().last.replace(now);
+        // What a clock that was measured widely names lies too far ahead for a version.
+        if !self.known.read(|known| known.may_name(time_ms, now)) && !planted(Planted::DirectByAnyClock) {
+            return None;
+        }
         // Each is an object that every node reads: of many in a short time those are fewer that carry what waits together.
         let few = |last| 2 * now.elapsed_since(last) >= millis(self.config.feed_interval);
         let alone = last.is_none_or(few) && self.feed.lock().len() == 0;
-        if !(alone || waits) || open >= DIRECT_OPEN_MOST {
+        let number = self.feed.lock().take_object_number() & DIRECT_MOST;
+        let id = FeedName { time_ms, node: self.number, seq: DIRECT | number }.decision()?;
+        let mut deciding = self.deciding.lock();
+        if !(alone || waits) || open + deciding.direct >= DIRECT_OPEN_MOST {
             return None;
         }
-        let number = self.feed.lock().take_object_number() & DIRECT_MOST;
-        FeedName { time_ms, node: self.number, seq: DIRECT | number }.decision()
+        deciding.direct += 1;
+        Some(Direct { id, node: Arc::clone(self) })
     }
 
-    /// Makes one decision for all members, and tells each what became of it.
+    /// Makes one decision for all members, and tells each what became of it. A direct one that is void by its date was too slow for the feed, or its clock was
+    /// wrong: then one among the others may be in time. What is void stays so, and nobody knows the members' ids.
     async fn decide_together(self: &Arc<Self>, group: TxnId, members: Vec<Member>, turn: Turn) {
+        let Some((mut members, turn)) = self.decide_once(group, members, turn).await else { return };
+        for Member { tx, .. } in &mut members {
+            let start_ms = tx.id.start_ms();
+            tx.id = self.rng.with(|rng| TxnId::from_parts(start_ms, rng));
+        }
+        let group = self.group_id(members.iter().map(|it| it.tx.id));
+        self.decide_once(group, members, turn).await;
+    }
+
+    /// Makes one decision, once; its members, where it was a direct one that does not count.
+    async fn decide_once(
+        self: &Arc<Self>,
+        group: TxnId,
+        members: Vec<Member>,
+        turn: Turn,
+    ) -> Option<(Vec<Member>, Turn)> {
         let since = self.now();
         let drafted = self.draft_together(group, members);
-        let Some(first) = drafted.first() else { return };
+        let first = drafted.first()?;
         let (store, clock_ms, attempt) =
             (first.member.tx.store.clone(), first.record.clock.ms(), self.rng.next());
         let records: Vec<_> = drafted.iter().map(|it| it.record.clone()).collect();
@@ -299,13 +342,19 @@ impl Node {
         let decision = Decision { id: group, attempt, verdict: Verdict::Commit(records) };
         let bytes = match decision.encode(&payload) {
             Ok(bytes) => bytes,
-            Err(cause) => return refuse(drafted, &unencodable("the transactions", cause).with_txn(group)),
+            Err(cause) => {
+                refuse(drafted, &unencodable("the transactions", cause).with_txn(group));
+                return None;
+            }
         };
         let inline: u64 = drafted.iter().map(|it| it.record.inline_len()).sum();
         let homes = homes((bytes.len() as u64).saturating_sub(inline), &drafted);
         let proposal = Proposal { id: group, attempt, clock_ms, bytes, since };
         let looked = match self.decide(&store, &proposal).await {
-            Ok(Decided::Ours) => return self.acknowledge_together(&proposal, drafted, homes, turn).await,
+            Ok(Decided::Ours) => {
+                self.acknowledge_together(&proposal, drafted, homes, turn).await;
+                return None;
+            }
             Ok(Decided::Read(looked)) => self.check_told(&store, group, looked).await,
             Err(error) => Err(error),
         };
@@ -313,6 +362,11 @@ impl Node {
             // Nobody else knows the id: it is this node's, or the store is damaged.
             Ok(RegisterState::Committed { attempt: read, .. }) if read == attempt => {
                 self.acknowledge_together(&proposal, drafted, homes, turn).await;
+            }
+            Ok(RegisterState::Dead { attempt: read, void: Some(_) })
+                if group.is_direct() && read == attempt && !planted(Planted::DirectIsFinal) =>
+            {
+                return Some((drafted.into_iter().map(|it| it.member).collect(), turn));
             }
             Ok(RegisterState::Dead { void, .. }) => {
                 for Drafted { member: Member { tx, reply }, .. } in drafted {
@@ -326,6 +380,7 @@ impl Node {
             }
             Err(error) => refuse(drafted, &error),
         }
+        None
     }
 
     /// One clock for all, taken last, after every wait (HAZARDS 4): the least that is beyond what each of them read. Who can commit no more

@@ -64,7 +64,7 @@ impl Transaction {
         };
         let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
         let known_until = self.reads.get_mut().known_until();
-        let Reads { set: reads, base, .. } = std::mem::take(self.reads.get_mut());
+        let Reads { set: reads, base, guarded, .. } = std::mem::take(self.reads.get_mut());
         let read = reads.found().map(Found::receipt);
         let after = self.begin.after.iter().flat_map(Receipt::named);
         let receipts = read.chain(after.map(|(version, decided_by)| Receipt::new(version, decided_by)));
@@ -80,6 +80,8 @@ impl Transaction {
             request_key: self.begin.request,
             latest: self.begin.latest,
             publish_before_ack: self.begin.publish_before_ack,
+            serializable: self.begin.serializable,
+            guarded,
             receipts: receipts.map(|receipt| (receipt.version, receipt)).collect(),
             reads: reads
                 .iter()
@@ -168,6 +170,7 @@ impl Node {
         begin.request.clone_from(&state.request_key);
         begin.latest = state.latest;
         begin.publish_before_ack = state.publish_before_ack || self.config.publish_before_ack;
+        begin.serializable = state.serializable;
         begin.after = receipts;
         let mut tx = Transaction::new(Arc::clone(self), state.txn, true, begin);
         tx.restore(state, over).await?;
@@ -196,7 +199,9 @@ impl Transaction {
         }
         if !over {
             let set = self.restored_reads(state).await?;
-            self.reads.get_mut().set = set;
+            let reads = self.reads.get_mut();
+            reads.set = set;
+            reads.guarded.clone_from(&state.guarded);
         }
         for (key, SuspendedWrite { writer, value, inline }) in &state.writes {
             let write = Write { key: key.clone(), value: value.clone() };

@@ -49,6 +49,11 @@ impl Knowledge {
         self.time.check.store_now_ms(&self.limits, now, self.store_time(now))
     }
 
+    /// Whether a decision that names this time may be in time, made now.
+    pub(crate) fn may_name(&self, time_ms: u64, now: LocalTime) -> bool {
+        self.time.check.may_name(&self.limits, time_ms, now)
+    }
+
     /// Whether a decision whose create was answered so is in time beyond doubt (I1).
     pub(crate) fn surely_in_time(&self, clock_ms: u64, sent: LocalTime, answered: LocalTime) -> bool {
         self.time.check.surely_in_time(&self.limits, clock_ms, sent, answered)

@@ -251,7 +251,9 @@ impl Knowledge {
                 let told = mine.is_some() || taken_in || self.feed.seen.contains(&name);
                 if let Some(id) = name.decision().filter(|_| !told && !planted(Planted::DirectIsNeverLate)) {
                     // It is void, and told elsewhere by nobody.
-                    self.feed.dead.insert(id);
+                    if !self.is_published(id) {
+                        self.feed.dead.insert(id);
+                    }
                     continue;
                 }
                 if !told && !self.feed.late.contains(&name) && !planted(Planted::LateSaysNothing) {

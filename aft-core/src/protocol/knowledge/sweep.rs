@@ -59,7 +59,8 @@ impl Knowledge {
     pub(crate) fn unswept(&self, listed: Vec<TxnId>) -> Vec<TxnId> {
         let oldest = TxnId::window_start(self.sweep_from_ms());
         // Of the decisions in the feed the youngest are for the next refresh, which lists them again.
-        let next = self.feed.basis.map_or(0, |basis| self.limits.refresh_from_ms(basis));
+        let shown = self.feed.shown.filter(|_| !planted(Planted::LeftToRefreshes)).or(self.feed.basis);
+        let next = shown.map_or(0, |shown| self.limits.refresh_from_ms(shown));
         let missed = |id: &TxnId| id.start_ms() < next && !planted(Planted::SweepsSkipDirect);
         let left = |id: &TxnId| !id.is_direct() || missed(id);
         self.untold(listed.into_iter().filter(|id| *id >= oldest && left(id)))

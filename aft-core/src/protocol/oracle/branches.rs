@@ -201,6 +201,8 @@ impl Attempt {
             request_key: Some(Bytes::from("request")),
             latest: latest(number),
             publish_before_ack: false,
+            serializable: false,
+            guarded: BTreeSet::new(),
             receipts: BTreeMap::new(),
             reads: BTreeMap::new(),
             ranges: Vec::new(),

@@ -166,8 +166,13 @@ impl Collection<'_> {
     /// Whether the listing of all decisions shows those of the commits in the view.
     pub(super) async fn expect_decisions(&self) -> Result<(), Error> {
         let missing = self.needed.decisions.iter().filter(|id| !self.decided.contains_key(id));
-        let missing: BTreeSet<_> = missing.map(|id| self.node.path(ObjectName::Decision(*id))).collect();
-        self.expect("commits/", &missing).await
+        let (direct, others): (BTreeSet<_>, BTreeSet<_>) = missing.partition(|id| id.is_direct());
+        for (folder, missing) in [("commits/", others), ("feed/", direct)] {
+            let path = |id: &TxnId| self.node.path(ObjectName::Decision(*id));
+            let missing = missing.into_iter().map(path).collect();
+            self.expect(folder, &missing).await?;
+        }
+        Ok(())
     }
 
     /// Whether the listing of the feed, of which `shown` are those that are needed, shows what the commits in the view lie in.
