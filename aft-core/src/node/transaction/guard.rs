@@ -9,8 +9,7 @@
 //! | committed, lists this guard, and wrote the key | `Conflict`: it superseded v |
 //! | committed otherwise, aborted, is void or forgotten | it decides nothing any more |
 //! | is undecided, and neither writes the key | it orders nothing between the two |
-//! | is undecided, and is younger | it is aborted: its register decides |
-//! | is undecided, and is older | waits for it, for a while; then as if it were younger |
+//! | is undecided otherwise | waits for it, an older transaction a moment, a younger one for seconds; then it is aborted: its register decides |
 //!
 //! So of two that guard one version, of which one writes the key, the later one decides after the earlier one is decided. At most one of those that write
 //! commits. Where all reads of all transactions are guarded, and all that they write, the order of their decisions is a serial one (docs/design.md, Guards).
@@ -45,8 +44,12 @@ const GUARD_TRIES: u32 = 14;
 /// So many guards over one version are looked at by one transaction, and so often it looks for a free place.
 const PLACES_MOST: u32 = 1 << 16;
 const LOOKS_MOST: u32 = 64;
-/// How long a younger transaction waits for an older one that is undecided: its node may have died.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a younger transaction waits for an older one that is undecided: its node may have died. And who is older by as much waits no more.
+const PATIENCE_MS: u64 = 2_000;
+/// How long an older one waits for a younger one: so long most are decided, and two that wait for each other are few.
+const OLDER_PATIENCE_MS: u64 = 250;
+/// The longest wait between two looks at an undecided one.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A key that is guarded, as it was read.
 #[derive(Debug, Clone)]
@@ -230,11 +233,15 @@ impl Node {
             if is_mine(&made, me, guarded) {
                 return Ok(next);
             }
-            others.insert(next, (made, false));
             if planted(Planted::FirstGuardIsFree) {
                 next += 1;
                 continue;
             }
+            // Most often this one has won, and nothing else need be known.
+            if let Earlier::Won(winner) = self.judge_guard(store, me, guarded, &made).await? {
+                return Err(self.came_second(guarded, winner).await);
+            }
+            others.insert(next, (made, true));
             let newest = self.newest_guard(store, guarded).await?.max(next);
             if newest >= PLACES_MOST {
                 let message = format!("{newest} transactions have guarded one version of a key; write it anew");
@@ -261,7 +268,7 @@ impl Node {
                 }
                 match self.judge_guard(store, me, guarded, claim).await? {
                     Earlier::Settled => *settled = true,
-                    Earlier::Won(winner) => return Err(self.came_second(guarded, winner)),
+                    Earlier::Won(winner) => return Err(self.came_second(guarded, winner).await),
                 }
             }
             next = newest + 1;
@@ -294,10 +301,8 @@ impl Node {
                     if !orders || planted(Planted::GuardsIgnoreOpen) {
                         return Ok(Earlier::Settled);
                     }
-                    let older = (me.since_ms, me.txn) < (earlier.since_ms, earlier.txn);
-                    let patient = self.now().elapsed_since(began) < crate::clock::millis(PATIENCE);
-                    if !older && patient {
-                        tokio::time::sleep(waits.next().unwrap_or(PATIENCE).min(PATIENCE / 8)).await;
+                    if self.now().elapsed_since(began) < patience_ms(me, earlier) {
+                        tokio::time::sleep(waits.next().unwrap_or(LOOK).min(LOOK)).await;
                         continue;
                     }
                     tracing::debug!(txn = %earlier.txn, by = %me.txn, "aborting an undecided transaction that holds a guard");
@@ -335,8 +340,10 @@ impl Node {
     }
 
     /// The error of who came second. Its node knows the winner from now on.
-    fn came_second(self: &Arc<Self>, guarded: &Guarded, winner: Committed) -> Error {
+    async fn came_second(self: &Arc<Self>, guarded: &Guarded, winner: Committed) -> Error {
         self.learn([Arc::clone(&winner.commit)]);
+        // It is read next.
+        self.cache_inline(&winner.commit, &winner.payload).await;
         let message = format!(
             "the key {} was guarded, and {} committed a write of it first; nothing was committed; run it again, and it reads what is there now",
             guarded.key.escape_ascii(),
@@ -403,6 +410,22 @@ impl Node {
         });
         Ok(slots.max().unwrap_or(0))
     }
+}
+
+/// How long one transaction waits for another that is undecided and guards what it guards, before it aborts it.
+fn patience_ms(me: Claimant, other: &GuardClaim) -> u64 {
+    if (me.since_ms, me.txn) > (other.since_ms, other.txn) {
+        PATIENCE_MS
+    } else if other.since_ms.saturating_sub(me.since_ms) < PATIENCE_MS {
+        OLDER_PATIENCE_MS
+    } else {
+        0
+    }
+}
+
+/// How long a transaction waits that has lost, before it is run again for the `n`th time.
+pub(crate) fn conflict_wait(rng: &crate::rng::NodeRng, n: u32) -> Duration {
+    Duration::from_millis(1 + rng.next() % (20 << n.min(4)))
 }
 
 /// Whether a guard is this transaction's, and says of it what is so: others pass by who does not write the key.

@@ -17,7 +17,9 @@ use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::Begin;
 use crate::node::transaction::commit::{Commit, CommitOutcome};
 use crate::node::{Aft, Node};
+use crate::node::transaction::guard::conflict_wait;
 use crate::planted::{Planted, planted};
+use crate::protocol::clock_check::LocalTime;
 use crate::receipt::Receipt;
 use crate::txn_id::TxnId;
 
@@ -311,6 +313,8 @@ impl Run {
 struct Runs<'a> {
     node: &'a Arc<Node>,
     waits: Box<dyn Iterator<Item = Duration> + Send + 'a>,
+    began: LocalTime,
+    conflicts: u32,
     failures: Failures,
 }
 
@@ -323,7 +327,7 @@ impl<'a> Runs<'a> {
         }
         let failures = Failures { one_id: begin.id.is_some(), ..Failures::default() };
         let waits = Box::new(backoff(&node.rng, RUN_TRIES - 1));
-        Ok(Self { node, waits, failures })
+        Ok(Self { node, waits, began: node.now(), conflicts: 0, failures })
     }
 
     /// Waits for the next run; the error, where there is none.
@@ -337,7 +341,14 @@ impl<'a> Runs<'a> {
             return Err(work.or_else(|| error.map(E::from)).unwrap_or_else(|| not_run().into()));
         }
         let error = error.unwrap_or_else(not_run);
-        let wait = self.waits.next();
+        // Who came second has its turn, sooner or later.
+        let late = self.node.now().elapsed_since(self.began) >= self.node.limits.lifetime_ms;
+        let wait = if error.kind() == ErrorKind::Conflict && !late {
+            self.conflicts += 1;
+            Some(conflict_wait(&self.node.rng, self.conflicts))
+        } else {
+            self.waits.next()
+        };
         tracing::debug!(error = &error as &dyn std::error::Error, ?wait, "running the request again");
         self.failures.add(error);
         match wait {

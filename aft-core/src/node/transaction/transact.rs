@@ -7,14 +7,16 @@ use crate::node::Aft;
 use crate::node::store::backoff;
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::Begin;
+use crate::node::transaction::guard::conflict_wait;
 
-/// Runs of a closure before giving up: about 50 s of waiting between them.
-const TRANSACT_TRIES: u32 = 30;
+/// Runs of a closure before giving up, beside those that met a conflict: about 20 s of waiting between them.
+const TRANSACT_TRIES: u32 = 16;
 
 impl Aft {
     /// Runs a transaction until it commits: `work` reads and writes in the transaction it is given, which is committed when it returns `Ok`, and run again, as a new
-    /// one, after a [`Conflict`](ErrorKind::Conflict) and after what may pass and has committed nothing. Each run is as old as the first, and of transactions
-    /// that contend for a [guarded](Transaction::get_guarded) key the oldest goes first: so each has its turn. Waits between runs begin at 25 ms, double up to 2 s, and are shortened at random.
+    /// one, after a [`Conflict`](ErrorKind::Conflict), as long as a [transaction lifetime](crate::Config::transaction_lifetime) has not passed since the first run, and up to 15 times
+    /// after what may pass and has committed nothing. Each run is as old as the first, and of transactions that contend for a [guarded](Transaction::get_guarded) key those go first that are older
+    /// by two seconds: so each has its turn. Waits after a conflict are random and at most 320 ms, others 25 ms at first, doubled up to 2 s.
     ///
     /// Under no request key: where nobody knows whether it committed, that is the error, and it is not run again. A job that may be delivered twice is
     /// for [`run`](Self::run).
@@ -74,6 +76,7 @@ impl Aft {
         }
         let (node, mut begin) = (self.node(), begin);
         let mut waits = backoff(&node.rng, TRANSACT_TRIES - 1);
+        let (began, mut conflicts) = (node.now(), 0);
         loop {
             let once = async {
                 let mut tx = node.begin(begin.clone()).await?;
@@ -91,9 +94,16 @@ impl Aft {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            use ErrorKind::{Aborted, Conflict, Expired, Unavailable, VersionUnavailable};
+            if error.kind() == ErrorKind::Conflict
+                && node.now().elapsed_since(began) < node.limits.lifetime_ms
+            {
+                tokio::time::sleep(conflict_wait(&node.rng, conflicts)).await;
+                conflicts += 1;
+                continue;
+            }
+            use ErrorKind::{Aborted, Expired, Unavailable, VersionUnavailable};
             let again =
-                matches!(error.kind(), Aborted | Conflict | Expired | Unavailable | VersionUnavailable);
+                matches!(error.kind(), Aborted | Expired | Unavailable | VersionUnavailable);
             let Some(wait) = waits.next().filter(|_| again) else { return Err(error) };
             tracing::debug!(error = &error as &dyn std::error::Error, ?wait, "running the transaction again");
             tokio::time::sleep(wait).await;
