@@ -346,6 +346,8 @@ pub enum Planted {
     SweptThroughByAnyDate,
     /// A listing of checkpoints that lacks what the node builds on is believed.
     TrustListedCheckpoints,
+    /// The oldest checkpoint that a listing shows is taken for the oldest that is there.
+    TrustOldestListed,
     /// A listing of decisions that lacks those of the view's commits is believed.
     TrustListedDecisions,
     /// A listing of checkpoints that lacks a seal is believed.

@@ -335,6 +335,23 @@ fn decision(world: &World, id: &str) -> Option<String> {
     under(world, "commits/").into_iter().find(|path| path.ends_with(id))
 }
 
+/// The oldest checkpoint is not shown to a collector, and no gap tells of it: its list of garbage looks like nobody's.
+pub(crate) async fn the_list_of_a_checkpoint_that_was_not_listed_is_not_nobodys() {
+    let world = World::new();
+    let maker = world.node().await;
+    let folded = two_checkpoints(&world, &maker).await;
+    let (storage, builder) = hiding(&world);
+    let collector = builder.open().await.unwrap();
+    storage.hide(&["checkpoints/000000000001.json"]);
+    let collected = collector.collect_garbage(false).await;
+    storage.hide(&[]);
+    let report = collector.collect_garbage(false).await.unwrap();
+    let left = under(&world, "commits/");
+    assert!(!left.contains(&folded), "what was folded is collected: {report:?}");
+    let error = collected.unwrap_err().to_string();
+    assert!(error.contains("does not show"), "{error}");
+}
+
 /// A checkpoint was dated anew, and the listing does not show its seal, to a collector: without it the checkpoint looks void, and its list of
 /// garbage like nobody's.
 pub(crate) async fn a_checkpoint_whose_seal_was_not_listed_is_not_void() {

@@ -482,6 +482,9 @@ cases! {
     lies::what_a_checkpoint_needs_that_was_not_listed_stays {
         TrustListedCheckpoints: "what a checkpoint needs is there",
     }
+    lies::the_list_of_a_checkpoint_that_was_not_listed_is_not_nobodys {
+        TrustOldestListed: "what was folded is collected",
+    }
     lies::a_checkpoint_whose_seal_was_not_listed_is_not_void {
         TrustListedSeals: "what was folded is collected",
     }

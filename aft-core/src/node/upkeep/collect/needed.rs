@@ -124,17 +124,20 @@ impl Collection<'_> {
     }
 
     /// Whether the listing of the checkpoints shows all that must be there: of those after the settled one none was ever deleted, and what
-    /// they need would be taken for nobody's.
+    /// they need would be taken for nobody's. So would the lists of garbage of those before it: they go in order, so where the one before the
+    /// oldest shown is gone, all that went before had their lists worked off.
     pub(super) async fn expect_all_manifests(&self, manifests: &Manifests) -> Result<(), Error> {
         let numbers: BTreeSet<u64> = manifests.listed.iter().map(|(number, _)| *number).collect();
         let (Some(oldest), Some(newest)) = (numbers.first(), numbers.last()) else { return Ok(()) };
-        // Where none has settled yet, the one before was not deleted either.
-        let from = if manifests.settled.is_some() { *oldest } else { (*oldest).saturating_sub(1).max(1) };
         if planted(Planted::TrustListedCheckpoints) {
             return Ok(());
         }
-        let missing = (from..*newest).filter(|number| !numbers.contains(number));
-        let missing = missing.map(|number| self.node.path(ObjectName::Checkpoint(number))).collect();
+        let path = |number| self.node.path(ObjectName::Checkpoint(number));
+        // No gap tells of it. Where none has settled yet, it was never deleted.
+        let asks = manifests.settled.is_none() || !planted(Planted::TrustOldestListed);
+        let before = oldest.checked_sub(1).filter(|number| *number > 0 && asks);
+        self.expect("checkpoints/", &before.into_iter().map(path).collect()).await?;
+        let missing = (*oldest..*newest).filter(|number| !numbers.contains(number)).map(path).collect();
         self.expect("checkpoints/", &missing).await
     }
 
