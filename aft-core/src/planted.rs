@@ -72,6 +72,8 @@ pub enum Planted {
     OneLifeOfAKey,
     /// A deletion has guards of its own, beside those of a key that is absent.
     DeletionsHaveGuards,
+    /// Guards go once what they are over is in the index, superseded or not.
+    GuardsGoByAge,
     /// A serializable transaction does not guard what it writes without having read it.
     BlindWritesUnguarded,
     /// A commit leaves the view by a date although the checkpoint says that it did not fold it.

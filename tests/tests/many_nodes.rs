@@ -8,7 +8,7 @@ use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{World, get, put};
 
 fn background() -> Config {
-    Config { background: true, ..Config::default() }
+    Config { background: true, direct_commits: false, ..Config::default() }
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,7 +178,7 @@ impl Notes {
             kind => {
                 self.entry.status = Status::Aborted;
                 self.entry.abort_decided = kind == ErrorKind::Aborted;
-                if kind != ErrorKind::Aborted {
+                if !matches!(kind, ErrorKind::Aborted | ErrorKind::Conflict) {
                     self.recorder.explain(&self.client, error, "commit");
                 }
             }

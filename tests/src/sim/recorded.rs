@@ -20,6 +20,8 @@ pub(crate) struct Recorded {
     request: Option<String>,
     /// Whether nobody asks for its id.
     unasked: bool,
+    /// The versions that it guards.
+    guards: Vec<(String, aft_core::Version)>,
 }
 
 /// A suspended transaction on its way, with what it did so far.
@@ -55,7 +57,7 @@ impl Parcel {
 
 impl Recorded {
     pub(crate) fn new(tx: Transaction, notes: Notes, shared: bool, request: Option<String>) -> Self {
-        Self { tx: Some(tx), notes, shared, request, unasked: false }
+        Self { tx: Some(tx), notes, shared, request, unasked: false, guards: Vec::new() }
     }
 
     /// One whose id nobody asks for, so that it may commit in a group; in a session of its own, since others run beside it.
@@ -88,6 +90,26 @@ impl Recorded {
             }
             Err(error) => {
                 self.notes.recorder.explain(&self.notes.client, &error, "read");
+                false
+            }
+        }
+    }
+
+    /// Reads some keys guarded.
+    pub(crate) async fn read_guarded(&mut self, keys: &[String]) -> bool {
+        let Some(tx) = &mut self.tx else { return false };
+        self.notes.begin_read();
+        match tx.get_many_guarded(keys).await {
+            Ok(values) => {
+                for (key, value) in keys.iter().zip(values) {
+                    self.notes.read(tx, key, value.as_deref());
+                    let read = tx.reads().find(|(read, _)| *read == key.as_bytes()).and_then(|it| it.1);
+                    self.guards.extend(read.map(|read| (key.clone(), read)));
+                }
+                true
+            }
+            Err(error) => {
+                self.notes.recorder.explain(&self.notes.client, &error, "guarded read");
                 false
             }
         }
@@ -245,6 +267,12 @@ impl Recorded {
     fn committed(&mut self, commit: Commit, wrote: bool) -> Status {
         self.notes.acked(&commit.receipt, wrote);
         self.notes.entry.replayed = commit.outcome == CommitOutcome::Replayed;
+        if commit.outcome == CommitOutcome::Fresh {
+            let ops = &self.notes.entry.ops;
+            let wrote = |key: &str| ops.iter().any(|op| matches!(op, Op::Write { key: wrote, .. } if &**wrote == key));
+            let superseded = self.guards.drain(..).filter(|(key, _)| wrote(key)).collect();
+            self.notes.recorder.note_superseded(superseded, self.notes.entry.attempt);
+        }
         if wrote {
             self.notes.entry.result = commit.result.map(|it| String::from_utf8_lossy(&it).into_owned());
         }

@@ -42,6 +42,8 @@ struct State {
     /// Acknowledged commits: that lie in the feed, and that shared a decision elsewhere.
     direct: u64,
     shared: u64,
+    /// What guarded commits superseded, and which attempt did.
+    superseded: BTreeMap<(String, aft_core::Version), u64>,
     attempts: u64,
     /// Every id under which anything was to be written.
     ids: BTreeSet<TxnId>,
@@ -146,10 +148,21 @@ impl Recorder {
         state.shared += u64::from(receipt.txn_id().is_in_group() && !receipt.decided_by().is_direct());
     }
 
+    /// Notes which versions a guarded commit superseded: each can be superseded by one.
+    pub(crate) fn note_superseded(&self, versions: Vec<(String, aft_core::Version)>, attempt: u64) {
+        for (key, version) in versions {
+            let before = self.state.lock().superseded.insert((key.clone(), version), attempt);
+            if let Some(before) = before {
+                self.problem(format!("a lost update: attempts {before} and {attempt} guarded {key} at {version}, and both wrote it"));
+            }
+        }
+    }
+
     /// How many acknowledged commits lie in the feed, and how many shared a decision elsewhere.
-    pub(crate) fn decided(&self) -> [(&'static str, u64); 2] {
+    pub(crate) fn decided(&self) -> [(&'static str, u64); 3] {
         let state = self.state.lock();
-        [("commits decided in the feed", state.direct), ("commits that shared a decision", state.shared)]
+        let guarded = ("versions superseded under a guard", state.superseded.len() as u64);
+        [("commits decided in the feed", state.direct), ("commits that shared a decision", state.shared), guarded]
     }
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.

@@ -162,6 +162,10 @@ impl Truth {
             for member in members.collect::<BTreeSet<_>>() {
                 let Some(attempt) = open.get(&alone(member.as_u128())) else { continue };
                 let Ok(Outcome::Committed { receipt, .. }) = aft.outcome(group).await else { continue };
+                // The decision of a transaction that guards what another one wrote says that one's id, too.
+                if !receipt.txn_id().is_in_group() {
+                    continue;
+                }
                 // One clock for all.
                 let text = receipt.to_string().replace(&receipt.txn_id().to_string(), &member.to_string());
                 let Ok(receipt) = text.parse() else { continue };

@@ -1,5 +1,6 @@
 //! What clients do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -98,7 +99,8 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
             continue;
         }
         match actor.draw(100) {
-            0..38 => actor.mixed().await,
+            0..30 => actor.mixed().await,
+            30..38 => actor.guarded().await,
             38..45 => actor.burst().await,
             45..60 => actor.order().await,
             60..72 => actor.transfer().await,
@@ -273,6 +275,28 @@ impl Actor {
             all.push(tx);
         }
         futures::future::join_all(all.into_iter().map(Recorded::commit)).await;
+    }
+
+    /// Writes what it has read guarded; now and then it guards a key that it does not write, or whatever it reads and writes.
+    async fn guarded(&mut self) {
+        let begin = if self.draw(3) == 0 { Begin::new().serializable() } else { Begin::new() };
+        let begun = self.shared.recorder.begin(&self.client, begin, &How::default()).await;
+        let Some(mut tx) = begun else { return };
+        let keys: Vec<_> = (0..1 + self.draw(3)).map(|_| self.key()).collect::<BTreeSet<_>>().into_iter().collect();
+        if !tx.read_guarded(&keys).await {
+            return tx.abort().await;
+        }
+        self.think(800).await;
+        let written = if self.draw(3) == 0 { keys.len() - 1 } else { keys.len() };
+        for key in &keys[..written] {
+            let len = self.value_len();
+            if self.draw(5) == 0 {
+                tx.delete(key);
+            } else {
+                tx.put_or_stream(key, len).await;
+            }
+        }
+        tx.commit().await;
     }
 
     /// Moves money: both sides of an account are always written together.

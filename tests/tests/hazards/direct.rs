@@ -23,7 +23,7 @@ pub(crate) const FOUND: [Planted; 8] = [
 ];
 
 fn config() -> Config {
-    Config { direct_commits: true, ..World::config() }
+    Config { direct_commits: true, feed_interval: secs(1), ..World::config() }
 }
 
 async fn open(world: &World) -> Aft {

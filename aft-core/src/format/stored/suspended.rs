@@ -168,7 +168,7 @@ impl Raw {
 /// A good token, and what makes it bad.
 type Rule = (&'static str, fn(&mut Raw));
 
-const RULES: [Rule; 29] = [
+const RULES: [Rule; 32] = [
     ("attempts unsorted", |raw| raw.lineage.swap(0, 1)),
     ("an attempt twice", |raw| raw.lineage = vec![5, 5]),
     ("a writer out of range", |raw| raw.writers[0] = 2),
@@ -194,7 +194,10 @@ const RULES: [Rule; 29] = [
     ("ranges that touch", |raw| raw.ranges[1].0 = b"a".to_vec()),
     ("a range of nothing", |raw| raw.ranges[0].1 = Some(Vec::new())),
     ("a commit", |raw| raw.clock = 1),
-    ("guards", |raw| raw.guards.push((b"a".to_vec(), 0, [0; 16], 0))),
+    ("a guard that is made", |raw| raw.guards.push((b"a".to_vec(), 1, [0; 16], 0))),
+    ("a guard that has a place", |raw| raw.guards.push((b"a".to_vec(), 0, [0; 16], 1))),
+    ("a guard of what was not read", |raw| raw.guards.push((b"z".to_vec(), 0, [0; 16], 0))),
+    ("a guard twice", |raw| raw.guards = vec![(b"a".to_vec(), 0, [0; 16], 0); 2]),
     ("writes unsorted", |raw| raw.writes.swap(0, 1)),
     ("a write of an empty key", |raw| raw.writes[0].0.clear()),
     ("a value of 2^64 - 1 bytes", |raw| raw.writes[0].1 = RawValue::Inline { len: u64::MAX, checksum: 0 }),

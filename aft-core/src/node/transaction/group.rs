@@ -316,11 +316,7 @@ impl Node {
     /// Makes one decision for all members, and tells each what became of it. A direct one that is void by its date was too slow for the feed, or its clock was
     /// wrong: then one among the others may be in time. What is void stays so, and nobody knows the members' ids.
     async fn decide_together(self: &Arc<Self>, group: TxnId, members: Vec<Member>, turn: Turn) {
-        let Some((mut members, turn)) = self.decide_once(group, members, turn).await else { return };
-        for Member { tx, .. } in &mut members {
-            let start_ms = tx.id.start_ms();
-            tx.id = self.rng.with(|rng| TxnId::from_parts(start_ms, rng));
-        }
+        let Some((members, turn)) = self.decide_once(group, members, turn).await else { return };
         let group = self.group_id(members.iter().map(|it| it.tx.id));
         self.decide_once(group, members, turn).await;
     }

@@ -9,6 +9,8 @@
 //! Rules judge by dates and lists, and both may be wrong. So all that is about to be deleted is compared with what is surely
 //! [`needed`], and listings with what they must show. What is damaged is named in the report, and what does not depend on it goes on.
 
+mod feed;
+mod guards;
 pub(in crate::node) mod needed;
 mod outcomes;
 pub(in crate::node) mod proof;
@@ -19,7 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use parking_lot::Mutex;
 
 pub use report::{GarbageClass, GarbageKind, GarbageReport};
 
@@ -28,7 +29,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
 use crate::format::name::{
-    BUNDLES, CHECKPOINTS, EPOCHS, FEED, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
+    CHECKPOINTS, EPOCHS, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
 };
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
@@ -183,6 +184,7 @@ impl Collection<'_> {
         self.bundles(&manifests).await?;
         self.files(&manifests, RECENT, GarbageKind::RecentFiles).await?;
         self.files(&manifests, INDEX, GarbageKind::RunFiles).await?;
+        self.guards(&manifests).await?;
         let claims_done = self.claims().await?;
         self.outcomes(&manifests, claims_done).await?;
         self.orphans(&manifests).await?;
@@ -412,73 +414,6 @@ impl Collection<'_> {
         self.delete_paths(&values).await?;
         self.delete_paths(&decisions).await?;
         Ok(all)
-    }
-
-    async fn bundles(&mut self, manifests: &Manifests) -> Result<(), Error> {
-        let Some(horizon) = manifests.settled_horizon() else { return Ok(()) };
-        let limits = self.node.limits;
-        // By the rule of the feed objects that they copy: one that goes too early costs requests and nothing else.
-        let old = |object: &ObjectInfo| limits.feed_may_go(StoreTime::of(object.last_modified), horizon);
-        let old = self.list_sorted(BUNDLES, old).await?;
-        let old = self.count_kept(GarbageKind::Bundles, old);
-        self.delete(GarbageKind::Bundles, old).await
-    }
-
-    /// The feed objects that may go by the settled horizon; all that are needed must be listed. The decisions among them are noted as such: they go as
-    /// decisions do, since nothing else tells of what they committed.
-    async fn list_feed(&mut self, manifests: &Manifests) -> Result<Vec<ObjectInfo>, Error> {
-        let horizon = if planted(Planted::CollectFeedEarly) {
-            manifests.all.values().last().map_or(StoreTime(0), |it| StoreTime(it.basis))
-        } else {
-            manifests.settled_horizon().unwrap_or(StoreTime(0))
-        };
-        let (limits, shards) = (self.node.limits, self.node.shards);
-        let shown = Mutex::new(HashSet::new());
-        let direct = Mutex::new(BTreeMap::new());
-        let (old, kept) = {
-            let needed = &self.needed;
-            let old = |object: &ObjectInfo| {
-                let name = match ObjectName::parse(&object.path, shards) {
-                    Some(ObjectName::Feed(name)) => name,
-                    Some(ObjectName::Decision(id)) => {
-                        direct.lock().insert(id, object.size);
-                        let name = id.direct_name().filter(|_| planted(Planted::DirectGoesByAge));
-                        return name.is_some_and(|it| {
-                            limits.feed_may_go(limits.feed_published(it.time_ms, StoreTime(0)), horizon)
-                        });
-                    }
-                    _ => return false,
-                };
-                if needed.is_home(name) {
-                    shown.lock().insert(name);
-                }
-                let published = limits.feed_published(name.time_ms, StoreTime::of(object.last_modified));
-                limits.feed_may_go(published, horizon)
-            };
-            self.list_sorted(FEED, old).await?
-        };
-        let direct = direct.into_inner();
-        let kept = kept.saturating_sub(direct.len() as u64);
-        self.decided.extend(direct);
-        self.expect_feed(&shown.into_inner()).await?;
-        Ok(self.count_kept(GarbageKind::FeedObjects, (old, kept)))
-    }
-
-    async fn feed(&mut self, manifests: &Manifests, old: Vec<ObjectInfo>) -> Result<(), Error> {
-        if old.is_empty() {
-            return Ok(());
-        }
-        if !self.prove(manifests, &[], true).await? {
-            self.report.class(GarbageKind::FeedObjects).kept += old.len() as u64;
-            return Ok(());
-        }
-        let shards = self.node.shards;
-        let (needed, old): (Vec<_>, Vec<_>) = old.into_iter().partition(|object| {
-            let name = ObjectName::parse(&object.path, shards);
-            matches!(name, Some(ObjectName::Feed(name)) if self.needed.has_feed(name))
-        });
-        needed.into_iter().for_each(|object| self.refuse(GarbageKind::FeedObjects, object.path));
-        self.delete(GarbageKind::FeedObjects, old).await
     }
 
     /// Files that no manifest names which is there. It may be a checkpoint's that is under way: so it must be too old for that as well.

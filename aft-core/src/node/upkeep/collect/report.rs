@@ -26,6 +26,8 @@ pub enum GarbageKind {
     RecentFiles,
     /// Files of sorted runs that no manifest names.
     RunFiles,
+    /// Guards over versions that nobody can read any more.
+    Guards,
     /// Claims of request keys whose outcome need not be remembered any longer.
     Claims,
     /// Decisions that need not be remembered any longer: aborts, void ones, those of requests.
@@ -50,6 +52,7 @@ impl GarbageKind {
             Self::Bundles => "bundles",
             Self::RecentFiles => "recent files",
             Self::RunFiles => "run files",
+            Self::Guards => "guards",
             Self::Claims => "claims",
             Self::Outcomes => "outcomes",
             Self::OutcomeLists => "lists of outcomes",
@@ -73,6 +76,7 @@ impl GarbageKind {
             Self::RecentFiles | Self::RunFiles => {
                 "no checkpoint that anyone can still read through names it, and none under way can"
             }
+            Self::Guards => "every running transaction reads the key at a newer version",
             Self::Claims => "the request committed longer ago than outcome_retention",
             Self::Outcomes => {
                 "decided longer ago than outcome_retention, and in the index where it is a commit"
