@@ -37,6 +37,7 @@ fn print(report: &CheckReport, output: &Output) -> Result<(), Failure> {
         ("decisions", report.decisions),
         ("feed objects", report.feed_objects),
         ("claims of requests", report.claims),
+        ("guards", report.guards),
         ("values of their own", report.values),
     ];
     for (name, count) in counts {

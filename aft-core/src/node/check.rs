@@ -105,6 +105,7 @@ impl Check<'_> {
         })?;
         self.decisions(&mut commits, &first.base).await?;
         self.claims().await?;
+        self.guards().await?;
         let manifests = self.index(first, &mut commits).await?;
         self.unfolded(&manifests, &commits).await?;
         self.garbage_files().await?;

@@ -8,7 +8,7 @@ pub const SEEDS_PER_BUG: u64 = 200;
 
 /// Each planted bug that random seeds find, and a seed from which it is soon found. Those that few seeds reach are found by
 /// cases of their own (`tests/hazards`).
-pub const FOUND_BY_SEEDS: [(Planted, u64); 22] = [
+pub const FOUND_BY_SEEDS: [(Planted, u64); 25] = [
     (Planted::TrustNotFound, 0),
     (Planted::SkipReadBack, 0),
     (Planted::AcceptForeignDecision, 0),
@@ -31,6 +31,9 @@ pub const FOUND_BY_SEEDS: [(Planted, u64); 22] = [
     (Planted::TrustClaimConflict, 0),
     (Planted::UploadBeforeClaim, 0),
     (Planted::ResumeSameAttempt, 40),
+    (Planted::GuardsIgnoreOpen, 0),
+    (Planted::FirstGuardIsFree, 0),
+    (Planted::TrustGuardConflict, 0),
 ];
 
 /// As [`FOUND_BY_SEEDS`], where nodes make checkpoints and collect garbage in every seed

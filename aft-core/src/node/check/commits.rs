@@ -14,7 +14,8 @@ use super::{Check, shown};
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::{FormatError, checksum};
 use crate::format::feed::{Entry, EntryHome, Feed};
-use crate::format::name::{FEED, FeedName, ObjectName};
+use crate::format::guard::GuardClaim;
+use crate::format::name::{FEED, FeedName, GUARDS, ObjectName};
 use crate::format::recent::{Home, Recent};
 use crate::format::request::{Claim, request_hash};
 use crate::node::exchange::register::RegisterState;
@@ -407,6 +408,26 @@ impl Check<'_> {
             .await?;
         }
         self.claims_of_commits(&found.into_inner()).await
+    }
+}
+
+impl Check<'_> {
+    /// Reads every guard.
+    pub(super) async fn guards(&self) -> Result<(), Error> {
+        self.each(self.list(GUARDS).await?, |(name, object): (ObjectName, ObjectInfo)| {
+            async move {
+                let ObjectName::Guard(name) = name else { return Ok(()) };
+                // One that is gone was collected.
+                let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
+                match GuardClaim::decode_as(name, &read.bytes) {
+                    Ok(_) => self.count(|report| &mut report.guards, 1),
+                    Err(cause) => self.unreadable(&object.path, "a guard", &cause),
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
     }
 }
 

@@ -45,6 +45,9 @@ pub struct CheckReport {
     pub feed_objects: u64,
     /// Claims of request keys that can be read.
     pub claims: u64,
+    /// Guards that can be read.
+    #[serde(default)]
+    pub guards: u64,
     /// Values in objects of their own that are as they should be.
     pub values: u64,
     /// Bytes that the check read.
