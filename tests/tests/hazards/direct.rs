@@ -2,8 +2,8 @@
 //! it is all that tells of a commit it is looked for, kept and asked as a decision is.
 
 use aft_core::planted::Planted;
-use aft_core::{Aft, Config, ErrorKind, Outcome, Storage};
-use aft_memory::{Fault, Operation};
+use aft_core::{Aft, Begin, Config, ErrorKind, Outcome, Storage};
+use aft_memory::{ErrorKind as Stored, Fault, Operation};
 use aft_tests::{World, get, holds_unless, put};
 use tokio::time::sleep;
 
@@ -120,24 +120,28 @@ async fn a_sweep_leaves_nothing_to_a_refresh_that_was_not_shown_it() {
         put(&node, &format!("after/{n}"), "v").await;
     }
     hidden.hide(&[&path]);
-    idle.refresh().await.unwrap();
+    let first = world.storage.fail(Operation::List, "feed/", 1, Fault::Delay);
+    let sweeping = idle.clone();
+    let sweep = tokio::spawn(async move { sweeping.sweep().await });
+    first.reached().await;
     hidden.hide(&[]);
-    idle.sweep().await.unwrap();
+    first.release().await.unwrap();
+    sweep.await.unwrap().unwrap();
     assert_eq!(get(&idle, "k").await.as_deref(), Some("v"), "the sweep has found it");
 }
 
 /// A measurement of its clock was wide, since the store was slow: it makes no name that lies too far ahead for a version.
 async fn a_wide_measurement_makes_no_void_decision() {
     let world = World::new();
-    let node = open(&world).await;
-    let held = world.storage.fail(Operation::Create, "feed/", 1, Fault::Delay);
-    let mut tx = node.begin().await.unwrap();
+    // Whoever made the store has its clock measured.
+    let (_maker, node) = (open(&world).await, open(&world).await);
+    for nth in 1..12 {
+        world.storage.fail(Operation::Create, "commits/", nth, Fault::Before(Stored::Unavailable));
+    }
+    let mut tx = node.begin_with(Begin::new().id(node.new_txn_id())).await.unwrap();
     tx.put("slow", "v").unwrap();
-    let commit = tokio::spawn(tx.commit());
-    held.reached().await;
-    sleep(secs(12)).await;
-    held.release().await.unwrap();
-    commit.await.unwrap().expect("it is decided among the others");
+    tx.commit().await.unwrap();
+    world.storage.clear_faults();
     sleep(secs(8)).await;
     let made = direct(&world).len();
     put(&node, "k", "v").await;
@@ -147,6 +151,7 @@ async fn a_wide_measurement_makes_no_void_decision() {
         let dated_ms = dated.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
         assert!(name_ms <= dated_ms + 10_000, "it is named by a time that is near");
     }
+    node.publish().await.unwrap();
     assert_eq!(get(&open(&world).await, "k").await.as_deref(), Some("v"));
 }
 
