@@ -135,13 +135,14 @@ async fn a_wide_measurement_makes_no_void_decision() {
     let world = World::new();
     // Whoever made the store has its clock measured.
     let (_maker, node) = (open(&world).await, open(&world).await);
-    for nth in 1..12 {
+    for nth in 1..18 {
         world.storage.fail(Operation::Create, "commits/", nth, Fault::Before(Stored::Unavailable));
     }
     let mut tx = node.begin_with(Begin::new().id(node.new_txn_id())).await.unwrap();
     tx.put("slow", "v").unwrap();
     tx.commit().await.unwrap();
     world.storage.clear_faults();
+    node.publish().await.unwrap();
     sleep(secs(8)).await;
     let made = direct(&world).len();
     put(&node, "k", "v").await;
