@@ -98,7 +98,11 @@ async fn a_function_makes_two_objects_at_most() {
     let world = World::new();
     put(&world.node().await, "old", "v").await;
     world.storage.reset();
-    let settings = Config { direct_commits: true, sweep_interval: Duration::from_secs(24 * 3600), ..Config::function(Duration::from_secs(10)) };
+    let settings = Config {
+        direct_commits: true,
+        sweep_interval: Duration::from_secs(24 * 3600),
+        ..Config::function(Duration::from_secs(10))
+    };
     let node = world.builder().config(settings).open().await.unwrap();
     commit(&node, "k").await.unwrap();
     node.close().await.unwrap();

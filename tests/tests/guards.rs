@@ -55,7 +55,8 @@ async fn without_contention_a_guard_is_a_create_and_all_go_together() {
     let world = World::new();
     put(&world.node().await, "a", "1").await;
     let waiting = WaitingStorage::new(Arc::new(world.storage.clone()));
-    let node = Aft::builder(Arc::new(waiting)).config(World::config()).clock(world.clock()).open().await.unwrap();
+    let node =
+        Aft::builder(Arc::new(waiting)).config(World::config()).clock(world.clock()).open().await.unwrap();
     put(&node, "clock", "measured").await;
     let keys = ["a", "b", "c"];
     let mut tx = node.begin().await.unwrap();
@@ -258,7 +259,10 @@ async fn a_contended_counter_counts_right() {
         let mut nodes = Vec::new();
         for n in 0..contenders.min(4) {
             let config = Config { background: true, ..World::config() };
-            let builder = Aft::builder(Arc::clone(&waiting) as Arc<dyn aft_core::Storage>).config(config).clock(world.clock()).rng_seed(n + 1);
+            let builder = Aft::builder(Arc::clone(&waiting) as Arc<dyn aft_core::Storage>)
+                .config(config)
+                .clock(world.clock())
+                .rng_seed(n + 1);
             nodes.push(builder.open().await.unwrap());
         }
         world.storage.reset();
@@ -278,10 +282,16 @@ async fn a_contended_counter_counts_right() {
         let Counts { creates, gets, lists, .. } = counts;
         println!(
             "{contenders} contenders: {:.1} creates, {:.1} gets, {:.1} lists a commit, {:?} a commit",
-            each(creates), each(gets), each(lists), took / u32::try_from(commits).unwrap()
+            each(creates),
+            each(gets),
+            each(lists),
+            took / u32::try_from(commits).unwrap()
         );
         assert_eq!(add(&nodes[0], "n").await.unwrap(), commits + 1);
-        assert!(took < Duration::from_secs(commits), "about two rounds trips of 100 ms each, and what contenders cost");
+        assert!(
+            took < Duration::from_secs(commits),
+            "about two rounds trips of 100 ms each, and what contenders cost"
+        );
     }
 }
 
@@ -292,7 +302,7 @@ async fn opposite_orders_do_not_block_each_other() {
     let nodes = [world.node().await, world.node().await];
     let transfer = |n: usize| {
         let node = nodes[n % 2].clone();
-        let (from, to) = if n % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let (from, to) = if n.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
         async move {
             for _ in 0..5 {
                 node.transact(async |tx| {

@@ -98,6 +98,10 @@ impl GuardClaim {
     /// As [`decode`](Self::decode).
     pub fn decode_as(name: GuardName, object: &Bytes) -> Result<Self, FormatError> {
         let guard = Self::decode(object)?;
-        if guard.name() == name { Ok(guard) } else { Err(FormatError::Malformed("the guard of another name")) }
+        if guard.name() == name {
+            Ok(guard)
+        } else {
+            Err(FormatError::Malformed("the guard of another name"))
+        }
     }
 }

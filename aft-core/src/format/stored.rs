@@ -13,8 +13,8 @@ use crate::format::bundle::Bundle;
 use crate::format::decision::{Decision, Verdict};
 use crate::format::envelope::checksum;
 use crate::format::feed::{Entry, EntryHome, Feed};
-use crate::format::name::{FeedName, ValueName};
 use crate::format::guard::GuardClaim;
+use crate::format::name::{FeedName, ValueName};
 use crate::format::record::{CommitRecord, Guard, Part, StoredValue, Value, Write};
 use crate::format::request::Claim;
 use crate::txn_id::TxnId;
@@ -152,9 +152,16 @@ fn claim() -> impl Strategy<Value = Claim> {
 }
 
 fn guard_claim() -> impl Strategy<Value = GuardClaim> {
-    (guard(), txn(), any::<u64>(), any::<bool>()).prop_map(|(Guard { key, over, slot }, txn, since_ms, writes)| {
-        GuardClaim { txn, since_ms, writes, over, slot, key }
-    })
+    (guard(), txn(), any::<u64>(), any::<bool>()).prop_map(
+        |(Guard { key, over, slot }, txn, since_ms, writes)| GuardClaim {
+            txn,
+            since_ms,
+            writes,
+            over,
+            slot,
+            key,
+        },
+    )
 }
 
 /// Copies under names in order, whatever they are copies of.

@@ -15,9 +15,9 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
-use crate::sim::truth::decision_of;
 use crate::history::Version;
 use crate::sim::recorder::version;
+use crate::sim::truth::decision_of;
 
 /// What is kept when it is deleted: decisions, who published them, and the marker, which says by what dates they are judged.
 const KEPT: [&str; 3] = ["commits/", "feed/", "aft.json"];

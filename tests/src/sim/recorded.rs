@@ -269,7 +269,9 @@ impl Recorded {
         self.notes.entry.replayed = commit.outcome == CommitOutcome::Replayed;
         if commit.outcome == CommitOutcome::Fresh {
             let ops = &self.notes.entry.ops;
-            let wrote = |key: &str| ops.iter().any(|op| matches!(op, Op::Write { key: wrote, .. } if &**wrote == key));
+            let wrote = |key: &str| {
+                ops.iter().any(|op| matches!(op, Op::Write { key: wrote, .. } if &**wrote == key))
+            };
             let superseded = self.guards.drain(..).filter(|(key, _)| wrote(key)).collect();
             self.notes.recorder.note_superseded(superseded, self.notes.entry.attempt);
         }

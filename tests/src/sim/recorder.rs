@@ -162,7 +162,11 @@ impl Recorder {
     pub(crate) fn decided(&self) -> [(&'static str, u64); 3] {
         let state = self.state.lock();
         let guarded = ("versions superseded under a guard", state.superseded.len() as u64);
-        [("commits decided in the feed", state.direct), ("commits that shared a decision", state.shared), guarded]
+        [
+            ("commits decided in the feed", state.direct),
+            ("commits that shared a decision", state.shared),
+            guarded,
+        ]
     }
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.

@@ -244,8 +244,6 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let (summary, involved) =
         judge_all(&history, plan.upkeep.then_some(read_ms), faults_stopped_ms, &mut problems);
     network.injected().into_iter().for_each(|(what, times)| *faults.entry(what).or_default() += times);
-    let mut upkeep = shared.upkept.lock().clone();
-    upkeep.extend(recorder.decided().map(|(what, times)| (what.to_owned(), times)));
     Report {
         seed,
         nodes: history.transactions.iter().map(|it| &it.node).collect::<BTreeSet<_>>().len() as u64,
@@ -254,7 +252,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         involved,
         summary,
         faults,
-        upkeep,
+        upkeep: shared.done(),
         requests: network.counts(),
         trace_hash: network.trace_hash(),
         events,

@@ -1,6 +1,6 @@
 //! What clients do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -77,6 +77,15 @@ impl Shared {
             mischief,
             upkept: Mutex::default(),
         })
+    }
+}
+
+impl Shared {
+    /// What was done beside the clients, and how commits were decided.
+    pub(crate) fn done(&self) -> BTreeMap<String, u64> {
+        let mut done = self.upkept.lock().clone();
+        done.extend(self.recorder.decided().map(|(what, times)| (what.to_owned(), times)));
+        done
     }
 }
 
@@ -282,7 +291,8 @@ impl Actor {
         let begin = if self.draw(3) == 0 { Begin::new().serializable() } else { Begin::new() };
         let begun = self.shared.recorder.begin(&self.client, begin, &How::default()).await;
         let Some(mut tx) = begun else { return };
-        let keys: Vec<_> = (0..1 + self.draw(3)).map(|_| self.key()).collect::<BTreeSet<_>>().into_iter().collect();
+        let keys: Vec<_> =
+            (0..1 + self.draw(3)).map(|_| self.key()).collect::<BTreeSet<_>>().into_iter().collect();
         if !tx.read_guarded(&keys).await {
             return tx.abort().await;
         }

@@ -68,7 +68,8 @@ async fn is_settled(kind: Kind) {
         assert_eq!(tx.commit().await.unwrap().outcome, CommitOutcome::Fresh);
         assert_eq!(server.proxy.counts().of(fault), 1);
         // It lies in the feed.
-        let decisions = objects(&*server.direct(), "commits/").await + objects(&*server.direct(), "feed/").await;
+        let decisions =
+            objects(&*server.direct(), "commits/").await + objects(&*server.direct(), "feed/").await;
         assert_eq!(decisions, 1);
     }
 }

@@ -77,7 +77,10 @@ async fn one_that_nobody_was_shown_stays() {
     // To the collector it is shown, by now.
     hidden.hide(&[]);
     let report = maker.check().await.unwrap();
-    assert!(report.problems.iter().any(|problem| problem.path == path), "a check names what is lost: {report:?}");
+    assert!(
+        report.problems.iter().any(|problem| problem.path == path),
+        "a check names what is lost: {report:?}"
+    );
     an_hour_passes(&maker).await;
     maker.collect_garbage(false).await.unwrap();
     assert!(world.memory.paths().contains(&path), "the last copy of a commit stays");
@@ -215,7 +218,8 @@ async fn a_damaged_one_is_not_passed_over() {
 
 /// The id of the decision at this path of the feed.
 pub(crate) fn decision_at(path: &str) -> aft_core::TxnId {
-    let mut parts = path.strip_prefix("feed/").unwrap().split('-').map(|part| u128::from_str_radix(part, 16).unwrap());
+    let mut parts =
+        path.strip_prefix("feed/").unwrap().split('-').map(|part| u128::from_str_radix(part, 16).unwrap());
     let (time, node, seq) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
     let id = time << 80 | (0x8800 | (seq & 0x7ff)) << 64 | 1 << 63 | node;
     aft_core::TxnId::try_from(id.to_be_bytes()).unwrap()

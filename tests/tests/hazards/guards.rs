@@ -62,7 +62,11 @@ async fn a_reader_lets_a_writer_pass() {
     reader.get_guarded("limit").await.unwrap();
     reader.put("order", "1").unwrap();
     reader.commit().await.unwrap();
-    assert_eq!(add(&node, "limit").await.map_err(|error| error.kind()), Ok(11), "a writer comes after readers");
+    assert_eq!(
+        add(&node, "limit").await.map_err(|error| error.kind()),
+        Ok(11),
+        "a writer comes after readers"
+    );
 }
 
 /// It is created, deleted, and created again: the first life says nothing of the second.
@@ -150,7 +154,8 @@ async fn the_guards_of_what_is_current_stay() {
     }
     an_hour_passes(&node).await;
     node.collect_garbage(false).await.unwrap();
-    let left: Vec<_> = under(&world, "guards/").into_iter().filter(|path| !path.contains("/0000000000000000-")).collect();
+    let left: Vec<_> =
+        under(&world, "guards/").into_iter().filter(|path| !path.contains("/0000000000000000-")).collect();
     assert_eq!(left, Vec::<String>::new());
 }
 
@@ -191,7 +196,10 @@ fn created_again() {
 
 #[test]
 fn h09_created_once() {
-    holds_unless(h09_absent_and_deleted_are_one, &[(Planted::DeletionsHaveGuards, "one of the two creates it")]);
+    holds_unless(
+        h09_absent_and_deleted_are_one,
+        &[(Planted::DeletionsHaveGuards, "one of the two creates it")],
+    );
 }
 
 #[test]

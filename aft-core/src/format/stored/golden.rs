@@ -137,7 +137,14 @@ fn a_claim() -> Claim {
 
 fn a_guard() -> GuardClaim {
     let over = Version::new(clock(3), txn(3));
-    GuardClaim { txn: txn(8), since_ms: 1_756_000_000_123, writes: true, over, slot: 2, key: Bytes::from("stock") }
+    GuardClaim {
+        txn: txn(8),
+        since_ms: 1_756_000_000_123,
+        writes: true,
+        over,
+        slot: 2,
+        key: Bytes::from("stock"),
+    }
 }
 
 fn a_claim_for_an_input() -> Claim {

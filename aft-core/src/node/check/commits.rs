@@ -264,7 +264,8 @@ impl Check<'_> {
             .await?;
         }
         let direct = std::mem::take(&mut commits.direct);
-        let dates: Vec<_> = direct.iter().map(|(id, object)| (*id, StoreTime::of(object.last_modified))).collect();
+        let dates: Vec<_> =
+            direct.iter().map(|(id, object)| (*id, StoreTime::of(object.last_modified))).collect();
         self.each(direct, |(id, object): (TxnId, ObjectInfo)| {
             async move {
                 let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
@@ -279,9 +280,7 @@ impl Check<'_> {
         for (id, dated) in dates {
             let published = self.node.limits.feed_published(id.start_ms(), dated);
             // Of an older one others must tell: whoever made that checkpoint may not have known it.
-            if published >= base.horizon()
-                && matches!(commits.decided.get(&id), Some(Register::Commits(_)))
-            {
+            if published >= base.horizon() && matches!(commits.decided.get(&id), Some(Register::Commits(_))) {
                 commits.note_published(id, published);
             }
         }

@@ -322,7 +322,9 @@ impl Node {
         let last_modified = UNIX_EPOCH + Duration::from_secs(unread.last_modified.0);
         let object = Object { bytes: object.clone(), last_modified };
         let commits = match self.judge(&unread.name.to_string(), id, object)? {
-            RegisterState::Committed { commits, .. } => Some(commits.into_iter().map(|it| it.commit).collect()),
+            RegisterState::Committed { commits, .. } => {
+                Some(commits.into_iter().map(|it| it.commit).collect())
+            }
             RegisterState::Dead { .. } | RegisterState::Forgotten | RegisterState::Empty => None,
         };
         Ok(FeedObject::direct(unread, id, commits, &self.limits))

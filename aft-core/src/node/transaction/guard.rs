@@ -135,7 +135,8 @@ impl Transaction {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> futures::future::BoxFuture<'_, Result<Vec<Option<Bytes>>, Error>> {
-        let keys = keys.into_iter().map(|key| super::checked_key(key.as_ref())).collect::<Result<Vec<_>, _>>();
+        let keys =
+            keys.into_iter().map(|key| super::checked_key(key.as_ref())).collect::<Result<Vec<_>, _>>();
         async move {
             let keys = keys?;
             self.guard(&keys).await?;
@@ -244,7 +245,8 @@ impl Node {
             others.insert(next, (made, true));
             let newest = self.newest_guard(store, guarded).await?.max(next);
             if newest >= PLACES_MOST {
-                let message = format!("{newest} transactions have guarded one version of a key; write it anew");
+                let message =
+                    format!("{newest} transactions have guarded one version of a key; write it anew");
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
             let unknown: Vec<_> = (0..=newest).filter(|slot| !others.contains_key(slot)).collect();
@@ -331,7 +333,8 @@ impl Node {
         if guarded.over == Version::ABSENT && !planted(Planted::OneLifeOfAKey) {
             let restored = holder.commit.restored;
             // What is folded was known when this transaction began, so that it has read what became of it.
-            let folded = guarded.read == Version::ABSENT && self.known.base().has_folded(version, None, restored);
+            let folded =
+                guarded.read == Version::ABSENT && self.known.base().has_folded(version, None, restored);
             if version < guarded.read || folded {
                 return Earlier::Settled;
             }
@@ -444,6 +447,7 @@ fn not_settled(error: Error) -> Error {
     if error.kind() != ErrorKind::OutcomeUnknown {
         return error;
     }
-    let message = "an undecided transaction holds a guard and could not be aborted; nothing was committed; try again";
+    let message =
+        "an undecided transaction holds a guard and could not be aborted; nothing was committed; try again";
     Error::new(ErrorKind::Unavailable, message).with_source(error)
 }

@@ -85,7 +85,8 @@ impl Aft {
                 let span = tracing::debug_span!("transact", txn = %id);
                 let value = work(&mut tx).instrument(span).await?;
                 if (tx.id, tx.attempt) != (id, attempt) {
-                    let message = "the closure put another transaction in the place of its own; nothing was committed";
+                    let message =
+                        "the closure put another transaction in the place of its own; nothing was committed";
                     return Err(Error::invalid(message).with_txn(id));
                 }
                 tx.commit().await.map(|_| value)
@@ -102,8 +103,7 @@ impl Aft {
                 continue;
             }
             use ErrorKind::{Aborted, Expired, Unavailable, VersionUnavailable};
-            let again =
-                matches!(error.kind(), Aborted | Expired | Unavailable | VersionUnavailable);
+            let again = matches!(error.kind(), Aborted | Expired | Unavailable | VersionUnavailable);
             let Some(wait) = waits.next().filter(|_| again) else { return Err(error) };
             tracing::debug!(error = &error as &dyn std::error::Error, ?wait, "running the transaction again");
             tokio::time::sleep(wait).await;

@@ -28,9 +28,7 @@ use self::needed::{Needed, is_damage};
 use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
-use crate::format::name::{
-    CHECKPOINTS, EPOCHS, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName,
-};
+use crate::format::name::{CHECKPOINTS, EPOCHS, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};

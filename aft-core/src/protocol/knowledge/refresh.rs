@@ -92,7 +92,12 @@ pub(crate) struct FromTheFuture(pub(crate) TxnId);
 
 impl FeedObject {
     /// A direct decision: these commits of it, if it counts.
-    pub(crate) fn direct(unread: &Unread, id: TxnId, commits: Option<Vec<Arc<Commit>>>, limits: &Limits) -> Self {
+    pub(crate) fn direct(
+        unread: &Unread,
+        id: TxnId,
+        commits: Option<Vec<Arc<Commit>>>,
+        limits: &Limits,
+    ) -> Self {
         let Unread { name, last_modified, .. } = *unread;
         let publication =
             PublishedAt { at: limits.feed_published(name.time_ms, last_modified), dated: last_modified };
