@@ -238,8 +238,8 @@ async fn what_a_collection_costs() {
     // The marker's date, two manifests, a garbage file, and what the settled checkpoint needs: its commits beside the index, and of its file a tail and 4 MiB
     // at a time. Values without a decision are looked up in the index: in the tails of the second checkpoint's
     // one file and of the first one's, which the merge has read; and only after one more refresh. Deletes: decisions, values, the
-    // garbage file, feed objects. And the bundles are listed.
-    assert_eq!(spent(&world), [5, 2 + 1, 0, lists + 3, 4], "{report:?}");
+    // garbage file, feed objects. And the bundles and the guards are listed.
+    assert_eq!(spent(&world), [5, 2 + 1, 0, lists + 4, 4], "{report:?}");
     let gone = |kind| report.classes.get(&kind).map_or(0, |class| class.objects);
     assert_eq!((gone(GarbageKind::FoldedDecisions), gone(GarbageKind::SupersededValues)), (4, 1));
     // The first checkpoint's large value lost in the second, and goes when that has settled: the first manifest is there and names it.
