@@ -72,6 +72,10 @@ pub enum Planted {
     OneLifeOfAKey,
     /// A deletion has guards of its own, beside those of a key that is absent.
     DeletionsHaveGuards,
+    /// Who deleted a key that was deleted already has superseded its own deletion.
+    ConflictWithRead,
+    /// Who came second learns the version that it lost to, and none after it.
+    OneVersionAtATime,
     /// Guards go once what they are over is in the index, superseded or not.
     GuardsGoByAge,
     /// A serializable transaction does not guard what it writes without having read it.

@@ -177,11 +177,17 @@ pub struct GuardName {
 }
 
 impl GuardName {
+    /// The folder of all guards of this key.
+    #[must_use]
+    pub fn key_folder(self, shards: Shards) -> String {
+        let hash = self.key.to_string();
+        format!("{GUARDS}{}/{hash}/", hash.get(..shards.digits).unwrap_or_default())
+    }
+
     /// The folder of all guards over this version.
     #[must_use]
     pub fn folder(self, shards: Shards) -> String {
-        let hash = self.key.to_string();
-        format!("{GUARDS}{}/{hash}/{}/", hash.get(..shards.digits).unwrap_or_default(), self.over)
+        format!("{}{}/", self.key_folder(shards), self.over)
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -86,6 +86,9 @@ pub fn join(a: Suspended, b: Suspended) -> Result<Suspended, Unjoinable> {
     joined.publish_before_ack |= b.publish_before_ack;
     joined.serializable |= b.serializable;
     joined.guarded.extend(b.guarded);
+    if joined.serializable {
+        joined.guarded.extend(reads.keys().cloned());
+    }
     Ok(Suspended { reads, writes, result, floors, ..joined })
 }
 

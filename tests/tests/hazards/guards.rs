@@ -12,7 +12,7 @@ use crate::proof::{an_hour_passes, under};
 use crate::{die_committing, secs, tell_the_time};
 
 /// The planted bugs that these cases find.
-pub(crate) const FOUND: [Planted; 7] = [
+pub(crate) const FOUND: [Planted; 9] = [
     Planted::AnyAttemptHolds,
     Planted::ReadersSupersede,
     Planted::OneLifeOfAKey,
@@ -20,6 +20,8 @@ pub(crate) const FOUND: [Planted; 7] = [
     Planted::BlindWritesUnguarded,
     Planted::GuardsGoByAge,
     Planted::ReadersOrderReaders,
+    Planted::ConflictWithRead,
+    Planted::OneVersionAtATime,
 ];
 
 async fn add(aft: &Aft, key: &str) -> Result<u64, Error> {
@@ -83,6 +85,34 @@ async fn a_key_is_created_again() {
         .await
         .unwrap();
     }
+}
+
+/// It is deleted while it is absent: whoever reads that deletion has lost to nobody.
+async fn what_is_absent_is_deleted_and_created() {
+    let world = World::new();
+    let node = world.node().await;
+    for _ in 0..2 {
+        node.transact(async |tx| {
+            tx.get_guarded("k").await?;
+            tx.delete("k")
+        })
+        .await
+        .expect("who reads a deletion has not lost to it");
+    }
+    assert_eq!(add(&node, "k").await.unwrap(), 1);
+}
+
+/// One node writes all the time, and publishes little; another one wants to once.
+async fn who_is_behind_catches_up() {
+    let world = World::new();
+    let (busy, late) = (world.node().await, world.node().await);
+    for _ in 0..50 {
+        add(&busy, "n").await.unwrap();
+    }
+    world.storage.reset();
+    assert_eq!(add(&late, "n").await.unwrap(), 51);
+    let creates = world.storage.counts().creates;
+    assert!(creates <= 4, "it learns the newest version at once: {creates}");
 }
 
 /// 9: for one of two nodes the deletion of a key has left the index, for the other it has not.
@@ -221,4 +251,16 @@ fn shared_by_readers() {
         readers_do_not_wait_for_readers,
         &[(Planted::ReadersOrderReaders, "a reader waits for no reader")],
     );
+}
+
+#[test]
+fn deleted_while_absent() {
+    let words = "who reads a deletion has not lost to it";
+    holds_unless(what_is_absent_is_deleted_and_created, &[(Planted::ConflictWithRead, words)]);
+}
+
+#[test]
+fn caught_up_at_once() {
+    let words = "it learns the newest version at once";
+    holds_unless(who_is_behind_catches_up, &[(Planted::OneVersionAtATime, words)]);
 }

@@ -140,8 +140,8 @@ impl Transaction {
         }
         self.wait_for_room().await?;
         self.settle_uploads(u64::MAX).await?;
-        if guarded {
-            self.make_guards().await?;
+        if guarded && let Err(error) = self.make_guards().await {
+            return self.not_guarded(error).await;
         }
         if self.may_share() { self.commit_in_turn().await } else { self.decide_alone().await }
     }
@@ -255,6 +255,19 @@ impl Transaction {
             );
         }
         node.publish().await
+    }
+
+    /// It came second; but under a shared id another attempt may have committed.
+    async fn not_guarded(self, error: Error) -> Result<Commit, Error> {
+        if !self.shared || error.kind() != ErrorKind::Conflict {
+            return Err(error);
+        }
+        let looked = self.node.read_register(&self.store, self.id).await?;
+        match self.node.check_told(&self.store, self.id, looked).await? {
+            RegisterState::Committed { commits, .. } => self.replayed(commit_of(self.id, commits)?).await,
+            RegisterState::Dead { attempt, void } => Err(self.dead(attempt, void)),
+            RegisterState::Empty | RegisterState::Forgotten => Err(error),
+        }
     }
 
     /// An expired transaction cannot commit; but under a shared id it may have committed before.
@@ -431,7 +444,7 @@ impl Transaction {
                 "its decision was out of time and does not count; nothing was committed; run it again as a new transaction"
             }
             None if !self.guards.is_empty() => {
-                let message = "an older transaction guards a key that this one guards, and it was aborted; nothing was committed; run it again as a new transaction";
+                let message = "it was aborted, most often by another transaction that guards a key which this one guards; nothing was committed; run it again as a new transaction";
                 return Error::new(ErrorKind::Conflict, message).with_txn(self.id);
             }
             None => "it was aborted; nothing was committed; run it again as a new transaction",

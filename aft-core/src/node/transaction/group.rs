@@ -8,8 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::channel::oneshot;
 use tracing::Instrument;
 
@@ -136,7 +138,12 @@ impl Transaction {
         if planted(Planted::TurnsOfCallers) {
             return self.take_turn().await;
         }
-        let task = Task::spawn(self.take_turn().instrument(tracing::Span::current()));
+        let mut turn = self.take_turn().instrument(tracing::Span::current()).boxed();
+        // A store in memory answers at once, and nobody waits.
+        if let Poll::Ready(decided) = futures::poll!(turn.as_mut()) {
+            return decided;
+        }
+        let task = Task::spawn(turn);
         task.ended().await.unwrap_or_else(|cause| {
             let message = "the task that decided it was stopped: nobody knows whether it was committed";
             Err(Error::new(ErrorKind::OutcomeUnknown, message).with_source(cause))
@@ -384,7 +391,9 @@ impl Node {
     fn draft_together(&self, group: TxnId, members: Vec<Member>) -> Vec<Drafted> {
         let lifetime_ms = self.limits.lifetime_ms;
         let now = self.now();
-        let mut clock = self.known.read(|known| known.reading(now, group.start_ms(), Timestamp::default()));
+        // A direct decision is named a little ahead of this clock; a version need not be.
+        let start_ms = if group.is_direct() { 0 } else { group.start_ms() };
+        let mut clock = self.known.read(|known| known.reading(now, start_ms, Timestamp::default()));
         let mut rest = Vec::with_capacity(members.len());
         for member in members {
             let able = member.tx.check_alive();

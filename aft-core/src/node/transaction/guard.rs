@@ -35,15 +35,18 @@ use crate::node::transaction::Transaction;
 use crate::node::write_once::write_once;
 use crate::node::{Node, format_error, unencodable};
 use crate::planted::{Planted, planted};
+use crate::protocol::base::Base;
+use crate::protocol::read_set::ReadSet;
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 use crate::version::Version;
 
 /// Tries before a guard is given up: about 15 s of waiting.
 const GUARD_TRIES: u32 = 14;
-/// So many guards over one version are looked at by one transaction, and so often it looks for a free place.
-const PLACES_MOST: u32 = 1 << 16;
+/// So often a transaction looks for a free place among the guards over one version, and at an undecided holder of one.
 const LOOKS_MOST: u32 = 64;
+/// A generous bound for what a guard adds to a record beside its key.
+const GUARD_OVERHEAD: u64 = 48;
 /// How long a younger transaction waits for an older one that is undecided: its node may have died. And who is older by as much waits no more.
 const PATIENCE_MS: u64 = 2_000;
 /// How long an older one waits for a younger one: so long most are decided, and two that wait for each other are few.
@@ -61,6 +64,8 @@ struct Guarded {
     over: Version,
     /// Whether the transaction writes it.
     writes: bool,
+    /// What is folded, for whoever reads as this transaction does.
+    base: Arc<Base>,
 }
 
 /// Who makes guards.
@@ -165,10 +170,15 @@ impl Transaction {
             let written: Vec<_> = self.buffer.keys().cloned().collect();
             self.guard(&written).await?;
         }
+        let base = self.node.known.base();
+        // As for a read: not by a checkpoint that folded what was not known when it began.
+        let through = self.reads.lock().through(&base, !self.ancestors.is_empty());
+        through.map_err(|refused| self.refused(refused, &base))?;
         let guarded: Vec<_> = {
             let reads = self.reads.lock();
-            reads.guarded.iter().map(|key| self.guarded(key, &reads.set)).collect()
+            reads.guarded.iter().map(|key| self.guarded(key, &reads.set, &base)).collect()
         };
+        self.check_guards(&guarded)?;
         let since_ms = self.begin.since_ms.unwrap_or(u64::MAX).min(self.id.start_ms());
         let me = Claimant { txn: self.id, since_ms };
         let (node, store) = (Arc::clone(&self.node), self.store.clone());
@@ -198,12 +208,27 @@ impl Transaction {
         Ok(())
     }
 
-    fn guarded(&self, key: &Bytes, reads: &crate::protocol::read_set::ReadSet) -> Guarded {
+    /// Refuses more guards than fit a record.
+    fn check_guards(&self, guarded: &[Guarded]) -> Result<(), Error> {
+        let bytes: u64 = guarded.iter().map(|it| it.key.len() as u64 + GUARD_OVERHEAD).sum();
+        let most = self.node.config.max_record_bytes;
+        if bytes <= most {
+            return Ok(());
+        }
+        let keys = guarded.len();
+        let message = format!(
+            "it guards {keys} keys, {bytes} bytes, more than fit a record; max_record_bytes is {most}"
+        );
+        Err(self.named(Error::invalid(message)))
+    }
+
+    fn guarded(&self, key: &Bytes, reads: &ReadSet, base: &Arc<Base>) -> Guarded {
         let found = reads.read(key).flatten();
         let read = found.map_or(Version::ABSENT, |found| found.version());
         let gone = found.is_none_or(|found| found.is_tombstone()) && !planted(Planted::DeletionsHaveGuards);
         let over = if gone { Version::ABSENT } else { read };
-        Guarded { key: key.clone(), read, over, writes: self.buffer.get(key).is_some() }
+        let writes = self.buffer.get(key).is_some();
+        Guarded { key: key.clone(), read, over, writes, base: Arc::clone(base) }
     }
 
     /// It has lost, and holds guards of other keys: so that nobody waits for it, it is decided now. Where another run of its request may go on
@@ -240,15 +265,10 @@ impl Node {
             }
             // Most often this one has won, and nothing else need be known.
             if let Earlier::Won(winner) = self.judge_guard(store, me, guarded, &made).await? {
-                return Err(self.came_second(guarded, winner).await);
+                return Err(self.came_second(store, guarded, winner).await);
             }
             others.insert(next, (made, true));
             let newest = self.newest_guard(store, guarded).await?.max(next);
-            if newest >= PLACES_MOST {
-                let message =
-                    format!("{newest} transactions have guarded one version of a key; write it anew");
-                return Err(Error::new(ErrorKind::Unavailable, message));
-            }
             let unknown: Vec<_> = (0..=newest).filter(|slot| !others.contains_key(slot)).collect();
             let reads = unknown.iter().map(|slot| {
                 async move { Ok::<_, Error>((*slot, self.read_guard(store, guarded, *slot).await?)) }.boxed()
@@ -270,10 +290,10 @@ impl Node {
                 }
                 match self.judge_guard(store, me, guarded, claim).await? {
                     Earlier::Settled => *settled = true,
-                    Earlier::Won(winner) => return Err(self.came_second(guarded, winner).await),
+                    Earlier::Won(winner) => return Err(self.came_second(store, guarded, winner).await),
                 }
             }
-            next = newest + 1;
+            next = newest.saturating_add(1);
         }
         let message = "others keep guarding the same key; nothing was committed; run it again";
         Err(Error::new(ErrorKind::Conflict, message))
@@ -287,24 +307,25 @@ impl Node {
         guarded: &Guarded,
         earlier: &GuardClaim,
     ) -> Result<Earlier, Error> {
-        if earlier.txn == me.txn {
+        // Two that only read it need no order, and one that says so never writes it.
+        let orders = earlier.writes || guarded.writes || planted(Planted::ReadersOrderReaders);
+        if earlier.txn == me.txn || !orders {
             return Ok(Earlier::Settled);
         }
         let began = self.now();
-        let mut waits = backoff(&self.rng, u32::MAX);
+        let mut waits = backoff(&self.rng, LOOKS_MOST);
         loop {
             let known = self.store_time();
             let looked = self.read_register(store, earlier.txn).await?;
             let looked = self.check_told(store, earlier.txn, looked).await?;
             let looked = match looked {
                 RegisterState::Empty if !self.is_forgotten(earlier.txn, known) => {
-                    // Two that only read it need no order.
-                    let orders = earlier.writes || guarded.writes || planted(Planted::ReadersOrderReaders);
-                    if !orders || planted(Planted::GuardsIgnoreOpen) {
+                    if planted(Planted::GuardsIgnoreOpen) {
                         return Ok(Earlier::Settled);
                     }
-                    if self.now().elapsed_since(began) < patience_ms(me, earlier) {
-                        tokio::time::sleep(waits.next().unwrap_or(LOOK).min(LOOK)).await;
+                    let patient = self.now().elapsed_since(began) < patience_ms(me, earlier);
+                    if let Some(wait) = waits.next().filter(|_| patient) {
+                        tokio::time::sleep(wait.min(LOOK)).await;
                         continue;
                     }
                     tracing::debug!(txn = %earlier.txn, by = %me.txn, "aborting an undecided transaction that holds a guard");
@@ -332,10 +353,11 @@ impl Node {
         let version = holder.commit.version;
         if guarded.over == Version::ABSENT && !planted(Planted::OneLifeOfAKey) {
             let restored = holder.commit.restored;
-            // What is folded was known when this transaction began, so that it has read what became of it.
-            let folded =
-                guarded.read == Version::ABSENT && self.known.base().has_folded(version, None, restored);
-            if version < guarded.read || folded {
+            // What is folded was known when this transaction began, so that it has read what became of it; and what it has read itself supersedes nothing.
+            let folded = guarded.base.has_folded(version, None, restored);
+            let older =
+                version < guarded.read || version == guarded.read && !planted(Planted::ConflictWithRead);
+            if older || folded {
                 return Earlier::Settled;
             }
         }
@@ -343,7 +365,16 @@ impl Node {
     }
 
     /// The error of who came second. Its node knows the winner from now on.
-    async fn came_second(self: &Arc<Self>, guarded: &Guarded, winner: Committed) -> Error {
+    async fn came_second(self: &Arc<Self>, store: &Store, guarded: &Guarded, winner: Committed) -> Error {
+        let (version, decided_by) = (winner.commit.version, winner.commit.decided_by());
+        let known = self.known.read(|known| known.view().decided_by(decided_by).next().is_some());
+        // A node that learned one version at each try would never catch up with one that writes all the time.
+        if !known
+            && !planted(Planted::OneVersionAtATime)
+            && let Err(error) = self.learn_newest(store, guarded, version).await
+        {
+            tracing::debug!(%error, "what came after the winner is not known");
+        }
         self.learn([Arc::clone(&winner.commit)]);
         // It is read next.
         self.cache_inline(&winner.commit, &winner.payload).await;
@@ -353,6 +384,26 @@ impl Node {
             winner.commit.version.txn,
         );
         Error::new(ErrorKind::Conflict, message).with_receipt(self.receipt(&winner.commit))
+    }
+
+    /// Learns the newest version that anybody has guarded of this key, where it is newer than this one.
+    async fn learn_newest(&self, store: &Store, guarded: &Guarded, than: Version) -> Result<(), Error> {
+        let name = GuardName { key: guarded_hash(&guarded.key), over: than, slot: 0 };
+        let (key, version) = (name.key_folder(self.shards), name.folder(self.shards));
+        let listed = retry_read(&self.rng, || store.list(&key, Some(&version))).await;
+        let listed = listed.map_err(|error| Error::storage("listing the guards of a key", error))?;
+        let over = listed.iter().filter_map(|object| match ObjectName::parse(&object.path, self.shards) {
+            Some(ObjectName::Guard(found)) => Some(found.over),
+            _ => None,
+        });
+        let Some(newest) = over.max().filter(|newest| *newest > than) else { return Ok(()) };
+        if let RegisterState::Committed { commits, .. } = self.read_register(store, newest.txn).await? {
+            for it in &commits {
+                self.cache_inline(&it.commit, &it.payload).await;
+            }
+            self.learn(commits.into_iter().map(|it| it.commit));
+        }
+        Ok(())
     }
 
     /// Makes the guard of this place, or learns whose it is.

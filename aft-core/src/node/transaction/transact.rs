@@ -16,7 +16,7 @@ impl Aft {
     /// Runs a transaction until it commits: `work` reads and writes in the transaction it is given, which is committed when it returns `Ok`, and run again, as a new
     /// one, after a [`Conflict`](ErrorKind::Conflict), as long as a [transaction lifetime](crate::Config::transaction_lifetime) has not passed since the first run, and up to 15 times
     /// after what may pass and has committed nothing. Each run is as old as the first, and of transactions that contend for a [guarded](Transaction::get_guarded) key those go first that are older
-    /// by two seconds: so each has its turn. Waits after a conflict are random and at most 320 ms, others 25 ms at first, doubled up to 2 s.
+    /// by two seconds. A transaction that takes longer from its reads to its commit than others take to commit may still lose every time. Waits after a conflict are random and at most 320 ms, others 25 ms at first, doubled up to 2 s.
     ///
     /// Under no request key: where nobody knows whether it committed, that is the error, and it is not run again. A job that may be delivered twice is
     /// for [`run`](Self::run).

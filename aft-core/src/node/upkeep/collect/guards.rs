@@ -1,6 +1,6 @@
 //! Guards of versions that nobody can read any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,12 +31,16 @@ impl Collection<'_> {
     pub(super) async fn guards(&mut self, manifests: &Manifests) -> Result<(), Error> {
         let settled = manifests.settled.and_then(|number| manifests.all.get(&number));
         let Some(base) = settled.map(|manifest| Base::new(manifest.clone())) else { return Ok(()) };
+        // What was lost and restored is as old as what is folded, and is not.
+        let in_view: HashSet<Version> =
+            self.node.known.read(|known| known.view().recent().map(|(commit, _)| commit.version).collect());
         let mut folders: BTreeMap<(RequestHash, Version), Folder> = BTreeMap::new();
         for object in self.list(GUARDS, |_| true).await? {
             let Some(ObjectName::Guard(name)) = ObjectName::parse(&object.path, self.node.shards) else {
                 continue;
             };
-            if name.over == Version::ABSENT || !base.has_folded(name.over, None, false) {
+            let restored = in_view.contains(&name.over);
+            if name.over == Version::ABSENT || restored || !base.has_folded(name.over, None, false) {
                 self.report.class(GarbageKind::Guards).kept += 1;
             } else {
                 folders.entry((name.key, name.over)).or_default().push((name, object));
