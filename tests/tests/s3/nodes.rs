@@ -107,7 +107,8 @@ pub async fn a_sweep_publishes_what_a_dead_node_left(bucket: Bucket) -> Result<(
     put(&dead, "k", "w").await;
     drop(dead);
     let report = sweeper.sweep().await.unwrap();
-    assert_eq!((report.listed, report.published, report.dead), (2, 2, 0));
+    // The first one lies in the feed, and was published when it was decided.
+    assert_eq!((report.listed, report.published, report.dead), (2, 1, 0));
     reader.refresh().await.unwrap();
     assert_eq!(get(&reader, "k").await.as_deref(), Some("w"));
     let again = reader.sweep().await.unwrap();

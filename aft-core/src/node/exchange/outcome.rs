@@ -63,16 +63,21 @@ impl Node {
 
     /// The same of a transaction that committed in a group. It has no register: where this node knows the commit, it knows its group.
     async fn outcome_in_group(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
-        let group = self.known.read(|known| {
-            known
-                .view()
-                .newest_first()
-                .find(|commit| commit.version.txn == id)
-                .map(|commit| commit.decided_by())
-        });
+        let look = || {
+            self.known.read(|known| {
+                let mut commits = known.view().newest_first();
+                commits.find(|commit| commit.version.txn == id).map(|commit| commit.decided_by())
+            })
+        };
+        let mut group = look();
+        if group.is_none() {
+            // It may have been published since the last refresh.
+            self.refresh().await?;
+            group = look();
+        }
         let Some(group) = group else {
             let message = "a transaction of this id commits in a group and has no decision of its own, and this node knows no commit of it: \
-                           it may be old, or not visible here yet; ask for its group, which its receipt names (Receipt::decided_by)";
+                           it may be old, or not published yet; ask for its group, which its receipt names (Receipt::decided_by)";
             return Err(Error::invalid(message).with_txn(id));
         };
         let (looked, known) = self.read_register_surely(store, group).await?;
