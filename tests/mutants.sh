@@ -93,7 +93,7 @@ token: the group of a commit is forgotten|../format/token.rs|s/receipt\.decided_
 claim: more than one|../format/request.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/payload_start != object.len()/
 claim: a payload|../format/request.rs|s/!rest\.is_empty\(\) \|\| payload_start != object\.len\(\)/!rest.is_empty()/
 claim: an empty key|../format/request.rs|s/wire\.key\.is_empty\(\) \|\| //
-claim: the hash of the key alone|../format/request.rs|s/    hash\.update\(b"aft request key\\0"\);\n//
+claim: the hash of the key alone|../format/request.rs|s/hash_of\(b"aft request key\\0", key\)/hash_of(b"", key)/
 fold: the older version stays|fold.rs|s/b\.version\.cmp\(&a\.version\)/a.version.cmp(&b.version)/
 fold: a row that comes twice is lost|fold.rs|s/Some\(version\) if version == row\.version &&/Some(version) if version == row.version && false &&/
 fold: every tombstone leaves|fold.rs|s/self\.purge_bound\.is_some_and\(\|bound\| row\.version < bound\)/true/

@@ -113,7 +113,8 @@ pub struct Config {
     /// commits may that may share a decision ([`decisions_in_flight`](Self::decisions_in_flight)), with at most 256 KiB of keys and values; and where the
     /// last one came half a [`feed_interval`](Self::feed_interval) before and nothing waits for publication, or where the commit waits for its own in any case
     /// ([`publish_before_ack`](Self::publish_before_ack)): each is an object that every node reads, so that a busy node makes fewer for many commits. Such a commit has one copy in the store until a checkpoint
-    /// folded it, and must land within [`publish_deadline`](Self::publish_deadline). Default true.
+    /// folded it, and counts if it lands within [`publish_deadline`](Self::publish_deadline); otherwise it is decided once more, as other commits are. A subscriber that
+    /// takes `DEBUG` events of aft turns this and group commit off. Default true.
     pub direct_commits: bool,
     /// Reads every decision back before the commit is acknowledged: for machines whose wall clock and monotonic clock
     /// may both stop without notice. One request more per commit. Default false.
@@ -123,7 +124,8 @@ pub struct Config {
     /// node that nobody calls publishes nothing until another node's sweep does. Default true.
     pub background: bool,
     /// Every commit of this node returns once the feed carries it, as with [`Begin::publish_before_ack`](crate::Begin::publish_before_ack): for
-    /// hosts that freeze or kill a process between calls, where nobody may be left to publish it. One create more per commit. Transactions
+    /// hosts that freeze or kill a process between calls, where nobody may be left to publish it. One create more for each commit that is not published
+    /// by its decision anyway ([`direct_commits`](Self::direct_commits)). Transactions
     /// that are resumed here have it too. Default false.
     pub publish_before_ack: bool,
     /// Makes checkpoints and collects garbage from a background task, for servers that run all the time. Nodes share the work out,

@@ -25,7 +25,7 @@ pub use listings::HidingStorage;
 pub use model::{FOUND_BY_THE_MODEL, ModelReport, run_model, run_models};
 pub use planted::holds_unless;
 pub use waiting::{WaitingStorage, rounds_since};
-pub use world::{NodeClock, World, commit_together, get, put, write};
+pub use world::{NodeClock, World, add, commit_together, get, number, put, write};
 
 use aft_core::Aft;
 use futures::future::BoxFuture;

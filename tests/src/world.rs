@@ -177,6 +177,32 @@ pub async fn get(node: &Aft, key: &str) -> Option<String> {
     value.map(|value| String::from_utf8_lossy(&value).into_owned())
 }
 
+/// The number under a key, which is guarded; 0 where there is none.
+///
+/// # Errors
+/// Where the key cannot be read.
+///
+/// # Panics
+/// Where something else is under the key.
+#[allow(clippy::expect_used, reason = "a test's own helper")]
+pub async fn number(tx: &Transaction, key: &str) -> Result<u64, Error> {
+    let read = tx.get_guarded(key).await?;
+    Ok(read.map_or(0, |read| String::from_utf8_lossy(&read).parse().expect("a number")))
+}
+
+/// One more under a key, in a transaction of its own that is run again after a conflict.
+///
+/// # Errors
+/// Where that fails.
+pub async fn add(node: &Aft, key: &str) -> Result<u64, Error> {
+    node.transact(async |tx| {
+        let n = number(tx, key).await? + 1;
+        tx.put(key, n.to_string())?;
+        Ok(n)
+    })
+    .await
+}
+
 /// Commits transactions of a node with `decisions_in_flight: 1` while another decision of it is under way: they share the next.
 ///
 /// # Panics

@@ -6,26 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Begin, Config, Error, ErrorKind, Outcome, Transaction};
+use aft_core::{Aft, Begin, Config, ErrorKind, Outcome, Transaction};
 use aft_memory::{Counts, Fault, Operation};
-use aft_tests::{DOUBTS, WaitingStorage, World, get, put, rounds_since};
+use aft_tests::{DOUBTS, WaitingStorage, World, add, get, number, put, rounds_since};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
-
-async fn number(tx: &Transaction, key: &str) -> Result<u64, Error> {
-    let read = tx.get_guarded(key).await?;
-    Ok(read.map_or(0, |read| String::from_utf8_lossy(&read).parse().unwrap()))
-}
-
-/// One more, in a transaction of its own.
-async fn add(aft: &Aft, key: &str) -> Result<u64, Error> {
-    aft.transact(async |tx| {
-        let n = number(tx, key).await? + 1;
-        tx.put(key, n.to_string())?;
-        Ok(n)
-    })
-    .await
-}
 
 fn under(world: &World, folder: &str) -> usize {
     world.memory.paths().iter().filter(|path| path.starts_with(folder)).count()

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::config::MAX_KEY_BYTES;
 use crate::format::envelope::{self, FormatError, Kind};
 use crate::format::name::{GuardName, RequestHash};
+use crate::format::request::hash_of;
 use crate::txn_id::TxnId;
 use crate::version::{Timestamp, Version};
 
@@ -42,10 +42,7 @@ struct WireGuard<'a> {
 /// The hash that names a key's guards: nobody can make two keys share one.
 #[must_use]
 pub fn guarded_hash(key: &[u8]) -> RequestHash {
-    let mut hash = Sha256::new();
-    hash.update(b"aft guarded key\0");
-    hash.update(key);
-    RequestHash(hash.finalize().into())
+    RequestHash(hash_of(b"aft guarded key\0", key))
 }
 
 impl GuardClaim {

@@ -31,18 +31,20 @@ struct WireClaim<'a> {
 /// The hash that names a request key's objects: nobody can make two keys share one.
 #[must_use]
 pub fn request_hash(key: &[u8]) -> RequestHash {
-    let mut hash = Sha256::new();
-    hash.update(b"aft request key\0");
-    hash.update(key);
-    RequestHash(hash.finalize().into())
+    RequestHash(hash_of(b"aft request key\0", key))
 }
 
 /// The hash of a request's input: nobody can make two inputs share one.
 #[must_use]
 pub fn input_hash(input: &[u8]) -> [u8; 32] {
+    hash_of(b"aft request input\0", input)
+}
+
+/// The hash of bytes that are used as `what` says, which ends with a zero byte: nothing has the hash of what is used otherwise.
+pub(super) fn hash_of(what: &[u8], bytes: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(b"aft request input\0");
-    hash.update(input);
+    hash.update(what);
+    hash.update(bytes);
     hash.finalize().into()
 }
 

@@ -158,7 +158,7 @@ impl Recorder {
         }
     }
 
-    /// How many acknowledged commits lie in the feed, and how many shared a decision elsewhere.
+    /// How many acknowledged commits lie in the feed, how many shared a decision elsewhere, and how many versions were superseded under a guard.
     pub(crate) fn decided(&self) -> [(&'static str, u64); 3] {
         let state = self.state.lock();
         let guarded = ("versions superseded under a guard", state.superseded.len() as u64);

@@ -78,9 +78,7 @@ impl Shared {
             upkept: Mutex::default(),
         })
     }
-}
 
-impl Shared {
     /// What was done beside the clients, and how commits were decided.
     pub(crate) fn done(&self) -> BTreeMap<String, u64> {
         let mut done = self.upkept.lock().clone();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aft_core::planted::Planted;
-use aft_core::{Aft, Begin, Error, ErrorKind};
+use aft_core::{Begin, ErrorKind};
 use aft_memory::{Fault, Operation};
-use aft_tests::{World, holds_unless, put};
+use aft_tests::{World, add, holds_unless, put};
 use tokio::time::{Instant, sleep};
 
 use crate::proof::{an_hour_passes, under};
@@ -23,16 +23,6 @@ pub(crate) const FOUND: [Planted; 9] = [
     Planted::ConflictWithRead,
     Planted::OneVersionAtATime,
 ];
-
-async fn add(aft: &Aft, key: &str) -> Result<u64, Error> {
-    aft.transact(async |tx| {
-        let read = tx.get_guarded(key).await?;
-        let n = read.map_or(0, |read| String::from_utf8_lossy(&read).parse::<u64>().unwrap()) + 1;
-        tx.put(key, n.to_string())?;
-        Ok(n)
-    })
-    .await
-}
 
 /// 18: one attempt guards k and dies, and another one of the same id commits without it.
 async fn h18_what_another_attempt_guarded_is_free() {

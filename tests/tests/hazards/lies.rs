@@ -335,21 +335,26 @@ fn decision(world: &World, id: &str) -> Option<String> {
     under(world, "commits/").into_iter().find(|path| path.ends_with(id))
 }
 
+/// A collector says that it is not shown what it needs, and collects what was folded as soon as it is.
+async fn collects_once_it_is_shown(world: &World, hidden: &str, folded: &String) {
+    let (storage, builder) = hiding(world);
+    let collector = builder.open().await.unwrap();
+    storage.hide(&[hidden]);
+    let collected = collector.collect_garbage(false).await;
+    storage.hide(&[]);
+    let report = collector.collect_garbage(false).await.unwrap();
+    let left = under(world, "commits/");
+    assert!(!left.contains(folded), "what was folded is collected: {report:?}");
+    let error = collected.unwrap_err().to_string();
+    assert!(error.contains("does not show"), "{error}");
+}
+
 /// The oldest checkpoint is not shown to a collector, and no gap tells of it: its list of garbage looks like nobody's.
 pub(crate) async fn the_list_of_a_checkpoint_that_was_not_listed_is_not_nobodys() {
     let world = World::new();
     let maker = world.node().await;
     let folded = two_checkpoints(&world, &maker).await;
-    let (storage, builder) = hiding(&world);
-    let collector = builder.open().await.unwrap();
-    storage.hide(&["checkpoints/000000000001.json"]);
-    let collected = collector.collect_garbage(false).await;
-    storage.hide(&[]);
-    let report = collector.collect_garbage(false).await.unwrap();
-    let left = under(&world, "commits/");
-    assert!(!left.contains(&folded), "what was folded is collected: {report:?}");
-    let error = collected.unwrap_err().to_string();
-    assert!(error.contains("does not show"), "{error}");
+    collects_once_it_is_shown(&world, "checkpoints/000000000001.json", &folded).await;
 }
 
 /// A checkpoint was dated anew, and the listing does not show its seal, to a collector: without it the checkpoint looks void, and its list of
@@ -374,16 +379,7 @@ pub(crate) async fn a_checkpoint_stays_until_its_list_of_garbage_was_worked_off(
     let world = World::new();
     let maker = world.node().await;
     let folded = two_checkpoints(&world, &maker).await;
-    let (storage, builder) = hiding(&world);
-    let collector = builder.open().await.unwrap();
-    storage.hide(&["garbage/"]);
-    let collected = collector.collect_garbage(false).await;
-    storage.hide(&[]);
-    let report = collector.collect_garbage(false).await.unwrap();
-    let left = under(&world, "commits/");
-    assert!(!left.contains(&folded), "what was folded is collected: {report:?}");
-    let error = collected.unwrap_err().to_string();
-    assert!(error.contains("does not show"), "{error}");
+    collects_once_it_is_shown(&world, "garbage/", &folded).await;
 }
 
 /// A list of garbage is lost, with the checkpoint that named it. What it named is proven by the index to be folded.

@@ -253,11 +253,7 @@ impl Check<'_> {
             self.each(self.list(&folder).await?, |(name, object): (ObjectName, ObjectInfo)| {
                 async move {
                     let ObjectName::Decision(id) = name else { return Ok(()) };
-                    // One that is gone was collected; whether it may have been is seen below.
-                    let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
-                    let register = self.register(&object.path, id, read)?;
-                    of.lock().insert(id, register);
-                    Ok(())
+                    self.decision(id, &object, of).await
                 }
                 .boxed()
             })
@@ -267,13 +263,7 @@ impl Check<'_> {
         let dates: Vec<_> =
             direct.iter().map(|(id, object)| (*id, StoreTime::of(object.last_modified))).collect();
         self.each(direct, |(id, object): (TxnId, ObjectInfo)| {
-            async move {
-                let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
-                let register = self.register(&object.path, id, read)?;
-                of.lock().insert(id, register);
-                Ok(())
-            }
-            .boxed()
+            async move { self.decision(id, &object, of).await }.boxed()
         })
         .await?;
         commits.decided = decided.into_inner();
@@ -284,6 +274,20 @@ impl Check<'_> {
                 commits.note_published(id, published);
             }
         }
+        Ok(())
+    }
+
+    /// Reads one decision, wherever it lies.
+    async fn decision(
+        &self,
+        id: TxnId,
+        object: &ObjectInfo,
+        decided: &Mutex<BTreeMap<TxnId, Register>>,
+    ) -> Result<(), Error> {
+        // One that is gone was collected; whether it may have been is seen later.
+        let Some(read) = self.get(&object.path, object.size).await? else { return Ok(()) };
+        let register = self.register(&object.path, id, read)?;
+        decided.lock().insert(id, register);
         Ok(())
     }
 
@@ -408,9 +412,7 @@ impl Check<'_> {
         }
         self.claims_of_commits(&found.into_inner()).await
     }
-}
 
-impl Check<'_> {
     /// Reads every guard.
     pub(super) async fn guards(&self) -> Result<(), Error> {
         self.each(self.list(GUARDS).await?, |(name, object): (ObjectName, ObjectInfo)| {

@@ -195,7 +195,8 @@ impl Begin {
     }
 
     /// The commit returns once the feed carries it, so that every transaction that begins with [`latest`](Self::latest)
-    /// afterwards sees it. One create request more. [`Config::publish_before_ack`](crate::Config::publish_before_ack) asks for it at every
+    /// afterwards sees it. One create request more, where its decision does not publish it anyway
+    /// ([`Config::direct_commits`](crate::Config::direct_commits)). [`Config::publish_before_ack`](crate::Config::publish_before_ack) asks for it at every
     /// beginning.
     ///
     /// # Examples

@@ -310,10 +310,13 @@ impl Node {
         // Each is an object that every node reads: of many in a short time those are fewer that carry what waits together.
         let few = |last| 2 * now.elapsed_since(last) >= millis(self.config.feed_interval);
         let alone = last.is_none_or(few) && self.feed.lock().len() == 0;
+        if !(alone || waits) {
+            return None;
+        }
         let number = self.feed.lock().take_object_number() & DIRECT_MOST;
         let id = FeedName { time_ms, node: self.number, seq: DIRECT | number }.decision()?;
         let mut deciding = self.deciding.lock();
-        if !(alone || waits) || open + deciding.direct >= DIRECT_OPEN_MOST {
+        if open + deciding.direct >= DIRECT_OPEN_MOST {
             return None;
         }
         deciding.direct += 1;

@@ -68,6 +68,13 @@ struct Guarded {
     base: Arc<Base>,
 }
 
+impl Guarded {
+    /// The name of its guard of this place.
+    fn guard(&self, slot: u32) -> GuardName {
+        GuardName { key: guarded_hash(&self.key), over: self.over, slot }
+    }
+}
+
 /// Who makes guards.
 #[derive(Debug, Clone, Copy)]
 struct Claimant {
@@ -381,22 +388,19 @@ impl Node {
         let message = format!(
             "the key {} was guarded, and {} committed a write of it first; nothing was committed; run it again, and it reads what is there now",
             guarded.key.escape_ascii(),
-            winner.commit.version.txn,
+            version.txn,
         );
         Error::new(ErrorKind::Conflict, message).with_receipt(self.receipt(&winner.commit))
     }
 
     /// Learns the newest version that anybody has guarded of this key, where it is newer than this one.
     async fn learn_newest(&self, store: &Store, guarded: &Guarded, than: Version) -> Result<(), Error> {
-        let name = GuardName { key: guarded_hash(&guarded.key), over: than, slot: 0 };
+        let name = GuardName { over: than, ..guarded.guard(0) };
         let (key, version) = (name.key_folder(self.shards), name.folder(self.shards));
-        let listed = retry_read(&self.rng, || store.list(&key, Some(&version))).await;
-        let listed = listed.map_err(|error| Error::storage("listing the guards of a key", error))?;
-        let over = listed.iter().filter_map(|object| match ObjectName::parse(&object.path, self.shards) {
-            Some(ObjectName::Guard(found)) => Some(found.over),
-            _ => None,
-        });
-        let Some(newest) = over.max().filter(|newest| *newest > than) else { return Ok(()) };
+        let guards = self.list_guards(store, &key, Some(&version)).await?;
+        let Some(newest) = guards.iter().map(|found| found.over).max().filter(|newest| *newest > than) else {
+            return Ok(());
+        };
         if let RegisterState::Committed { commits, .. } = self.read_register(store, newest.txn).await? {
             for it in &commits {
                 self.cache_inline(&it.commit, &it.payload).await;
@@ -441,7 +445,7 @@ impl Node {
         guarded: &Guarded,
         slot: u32,
     ) -> Result<Option<GuardClaim>, Error> {
-        let name = GuardName { key: guarded_hash(&guarded.key), over: guarded.over, slot };
+        let name = guarded.guard(slot);
         let path = self.path(ObjectName::Guard(name));
         let object = match retry_read(&self.rng, || store.get(&path)).await {
             Ok(object) => object,
@@ -454,15 +458,25 @@ impl Node {
 
     /// The greatest place that a listing shows; 0 where it shows none.
     async fn newest_guard(&self, store: &Store, guarded: &Guarded) -> Result<u32, Error> {
-        let name = GuardName { key: guarded_hash(&guarded.key), over: guarded.over, slot: 0 };
-        let folder = name.folder(self.shards);
-        let listed = retry_read(&self.rng, || store.list(&folder, None)).await;
+        let folder = guarded.guard(0).folder(self.shards);
+        let guards = self.list_guards(store, &folder, None).await?;
+        Ok(guards.iter().map(|found| found.slot).max().unwrap_or(0))
+    }
+
+    /// The guards that a folder shows after a path.
+    async fn list_guards(
+        &self,
+        store: &Store,
+        folder: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<GuardName>, Error> {
+        let listed = retry_read(&self.rng, || store.list(folder, after)).await;
         let listed = listed.map_err(|error| Error::storage("listing the guards of a key", error))?;
-        let slots = listed.iter().filter_map(|object| match ObjectName::parse(&object.path, self.shards) {
-            Some(ObjectName::Guard(found)) => Some(found.slot),
+        let names = listed.iter().filter_map(|object| match ObjectName::parse(&object.path, self.shards) {
+            Some(ObjectName::Guard(found)) => Some(found),
             _ => None,
         });
-        Ok(slots.max().unwrap_or(0))
+        Ok(names.collect())
     }
 }
 
