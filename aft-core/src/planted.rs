@@ -196,6 +196,8 @@ pub enum Planted {
     TrustClaimConflict,
     /// The claim of an expired transaction is taken over without a fence.
     TakeOverUnfenced,
+    /// What became of a transaction is told, and not remembered.
+    TellUnlearned,
     /// The claim of an aborted transaction is adopted all the same.
     AdoptDeadClaim,
     /// A run commits whatever transaction its closure leaves in the place of its own.

@@ -437,6 +437,9 @@ cases! {
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
     }
+    register::a_commit_that_was_told_shows_on_the_node_that_told_it {
+        TellUnlearned: "what was told to be committed shows",
+    }
     groups::h06_a_member_of_a_group_is_not_cancelled {
         AskTheMember: "a commit is not denied",
     }

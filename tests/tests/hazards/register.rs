@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use aft_core::{Aft, Begin, CommitOutcome, ErrorKind, Outcome, Storage, Transaction, TxnId};
 use aft_memory::{ErrorKind as Stored, Fault, Operation};
-use aft_tests::{World, put};
+use aft_tests::{World, get, put};
 use tokio::time::sleep;
 
 use crate::{secs, tell_the_time};
@@ -121,4 +121,28 @@ pub(crate) async fn an_id_of_the_far_future_is_not_cancelled() {
     // What begin takes can be cancelled.
     let soon = TxnId::for_request(node.new_txn_id().started_at() + secs(10), b"soon");
     assert_eq!(node.cancel(soon).await.unwrap(), Outcome::Aborted);
+}
+
+/// A commit that nobody heard of is asked for, on the node that made it and on another. Found by a soak in front of a real server: the client
+/// was told that it had committed, began again on the same node, and read what it had overwritten.
+pub(crate) async fn a_commit_that_was_told_shows_on_the_node_that_told_it() {
+    for by_cancel in [false, true] {
+        let world = World::new();
+        let (node, other) = (world.node().await, world.node().await);
+        put(&node, "k", "old").await;
+        world.storage.fail(Operation::Create, "commits/", 1, Fault::After(Stored::Unknown));
+        for _ in 0..1000 {
+            world.storage.fail(Operation::Get, "commits/", 1, Fault::Before(Stored::Unavailable));
+        }
+        let mut tx = node.begin().await.unwrap();
+        let id = tx.id();
+        tx.put("k", "new").unwrap();
+        assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+        world.storage.reset();
+        for node in [node, other] {
+            let told = if by_cancel { node.cancel(id).await } else { node.outcome(id).await };
+            assert!(matches!(told, Ok(Outcome::Committed { .. })), "{told:?}");
+            assert_eq!(get(&node, "k").await.as_deref(), Some("new"), "what was told to be committed shows");
+        }
+    }
 }

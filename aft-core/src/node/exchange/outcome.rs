@@ -58,7 +58,7 @@ impl Node {
             return self.outcome_in_group(store, id).await;
         }
         let (looked, known) = self.read_register_surely(store, id).await?;
-        Ok(self.outcome_of(id, looked, known))
+        Ok(self.tell(id, looked, known))
     }
 
     /// The same of a transaction that committed in a group. It has no register: where this node knows the commit, it knows its group.
@@ -81,7 +81,18 @@ impl Node {
             return Err(Error::invalid(message).with_txn(id));
         };
         let (looked, known) = self.read_register_surely(store, group).await?;
-        Ok(self.outcome_of(id, looked, known))
+        Ok(self.tell(id, looked, known))
+    }
+
+    /// What a caller is told. A commit that this node has told of it shows from now on: whoever was left without an answer, asks, and
+    /// begins again would else miss its own writes until a sweep has found them (decision 0072).
+    fn tell(&self, id: TxnId, looked: RegisterState, known: Option<StoreTime>) -> Outcome {
+        if let RegisterState::Committed { commits, .. } = &looked
+            && !planted(Planted::TellUnlearned)
+        {
+            self.learn(commits.iter().map(|it| Arc::clone(&it.commit)));
+        }
+        self.outcome_of(id, looked, known)
     }
 
     /// Reads the register of an id; with the store's time that was known before.
@@ -143,7 +154,7 @@ impl Node {
             return self.outcome_in_group(store, id).await;
         }
         let (looked, known) = self.read_register_surely(store, id).await?;
-        let outcome = self.outcome_of(id, looked, known);
+        let outcome = self.tell(id, looked, known);
         if outcome != Outcome::Undecided {
             return Ok(outcome);
         }
@@ -152,7 +163,7 @@ impl Node {
             self.check_started(id)?;
         }
         let looked = self.fence(store, id, known).await?;
-        Ok(self.outcome_of(id, looked, known))
+        Ok(self.tell(id, looked, known))
     }
 
     /// Makes the abort decision of an id that was found undecided, or learns the decision that came first. Nothing is written for a

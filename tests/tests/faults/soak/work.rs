@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aft_core::{Begin, CommitOutcome, Error, ErrorKind, Outcome, Transaction, TxnId};
+use aft_core::{Begin, CommitOutcome, Error, ErrorKind, Outcome, Receipt, Transaction, TxnId};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -78,12 +78,14 @@ pub struct Worker {
     nodes: Arc<Nodes>,
     log: Arc<Log>,
     queue: Arc<Queue>,
+    /// Of commits that another node told it of than the one that made them: only who passes these on must see them.
+    receipts: Vec<Receipt>,
 }
 
 impl Worker {
     pub fn new(number: usize, seed: u64, nodes: Arc<Nodes>, log: Arc<Log>, queue: Arc<Queue>) -> Self {
         let rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64));
-        Self { number, rng, nodes, log, queue }
+        Self { number, rng, nodes, log, queue, receipts: Vec::new() }
     }
 
     fn draw(&mut self, below: usize) -> usize {
@@ -127,6 +129,11 @@ impl Worker {
         self.log.problem(format!("request {n} was not done in {TRIES} deliveries"));
     }
 
+    /// After all that it was told.
+    fn begin(&self) -> Begin {
+        self.receipts.iter().fold(Begin::new(), Begin::after)
+    }
+
     fn session(&self, node: &Node) -> String {
         format!("{}/w{}", node.name, self.number)
     }
@@ -157,7 +164,7 @@ impl Worker {
         let attempts: Arc<Mutex<Vec<Attempt>>> = Arc::default();
         let session = self.session(node);
         let owned = (Arc::clone(&attempts), Arc::clone(&self.log), node.clone(), session.clone());
-        let ran = node.aft.run(key_of(n), async move |tx| {
+        let ran = node.aft.run_with(self.begin().request(key_of(n)), async move |tx| {
             let (attempts, log, node, session) = &owned;
             let mut attempt = Attempt::new(log, node, session, tx.id(), Some(n));
             attempt.begins_to_commit();
@@ -206,7 +213,7 @@ impl Worker {
     }
 
     async fn by_hand(&mut self, node: &Node, n: usize, steps: &[Step]) -> Option<String> {
-        let begun = node.aft.begin_with(Begin::new().request(key_of(n))).await;
+        let begun = node.aft.begin_with(self.begin().request(key_of(n))).await;
         let mut tx = begun.map_err(|error| self.log.error("begin", &error)).ok()?;
         if let Some(commit) = tx.replay().await.map_err(|error| self.log.error("replay", &error)).ok()? {
             let result = text(commit.result.as_deref().unwrap_or_default());
@@ -245,7 +252,7 @@ impl Worker {
 
     /// Whether it is done.
     async fn plain(&mut self, node: &Node, steps: &[Step]) -> bool {
-        let tx = match node.aft.begin().await {
+        let tx = match node.aft.begin_with(self.begin()).await {
             Ok(tx) => tx,
             Err(error) => {
                 self.log.error("begin", &error);
@@ -271,6 +278,9 @@ impl Worker {
             match node.aft.cancel(id).await {
                 Ok(Outcome::Committed { receipt, .. }) => {
                     attempt.acked(&receipt);
+                    if node.name != attempt.entry.node {
+                        self.receipts.push(receipt);
+                    }
                     return true;
                 }
                 Ok(Outcome::Aborted) => {
