@@ -9,6 +9,7 @@
 //! | `graph`, `cycle` | **Read Atomic** by its rule: session order and reads-from are edges; for each read of x from a, every other b that writes x and is a direct session or reads-from predecessor of the reader comes before a; the initial state comes before everything; then no cycle |
 //! | `versions` | the same by a second way, stronger, where versions are known: no fractured read by its definition; a commit's version is above all that it and its session read or made before; no version twice |
 //! | `outcomes` | exactly once: an id has one outcome, one version, one result, and the values of one attempt |
+//! | `guarded` | what guards promise: **no lost update** of a guarded key, and **strict serializability** of the serializable transactions on the keys that only they write |
 //! | `visible` | receipts are seen, no acked commit is lost, and every commit is visible everywhere within its bound |
 //!
 //! # Which transactions count
@@ -24,6 +25,7 @@
 
 mod cycle;
 mod graph;
+mod guarded;
 mod internal;
 mod outcomes;
 mod report;
@@ -99,7 +101,11 @@ pub struct Summary {
     pub reads: usize,
     /// Those of them that found nothing ever written.
     pub absent_reads: usize,
-    /// Edges of the graph that has no cycle.
+    /// Updates of a key that was read guarded.
+    pub guarded_updates: usize,
+    /// Serializable transactions that took effect.
+    pub serializable: usize,
+    /// Edges of the graphs that have no cycle.
     pub edges: usize,
     /// Ids with several attempts.
     pub retried_ids: usize,
@@ -125,6 +131,8 @@ impl fmt::Display for Summary {
             "{sessions} sessions, {keys} keys, {writes} writes, {reads} reads ({absent_reads} absent), {edges} edges, \
              {retried_ids} ids retried"
         )?;
+        let Self { guarded_updates, serializable, .. } = self;
+        writeln!(f, "{guarded_updates} guarded updates, {serializable} serializable transactions")?;
         let Self { receipt_reads, visibility_reads, final_reads, .. } = self;
         write!(
             f,
@@ -146,6 +154,7 @@ pub fn check(history: &History, expectations: &Expectations) -> Result<Summary, 
     graph::check(&resolved, &mut report, &mut summary);
     versions::check(&resolved, &mut report);
     outcomes::check(&resolved, &mut report, &mut summary);
+    guarded::check(&resolved, &mut report, &mut summary);
     visible::check(&resolved, expectations, &mut report, &mut summary);
     let violations = report.into_violations();
     if violations.is_empty() { Ok(summary) } else { Err(violations) }

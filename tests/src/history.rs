@@ -21,6 +21,7 @@
 
 mod json;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A key. Cheap to clone.
@@ -96,6 +97,10 @@ pub struct Transaction {
     pub version: Option<Version>,
     /// The stored result: of the ack, or what this attempt would have stored. Compared between acks only.
     pub result: Option<String>,
+    /// The keys that it guards: none of two transactions that read one version of such a key and write it commits beside the other.
+    pub guarded: BTreeSet<Key>,
+    /// It guards all that it reads and writes: among such transactions there is one order, which is that of time.
+    pub serializable: bool,
     /// Ids of the receipts it began after: commits that it must see.
     pub after: Vec<u128>,
     /// When `begin` returned or, if that is not known, was called: true time in milliseconds.

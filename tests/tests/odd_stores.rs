@@ -47,6 +47,10 @@ async fn store() -> (World, Aft) {
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     node.run(b"order", async |tx| tx.put("order", "3").map(|()| Bytes::from("done"))).await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    tx.get_guarded("order").await.unwrap();
+    tx.put("order", "4").unwrap();
+    tx.commit().await.unwrap();
     put(&node, "young", &"v".repeat(20_000)).await;
     node.publish().await.unwrap();
     (world, node)
@@ -142,7 +146,7 @@ async fn an_object_of_ten_terabytes_is_named_and_takes_no_memory() {
     let builder = || Aft::builder(Arc::new(files.clone())).config(World::config()).clock(world.clock());
     assert!(builder().check().await.unwrap().is_clean());
     let kinds = newest(&world).await;
-    assert_eq!(kinds.len(), 12, "an object of every kind: {kinds:?}");
+    assert_eq!(kinds.len(), 13, "an object of every kind: {kinds:?}");
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
     for path in kinds {
@@ -270,8 +274,8 @@ async fn another_format_version_is_one_line_of_a_check() {
         replace(&world, &path, before).await;
     }
     assert_eq!(
-        tried, 7,
-        "decision, feed object, claim, manifest, recent file, lists of garbage and outcomes"
+        tried, 8,
+        "decision, feed object, claim, guard, manifest, recent file, lists of garbage and outcomes"
     );
     let marker = String::from_utf8(world.memory.get("aft.json").await.unwrap().bytes.to_vec()).unwrap();
     replace(&world, "aft.json", marker.replacen("\"format\": 1", "\"format\": 2", 1)).await;

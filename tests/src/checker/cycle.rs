@@ -12,14 +12,14 @@ const EDGES_PER_KNOT: usize = 500_000;
 const UNSEEN: u32 = u32::MAX;
 
 /// One short cycle of each knot (strongly connected component with a cycle), of as many knots as a report lists.
-pub(super) fn cycles(graph: &Graph) -> Vec<Vec<Edge>> {
+pub(super) fn cycles<W: Copy>(graph: &Graph<W>) -> Vec<Vec<Edge<W>>> {
     let (knot_of, knots) = knots(graph);
     let mut search = Search { parent: vec![None; graph.nodes()], graph, knot_of: &knot_of };
     knots.iter().take(MOST_PER_KIND).filter_map(|knot| search.short_cycle(knot)).collect()
 }
 
 /// The knots with more than one member (no edge leads from a transaction to itself), and of each node its component.
-fn knots(graph: &Graph) -> (Vec<u32>, Vec<Vec<Tx>>) {
+fn knots<W>(graph: &Graph<W>) -> (Vec<u32>, Vec<Vec<Tx>>) {
     let nodes = graph.nodes();
     let mut order = vec![UNSEEN; nodes];
     let mut low = vec![UNSEEN; nodes];
@@ -73,18 +73,18 @@ fn knots(graph: &Graph) -> (Vec<u32>, Vec<Vec<Tx>>) {
     (component, knots)
 }
 
-struct Search<'a> {
+struct Search<'a, W> {
     /// Of each node that was reached, the edge that reached it first.
-    parent: Vec<Option<Edge>>,
-    graph: &'a Graph,
+    parent: Vec<Option<Edge<W>>>,
+    graph: &'a Graph<W>,
     knot_of: &'a [u32],
 }
 
-impl Search<'_> {
+impl<W: Copy> Search<'_, W> {
     /// The shortest cycle through any of the knot's first members, as many as the budget allows.
-    fn short_cycle(&mut self, knot: &[Tx]) -> Option<Vec<Edge>> {
+    fn short_cycle(&mut self, knot: &[Tx]) -> Option<Vec<Edge<W>>> {
         let mut budget = EDGES_PER_KNOT;
-        let mut shortest: Option<Vec<Edge>> = None;
+        let mut shortest: Option<Vec<Edge<W>>> = None;
         for &start in knot {
             let most = shortest.as_ref().map_or(usize::MAX, Vec::len);
             if most == 2 || (budget == 0 && shortest.is_some()) {
@@ -96,7 +96,7 @@ impl Search<'_> {
     }
 
     /// The shortest cycle through `start`, if it has fewer than `most` edges. Breadth first.
-    fn cycle_through(&mut self, start: Tx, most: usize, budget: &mut usize) -> Option<Vec<Edge>> {
+    fn cycle_through(&mut self, start: Tx, most: usize, budget: &mut usize) -> Option<Vec<Edge<W>>> {
         let mut reached = Vec::new();
         let mut todo = VecDeque::from([(start, 1)]);
         let mut last = None;
@@ -118,7 +118,7 @@ impl Search<'_> {
                 }
             }
         }
-        let mut cycle: Vec<Edge> =
+        let mut cycle: Vec<Edge<W>> =
             std::iter::successors(last, |edge| self.parent[edge.from as usize]).collect();
         cycle.reverse();
         for node in reached {

@@ -49,22 +49,22 @@ pub(super) enum Why {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Edge {
+pub(super) struct Edge<W> {
     pub(super) from: Tx,
     pub(super) to: Tx,
-    pub(super) why: Why,
+    pub(super) why: W,
 }
 
 /// Edges by where they start.
 #[derive(Debug)]
-pub(super) struct Graph {
-    edges: Vec<Edge>,
+pub(super) struct Graph<W> {
+    edges: Vec<Edge<W>>,
     /// Of each transaction, where its edges start; and one more, for the end.
     starts: Vec<usize>,
 }
 
-impl Graph {
-    fn new(nodes: usize, mut edges: Vec<Edge>) -> Self {
+impl<W> Graph<W> {
+    pub(super) fn new(nodes: usize, mut edges: Vec<Edge<W>>) -> Self {
         // Stable, so that the same history gives the same cycle.
         edges.sort_by_key(|edge| edge.from);
         let mut starts = vec![0; nodes + 1];
@@ -77,12 +77,16 @@ impl Graph {
         Self { edges, starts }
     }
 
+    pub(super) fn edges(&self) -> usize {
+        self.edges.len()
+    }
+
     pub(super) fn nodes(&self) -> usize {
         self.starts.len() - 1
     }
 
     /// The edges that start at `node`.
-    pub(super) fn from(&self, node: Tx) -> &[Edge] {
+    pub(super) fn from(&self, node: Tx) -> &[Edge<W>] {
         &self.edges[self.starts[node as usize]..self.starts[node as usize + 1]]
     }
 }
@@ -99,7 +103,7 @@ pub(super) fn check(resolved: &Resolved<'_>, report: &mut Report, summary: &mut 
         builder.session(session);
     }
     let graph = Graph::new(resolved.history.transactions.len(), builder.edges);
-    summary.edges = graph.edges.len();
+    summary.edges = graph.edges();
     for cycle in cycle::cycles(&graph) {
         report.add(Kind::NotAtomic, || explain(resolved, &cycle));
     }
@@ -107,7 +111,7 @@ pub(super) fn check(resolved: &Resolved<'_>, report: &mut Report, summary: &mut 
 
 struct Builder<'a, 'r> {
     resolved: &'a Resolved<'a>,
-    edges: Vec<Edge>,
+    edges: Vec<Edge<Why>>,
     report: &'r mut Report,
     /// What the transaction whose turn it is read, by key.
     found: Marks<Option<Read>>,
@@ -221,7 +225,7 @@ fn seen(resolved: &Resolved<'_>, before: Tx, reader: Tx, via: Via) -> String {
     }
 }
 
-fn explain(resolved: &Resolved<'_>, cycle: &[Edge]) -> (Vec<super::Involved>, String) {
+fn explain(resolved: &Resolved<'_>, cycle: &[Edge<Why>]) -> (Vec<super::Involved>, String) {
     let mut text = String::from("no order of these transactions explains what they read:");
     let mut involved = Vec::new();
     let mut readers = Vec::new();

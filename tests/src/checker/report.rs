@@ -36,6 +36,10 @@ pub enum Kind {
     OlderThanOwnSession,
     /// A commit's version is not above one that it read or had a receipt of, or that its session made or read before.
     VersionOrder,
+    /// Two commits guarded one version of a key, and both wrote it.
+    LostUpdate,
+    /// No order of the serializable transactions explains what they read and wrote, and agrees with time.
+    NotSerializable,
     /// Two commits have one version.
     DuplicateVersion,
     /// An id had two outcomes, versions or results, or more than one of its attempts took effect.

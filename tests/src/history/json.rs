@@ -17,6 +17,10 @@ struct LineOut<'a> {
     session: &'a str,
     status: &'static str,
     ops: Vec<Operation<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guarded: Vec<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    serializable: bool,
 }
 
 #[derive(Deserialize)]
@@ -24,11 +28,16 @@ struct LineIn {
     session: String,
     status: String,
     ops: Vec<(String, String, Option<String>)>,
+    #[serde(default)]
+    guarded: Vec<String>,
+    #[serde(default)]
+    serializable: bool,
 }
 
 impl History {
     /// Writes one transaction a line, of each session in the session's order:
-    /// `{"session":"n3/c1","status":"committed","ops":[["w","key","value"],["r","key",null]]}`.
+    /// `{"session":"n3/c1","status":"committed","ops":[["w","key","value"],["r","key",null]]}`. One with guards has `"guarded":["key"]` too, or
+    /// `"serializable":true`.
     ///
     /// The form has no ids, so what they say is said in its terms. A replayed commit is a committed transaction
     /// without its writes, because those were dropped. A transaction of unknown outcome is a session of its own
@@ -57,6 +66,8 @@ impl History {
                     let owner = owners.get(&(key, value)).copied().unwrap_or(index);
                     owner == index || transaction.id == 0 || self.transactions[owner].id != transaction.id
                 }),
+                guarded: transaction.guarded.iter().map(|key| &**key).collect(),
+                serializable: transaction.serializable,
             };
             serde_json::to_writer(&mut out, &line)?;
             out.write_all(b"\n")?;
@@ -139,6 +150,8 @@ fn parse(line: &str, names: &mut Names) -> Result<Transaction, String> {
         "unknown" => Status::Unknown,
         other => return Err(format!("unknown status {other:?}")),
     };
+    transaction.serializable = line.serializable;
+    transaction.guarded = line.guarded.into_iter().map(|key| names.shared(key)).collect();
     for (kind, key, value) in line.ops {
         let key = names.shared(key);
         match (kind.as_str(), value) {

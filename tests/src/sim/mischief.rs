@@ -24,13 +24,14 @@ pub(crate) struct Kinds {
 ///
 /// Decisions are not among them: one that is dated later than its deadline is void to whoever looks at it from then on, though it was
 /// acknowledged (docs/design.md, limits). Add `commits/` once the register takes that for damage.
-const REDATED: [&str; 10] = [
+const REDATED: [&str; 11] = [
     "feed/",
     "feed/",
     "bundles/",
     "checkpoints/",
     "values/",
     "requests/",
+    "guards/",
     "index/",
     "recent/",
     "garbage/",
@@ -91,8 +92,8 @@ impl Mischief {
         let process = (self.draw(3) > 0).then_some(process);
         let lie = [Lie::Empty, Lie::CutShort, Lie::Lacks][usize::try_from(self.draw(3)).unwrap_or(0)];
         let everywhere =
-            ["feed/", "checkpoints/", "requests/", "values/", "index/", "epochs/", "bundles/", ""];
-        let mut folders = everywhere[..if lie == Lie::Empty { 8 } else { 7 }].to_vec();
+            ["feed/", "checkpoints/", "requests/", "guards/", "values/", "index/", "epochs/", "bundles/", ""];
+        let mut folders = everywhere[..everywhere.len() - usize::from(lie != Lie::Empty)].to_vec();
         // Where decisions are missing one by one, a sweep cannot know; a dead node's commit must be seen by one.
         if lie == Lie::Empty || !self.deadly {
             folders.push("commits/");

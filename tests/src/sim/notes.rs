@@ -65,6 +65,8 @@ impl Notes {
     /// Takes over what was done before the transaction was suspended.
     pub(crate) fn inherit(&mut self, parcel: &Parcel) {
         self.entry.ops.clone_from(&parcel.ops);
+        self.entry.guarded.clone_from(&parcel.guarded);
+        self.entry.serializable = parcel.serializable;
         self.entry.began_ms = parcel.began_ms;
         self.entry.after.clone_from(&parcel.after);
         self.absent.clone_from(&parcel.absent);

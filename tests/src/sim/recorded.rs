@@ -1,12 +1,12 @@
 //! A transaction whose every operation is written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aft_core::{Commit, CommitOutcome, Error, ErrorKind, Outcome, Token, Transaction, TxnId};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
-use crate::history::{Op, Status, Value};
+use crate::history::{Key, Op, Status, Value};
 use crate::sim::notes::{Absent, Notes};
 use crate::sim::recorder::{chain, value_name};
 
@@ -20,8 +20,6 @@ pub(crate) struct Recorded {
     request: Option<String>,
     /// Whether nobody asks for its id.
     unasked: bool,
-    /// The versions that it guards.
-    guards: Vec<(String, aft_core::Version)>,
 }
 
 /// A suspended transaction on its way, with what it did so far.
@@ -29,6 +27,8 @@ pub(crate) struct Recorded {
 pub(crate) struct Parcel {
     pub(crate) token: Token,
     pub(crate) ops: Vec<Op>,
+    pub(crate) guarded: BTreeSet<Key>,
+    pub(crate) serializable: bool,
     pub(crate) began_ms: u64,
     pub(crate) after: Vec<u128>,
     /// How it first found each key absent.
@@ -51,13 +51,23 @@ impl Parcel {
             let first = absent.entry(key).or_insert(found);
             *first = found.min(*first);
         }
-        Some(Self { token, ops, began_ms: self.began_ms.min(other.began_ms), absent, ..self })
+        let guarded = self.guarded.union(&other.guarded).cloned().collect();
+        let serializable = self.serializable || other.serializable;
+        Some(Self {
+            token,
+            ops,
+            guarded,
+            serializable,
+            began_ms: self.began_ms.min(other.began_ms),
+            absent,
+            ..self
+        })
     }
 }
 
 impl Recorded {
     pub(crate) fn new(tx: Transaction, notes: Notes, shared: bool, request: Option<String>) -> Self {
-        Self { tx: Some(tx), notes, shared, request, unasked: false, guards: Vec::new() }
+        Self { tx: Some(tx), notes, shared, request, unasked: false }
     }
 
     /// One whose id nobody asks for, so that it may commit in a group; in a session of its own, since others run beside it.
@@ -103,8 +113,7 @@ impl Recorded {
             Ok(values) => {
                 for (key, value) in keys.iter().zip(values) {
                     self.notes.read(tx, key, value.as_deref());
-                    let read = tx.reads().find(|(read, _)| *read == key.as_bytes()).and_then(|it| it.1);
-                    self.guards.extend(read.map(|read| (key.clone(), read)));
+                    self.notes.entry.guarded.insert(key.as_str().into());
                 }
                 true
             }
@@ -206,7 +215,17 @@ impl Recorded {
                 let entry = &self.notes.entry;
                 let (ops, after) = (entry.ops.clone(), entry.after.clone());
                 let (began_ms, absent) = (entry.began_ms, self.notes.absent.clone());
-                Some(Parcel { token, ops, began_ms, after, absent, request: self.request.clone() })
+                let (guarded, serializable) = (entry.guarded.clone(), entry.serializable);
+                Some(Parcel {
+                    token,
+                    ops,
+                    guarded,
+                    serializable,
+                    began_ms,
+                    after,
+                    absent,
+                    request: self.request.clone(),
+                })
             }
             Err(error) => {
                 self.notes.recorder.explain(&self.notes.client, &error, "suspend");
@@ -267,14 +286,6 @@ impl Recorded {
     fn committed(&mut self, commit: Commit, wrote: bool) -> Status {
         self.notes.acked(&commit.receipt, wrote);
         self.notes.entry.replayed = commit.outcome == CommitOutcome::Replayed;
-        if commit.outcome == CommitOutcome::Fresh {
-            let ops = &self.notes.entry.ops;
-            let wrote = |key: &str| {
-                ops.iter().any(|op| matches!(op, Op::Write { key: wrote, .. } if &**wrote == key))
-            };
-            let superseded = self.guards.drain(..).filter(|(key, _)| wrote(key)).collect();
-            self.notes.recorder.note_superseded(superseded, self.notes.entry.attempt);
-        }
         if wrote {
             self.notes.entry.result = commit.result.map(|it| String::from_utf8_lossy(&it).into_owned());
         }

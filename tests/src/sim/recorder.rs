@@ -42,8 +42,6 @@ struct State {
     /// Acknowledged commits: that lie in the feed, and that shared a decision elsewhere.
     direct: u64,
     shared: u64,
-    /// What guarded commits superseded, and which attempt did.
-    superseded: BTreeMap<(String, aft_core::Version), u64>,
     attempts: u64,
     /// Every id under which anything was to be written.
     ids: BTreeSet<TxnId>,
@@ -86,6 +84,7 @@ impl Recorder {
         how: &How,
     ) -> Option<Recorded> {
         let began_ms = self.now_ms();
+        let begin = if how.serializable { begin.serializable() } else { begin };
         let tx = match client.aft.begin_with(begin).await {
             Ok(tx) => tx,
             Err(error) => {
@@ -96,6 +95,7 @@ impl Recorder {
         let mut notes = Notes::new(self, client, tx.id_unasked());
         notes.entry.began_ms = began_ms;
         notes.entry.after.clone_from(&how.after);
+        notes.entry.serializable = how.serializable;
         Some(Recorded::new(tx, notes, how.shared, how.request.clone()))
     }
 
@@ -148,25 +148,10 @@ impl Recorder {
         state.shared += u64::from(receipt.txn_id().is_in_group() && !receipt.decided_by().is_direct());
     }
 
-    /// Notes which versions a guarded commit superseded: each can be superseded by one.
-    pub(crate) fn note_superseded(&self, versions: Vec<(String, aft_core::Version)>, attempt: u64) {
-        for (key, version) in versions {
-            let before = self.state.lock().superseded.insert((key.clone(), version), attempt);
-            if let Some(before) = before {
-                self.problem(format!("a lost update: attempts {before} and {attempt} guarded {key} at {version}, and both wrote it"));
-            }
-        }
-    }
-
-    /// How many acknowledged commits lie in the feed, how many shared a decision elsewhere, and how many versions were superseded under a guard.
-    pub(crate) fn decided(&self) -> [(&'static str, u64); 3] {
+    /// How many acknowledged commits lie in the feed, and how many shared a decision elsewhere.
+    pub(crate) fn decided(&self) -> [(&'static str, u64); 2] {
         let state = self.state.lock();
-        let guarded = ("versions superseded under a guard", state.superseded.len() as u64);
-        [
-            ("commits decided in the feed", state.direct),
-            ("commits that shared a decision", state.shared),
-            guarded,
-        ]
+        [("commits decided in the feed", state.direct), ("commits that shared a decision", state.shared)]
     }
 
     /// Whether a fault explains an error of this kind; otherwise it is a problem.
@@ -396,6 +381,7 @@ impl Client {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct How {
     pub(crate) after: Vec<u128>,
+    pub(crate) serializable: bool,
     pub(crate) shared: bool,
     pub(crate) request: Option<String>,
 }

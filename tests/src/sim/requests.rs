@@ -50,7 +50,10 @@ impl Actor {
             let key = self.key();
             match self.draw(8) {
                 0..3 => {
-                    if !tx.read(&[key]).await {
+                    let keys = [key];
+                    let read =
+                        if self.draw(3) == 0 { tx.read_guarded(&keys).await } else { tx.read(&keys).await };
+                    if !read {
                         return false;
                     }
                 }
@@ -88,7 +91,7 @@ impl Actor {
     async fn run(&mut self) {
         let request = self.request_key();
         let (key, other, len) = (self.key(), self.key(), self.value_len());
-        let (gives_up, pause) = (self.draw(10) == 0, self.draw(3000));
+        let (gives_up, pause, guarded) = (self.draw(10) == 0, self.draw(3000), self.draw(3) == 0);
         let attempts: Arc<Mutex<Vec<Notes>>> = Arc::default();
         let (recorder, client) = (Arc::clone(&self.shared.recorder), self.client.clone());
         // Owned, all of it: what borrows cannot be spawned.
@@ -101,7 +104,10 @@ impl Actor {
             // Should the node die from here on, nobody knows.
             notes.entry.status = Status::Unknown;
             notes.entry.result = Some(notes.entry.attempt.to_string());
-            let read = tx.get(&key).await;
+            let read = if guarded { tx.get_guarded(&key).await } else { tx.get(&key).await };
+            if guarded {
+                notes.entry.guarded.insert(key.as_str().into());
+            }
             if let Ok(value) = &read {
                 notes.read(tx, &key, value.as_deref());
                 notes.put(tx, &key, len);

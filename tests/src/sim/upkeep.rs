@@ -113,17 +113,21 @@ async fn collect(client: &Client, shared: &Shared) -> Option<GarbageReport> {
 /// Longer than every window: even claims may be collected once in between.
 const LONG: Duration = Duration::from_secs(650);
 
-/// Writes every key once more, so that the next fold weighs more than all that were before and merges them: no older version keeps a
+/// Writes every key once more, each as it is always written, so that the next fold weighs more than all that were before and merges them: no older version keeps a
 /// value alive.
 async fn overwrite(client: &Client, shared: &Shared) {
-    let Some(mut tx) = shared.recorder.begin(client, Begin::new(), &How::default()).await else {
-        return shared.recorder.problem(format!("in the calm {} could not begin", client.node));
-    };
-    for (n, key) in shared.universe.iter().enumerate() {
-        if n % 3 == 0 { tx.delete(key) } else { tx.put(key, 4_000) }
-    }
-    if tx.commit().await != Status::Committed {
-        shared.recorder.problem(format!("in the calm {} could not commit", client.node));
+    for serializable in [true, false] {
+        let how = How { serializable, ..How::default() };
+        let Some(mut tx) = shared.recorder.begin(client, Begin::new(), &how).await else {
+            return shared.recorder.problem(format!("in the calm {} could not begin", client.node));
+        };
+        let keys = shared.universe.iter().filter(|key| key.starts_with("serial/") == serializable);
+        for (n, key) in keys.enumerate() {
+            if n % 3 == 0 { tx.delete(key) } else { tx.put(key, 4_000) }
+        }
+        if tx.commit().await != Status::Committed {
+            shared.recorder.problem(format!("in the calm {} could not commit", client.node));
+        }
     }
 }
 
@@ -160,6 +164,9 @@ pub(crate) async fn settle(nodes: [&Client; 2], shared: &Shared) {
         Err(error) => shared.recorder.problem(format!("the last collection: {error}")),
     }
 }
+
+/// How the version of what is absent prints: no clock.
+const ABSENT: &str = "0000000000000000-";
 
 /// How many objects of a folder may be left where nothing happens but checkpoints and collections.
 const LEFT_AT_MOST: [(&str, usize); 10] = [
@@ -199,6 +206,17 @@ pub(crate) async fn leftovers(archive: &Archive, reads: &[Op], truth: &Truth, sh
     // Claims that were dated anew, or that a listing hid, may outlive their decisions as well.
     if left.len() > 1 && !shared.mischief {
         shared.recorder.problem(format!("{left:?} are left, though their requests were committed long ago"));
+    }
+    // Of each key the newest version may be guarded, and its absence for ever.
+    let mut guarded: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for path in below("guards/") {
+        let mut parts = path.split('/').skip(2);
+        if let (Some(key), Some(over)) = (parts.next(), parts.next()) {
+            guarded.entry(key).or_default().extend((!over.starts_with(ABSENT)).then_some(over));
+        }
+    }
+    for (key, versions) in guarded.into_iter().filter(|(_, versions)| versions.len() > 1) {
+        shared.recorder.problem(format!("guards of {key} are left over {versions:?}"));
     }
     // Of each key the newest version has a value object, or none.
     let alive: BTreeSet<u128> = reads

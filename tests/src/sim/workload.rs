@@ -21,14 +21,21 @@ const FILES: usize = 8;
 /// Accounts of the bank.
 const ACCOUNTS: usize = 5;
 
-/// Every key that a run uses.
+/// Keys that only serializable transactions use.
+const SERIAL: usize = 3;
+
+/// Every key that a run uses; those of serializable transactions come last.
 pub(crate) fn universe() -> Vec<String> {
     let hot = (0..4).map(|n| format!("hot/{n}"));
     let cold = (0..24).map(|n| format!("cold/{n:02}"));
     let files = (0..FILES).map(|n| format!("dir/{n}"));
     let accounts = (0..ACCOUNTS).flat_map(|n| [format!("bank/{n}/balance"), format!("bank/{n}/log")]);
     let orders = (0..6).map(|n| format!("order/{n}"));
-    hot.chain(cold).chain(files).chain(accounts).chain(orders).collect()
+    hot.chain(cold).chain(files).chain(accounts).chain(orders).chain(serial()).collect()
+}
+
+pub(crate) fn serial() -> impl Iterator<Item = String> {
+    (0..SERIAL).map(|n| format!("serial/{n}"))
 }
 
 /// What the clients of a run share.
@@ -107,8 +114,9 @@ pub(crate) async fn work(client: Client, shared: Arc<Shared>, seed: u64) {
         }
         match actor.draw(100) {
             0..30 => actor.mixed().await,
-            30..38 => actor.guarded().await,
-            38..45 => actor.burst().await,
+            30..37 => actor.guarded().await,
+            37..41 => actor.serial().await,
+            41..45 => actor.burst().await,
             45..60 => actor.order().await,
             60..72 => actor.transfer().await,
             72..80 => actor.import().await,
@@ -138,7 +146,7 @@ impl Actor {
     pub(crate) fn key(&mut self) -> String {
         let n = usize::try_from(self.draw(1 << 30)).unwrap_or_default();
         // Half of all accesses go to the four hot keys, which come first.
-        let among = if n.is_multiple_of(2) { 4 } else { self.shared.universe.len() };
+        let among = if n.is_multiple_of(2) { 4 } else { self.shared.universe.len() - SERIAL };
         self.shared.universe[n / 2 % among].clone()
     }
 
@@ -286,8 +294,8 @@ impl Actor {
 
     /// Writes what it has read guarded; now and then it guards a key that it does not write, or whatever it reads and writes.
     async fn guarded(&mut self) {
-        let begin = if self.draw(3) == 0 { Begin::new().serializable() } else { Begin::new() };
-        let begun = self.shared.recorder.begin(&self.client, begin, &How::default()).await;
+        let how = How { serializable: self.draw(3) == 0, ..How::default() };
+        let begun = self.shared.recorder.begin(&self.client, Begin::new(), &how).await;
         let Some(mut tx) = begun else { return };
         let keys: Vec<_> =
             (0..1 + self.draw(3)).map(|_| self.key()).collect::<BTreeSet<_>>().into_iter().collect();
@@ -303,6 +311,24 @@ impl Actor {
             } else {
                 tx.put_or_stream(key, len).await;
             }
+        }
+        tx.commit().await;
+    }
+
+    /// Reads some keys that only such transactions use, and writes one of them or none: write skew and lost updates would show.
+    async fn serial(&mut self) {
+        let how = How { serializable: true, ..How::default() };
+        let Some(mut tx) = self.shared.recorder.begin(&self.client, Begin::new(), &how).await else { return };
+        let keys: Vec<_> = serial().filter(|_| self.draw(3) > 0).collect();
+        if !keys.is_empty() && !tx.read(&keys).await {
+            return tx.abort().await;
+        }
+        self.think(800).await;
+        let key = format!("serial/{}", self.draw(SERIAL as u64));
+        match self.draw(6) {
+            0 => {}
+            1 => tx.delete(&key),
+            _ => tx.put(&key, 10),
         }
         tx.commit().await;
     }

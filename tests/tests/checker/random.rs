@@ -6,9 +6,13 @@ use aft_tests::history::{History, Op, Status, Transaction, Value, Version};
 use crate::written::kinds;
 
 /// A small generator of random numbers (SplitMix64), so that a seed says everything.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -17,11 +21,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 }
@@ -288,7 +292,7 @@ const SMALL: Size = Size { transactions: 6, sessions: 3, keys: 3, ops: 4, lag: 6
 #[test]
 fn a_correct_store_has_no_violation() {
     for seed in 0..2_000 {
-        let random = &mut Random(seed);
+        let random = &mut Random::new(seed);
         let (history, model) = correct(random, &SMALL);
         let verdict = check(&history, &expectations(&model));
         assert_eq!(kinds(&verdict), [], "seed {seed}: {verdict:#?}");
@@ -302,7 +306,7 @@ fn a_correct_store_has_no_violation() {
 fn spoiled_reads_are_found_if_and_only_if_they_matter() {
     let (mut found, mut cycles, mut harmless) = (0, 0, 0);
     for seed in 0..6_000 {
-        let random = &mut Random(seed);
+        let random = &mut Random::new(seed);
         let (mut history, _) = correct(random, &SMALL);
         for _ in 0..1 + random.below(2) {
             spoil(random, &mut history);
@@ -345,7 +349,7 @@ const MIDDLE: Size =
 #[test]
 fn one_fracture_in_a_long_history() {
     for seed in 0..20 {
-        let random = &mut Random(seed);
+        let random = &mut Random::new(seed);
         let (mut history, model) = correct(random, &MIDDLE);
         let mut expectations = expectations(&model);
         expectations.visibility = Some(Visibility { bound_ms: 400 * 10, faults_stopped_ms: 0 });
@@ -388,7 +392,7 @@ fn plant_fracture(history: &mut History) {
 fn a_hundred_thousand_transactions() {
     let size =
         Size { transactions: 100_000, sessions: 200, keys: 1_000, ops: 20, lag: 300, any_subset: false };
-    let (mut history, model) = correct(&mut Random(1), &size);
+    let (mut history, model) = correct(&mut Random::new(1), &size);
     for spoiled in [false, true] {
         if spoiled {
             plant_fracture(&mut history);
@@ -402,7 +406,7 @@ fn a_hundred_thousand_transactions() {
         }
     }
     // Every read of the second half finds anything: knots of many thousand transactions.
-    let mut random = Random(2);
+    let mut random = Random::new(2);
     let mut seen: Vec<Vec<Value>> = vec![Vec::new(); size.keys];
     for transaction in &mut history.transactions {
         for op in &mut transaction.ops {

@@ -2,7 +2,7 @@
 //!
 //! `a w:x=1 r:y=2 r:z=-` is a transaction of session `a` that committed, wrote x, read y, and found z never written.
 //! `a!` aborted, `a?` has an unknown outcome. More words say more: `id:7`, `@5` (its version), `r:x=1@5` (the version
-//! that a read says it found), `replay`, `decided` (with `!`), `result:ok`, `after:7` (a receipt), `began:3`, `ended:4`.
+//! that a read says it found), `g:x` (it guards x), `serial` (it guards everything), `replay`, `decided` (with `!`), `result:ok`, `after:7` (a receipt), `began:3`, `ended:4`.
 
 use aft_tests::checker::{Expectations, Kind, Summary, Violation, check};
 use aft_tests::history::{History, Status, Transaction, Version};
@@ -44,6 +44,8 @@ fn transaction(line: &str) -> Transaction {
             "began" => transaction.began_ms = rest.parse().unwrap(),
             "ended" => transaction.ended_ms = rest.parse().unwrap(),
             "result" => transaction.result = Some(rest.into()),
+            "g" => drop(transaction.guarded.insert(rest.into())),
+            "serial" => transaction.serializable = true,
             "replay" => transaction.replayed = true,
             "decided" => transaction.abort_decided = true,
             own => transaction.version = Some(version(own.strip_prefix('@').unwrap())),

@@ -20,12 +20,13 @@ pub(crate) enum Kind {
     Bundle,
     Decision,
     Claim,
+    Guard,
     Value,
     Epoch,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Marker,
         Self::Seal,
         Self::Manifest,
@@ -37,6 +38,7 @@ impl Kind {
         Self::Bundle,
         Self::Decision,
         Self::Claim,
+        Self::Guard,
         Self::Value,
         Self::Epoch,
     ];
@@ -54,6 +56,7 @@ impl Kind {
             Self::Bundle => "bundles/",
             Self::Decision => "commits/",
             Self::Claim => "requests/",
+            Self::Guard => "guards/",
             Self::Value => "values/",
             Self::Epoch => "epochs/",
         };

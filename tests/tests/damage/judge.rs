@@ -10,7 +10,7 @@ use aft_memory::MemoryStorage;
 use aft_tests::World;
 
 use crate::harm::{Damage, Harm, Kind};
-use crate::store::{State, Told};
+use crate::store::{GUARDED, State, Told, marked};
 
 /// No call takes longer, of virtual time.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -108,7 +108,8 @@ impl<'a> Judge<'a> {
         let said = chain(error);
         let folders =
             ["aft.json", "checkpoints/", "index/", "recent/", "garbage/", "outcomes/", "feed/", "commits/"];
-        let mut known = folders.iter().chain(&["requests/", "values/", "epochs/", "bundles/"]).chain(&ADVICE);
+        let mut known =
+            folders.iter().chain(&["requests/", "guards/", "values/", "epochs/", "bundles/"]).chain(&ADVICE);
         if self.repaired {
             self.breaks(format!("{what} fails on a repaired store: {said}"));
         } else if !known.any(|word| said.contains(word)) {
@@ -287,19 +288,22 @@ impl<'a> Judge<'a> {
         read && known && self.broken.len() == was
     }
 
-    /// Commits a key of its own, which must be there from then on if it is acknowledged.
+    /// Commits a key of its own and a mark under the key that is written guarded: both must be there from then on if it is acknowledged.
     pub(crate) async fn put(&mut self, node: &Aft) {
         self.seeds += 1;
         let key = format!("own/{}", self.seeds);
         let (id, value) = (node.new_txn_id(), format!("v{}", self.seeds));
         let put = async {
             let mut tx = node.begin_with(Begin::new().id(id)).await?;
+            let marks = marked(tx.get_guarded(GUARDED).await?);
             tx.put(&key, value.clone())?;
+            tx.put(GUARDED, marks.clone())?;
             tx.commit().await?;
-            node.publish().await
+            node.publish().await?;
+            Ok(marks)
         };
-        if self.call("put", put).await.is_some() {
-            self.told.add(id, &[(&key, Some(&value))]);
+        if let Some(marks) = self.call("put", put).await {
+            self.told.add(id, &[(&key, Some(&value)), (GUARDED, Some(&marks))]);
         }
     }
 }

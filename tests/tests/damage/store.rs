@@ -11,6 +11,9 @@ use tokio::time::sleep;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
+/// A key that is only ever written guarded: each write adds a mark.
+pub(crate) const GUARDED: &str = "guarded";
+
 /// What all keys hold.
 pub(crate) type State = BTreeMap<String, String>;
 
@@ -54,6 +57,11 @@ impl Told {
         let owned = |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(str::to_owned));
         self.commits.push(Acked { id, writes: writes.iter().map(owned).collect(), feed: None });
     }
+}
+
+/// What the key that is written guarded holds next.
+pub(crate) fn marked(value: Option<Bytes>) -> String {
+    String::from_utf8_lossy(&value.unwrap_or_default()).into_owned() + "+"
 }
 
 /// A store at one moment.
@@ -110,6 +118,7 @@ impl Author<'_> {
         self.commit(&[("a", Some("1")), ("b", Some("1")), ("large/1", Some(&x))]).await;
         self.commit(&[("c", Some("1")), ("gone/1", Some("1")), ("large/2", Some(&x))]).await;
         self.request("order/1").await;
+        self.guarded().await;
         self.age(HOUR).await;
         self.commit(&[("a", Some("2")), ("large/1", Some(&y))]).await;
         self.commit(&[("gone/1", None), ("d", Some("2"))]).await;
@@ -124,6 +133,7 @@ impl Author<'_> {
         self.publish().await;
         self.commit(&[("gone/2", None), ("e", Some("4"))]).await;
         self.request("order/4").await;
+        self.guarded().await;
         self.age(Duration::from_secs(300)).await;
         // And this only the feed tells.
         for commit in &mut self.told.commits {
@@ -133,6 +143,10 @@ impl Author<'_> {
         self.publish().await;
         self.commit(&[("e", None), ("large/2", Some(&z))]).await;
         self.request("order/5").await;
+        self.publish().await;
+        self.guarded().await;
+        self.publish().await;
+        self.guard().await;
         self.publish().await;
         self.others().await;
         // A sweep says what was decided before it: not within the same second.
@@ -166,6 +180,25 @@ impl Author<'_> {
         }
         tx.commit().await.unwrap();
         self.told.add(id, writes);
+    }
+
+    /// Adds a mark to the key that is written guarded.
+    async fn guarded(&mut self) {
+        let mut tx = self.node.begin().await.unwrap();
+        let id = tx.id();
+        let value = marked(tx.get_guarded(GUARDED).await.unwrap());
+        tx.put(GUARDED, value.clone()).unwrap();
+        tx.commit().await.unwrap();
+        self.told.add(id, &[(GUARDED, Some(&value))]);
+    }
+
+    /// Guards that key, and writes nothing: whoever writes it next finds this guard first.
+    async fn guard(&mut self) {
+        let tx = self.node.begin().await.unwrap();
+        let id = tx.id();
+        tx.get_guarded(GUARDED).await.unwrap();
+        tx.commit().await.unwrap();
+        self.told.add(id, &[]);
     }
 
     async fn request(&mut self, key: &'static str) {
