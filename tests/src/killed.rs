@@ -1,5 +1,7 @@
 //! Processes on one store that handle requests and are killed with SIGKILL at random moments: every request takes effect exactly once.
 //!
+//! Two kinds of [`Work`]: coins, of which each process has its own, and one guarded counter, for which all of them contend.
+//!
 //! The `supervisor` hands requests to `worker` processes (the test that runs it, started again), from a queue that delivers at least
 //! once: what a killed worker had under way goes to another process, some requests are given to two at once, and some again when they
 //! are done. `request` says what a request does, `audit` counts everything from a scan of the store.
@@ -16,13 +18,16 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aft_core::planted::Planted;
 use aft_core::{Aft, Config};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
 use crate::OpenNode;
 
-/// What makes a process a worker: its slot, the folder of tokens, the URL of the store.
+pub use request::Work;
+
+/// What makes a process a worker: its slot, its work, a planted bug, the folder of tokens, the URL of the store.
 const WORKER: &str = "AFT_KILLED_WORKER";
 const PROCESSES: usize = 8;
 
@@ -33,6 +38,8 @@ pub struct Killed {
     pub url: String,
     /// A new, empty folder, through which tokens go from one process to another.
     pub tokens: PathBuf,
+    /// What each request does.
+    pub work: Work,
     /// How many requests are handled.
     pub requests: usize,
     /// Chooses how they are delivered. How kills fall among the steps is up to the machine, so a seed does not replay.
@@ -41,6 +48,8 @@ pub struct Killed {
     pub pause_ms: Range<u64>,
     /// The arguments under which this program, started again, comes to [`worker()`].
     pub arguments: Vec<String>,
+    /// A bug that every worker has, on the thread that handles its requests: to see that the audit finds it.
+    pub planted: Option<Planted>,
 }
 
 /// Settings under which knowledge spreads within about a second, so that processes often find each other's commits the hard way, too.
@@ -58,6 +67,12 @@ pub fn worker(open: OpenNode) -> Option<LocalBoxFuture<'static, ()>> {
 }
 
 impl Killed {
+    /// What the worker of a slot is started with.
+    fn of_worker(&self, slot: usize) -> String {
+        let planted = self.planted.map(|bug| format!("{bug:?}")).unwrap_or_default();
+        format!("{slot}|{}|{planted}|{}|{}", self.work.word(), self.tokens.display(), self.url)
+    }
+
     /// Lets eight processes handle the requests while they are killed, and counts everything again. Says what the run came to.
     ///
     /// # Panics
@@ -67,7 +82,7 @@ impl Killed {
         let (done, report) =
             tokio::task::spawn_blocking(move || supervisor::run(&run)).await.unwrap().unwrap();
         let aft: Aft = open(self.url).await;
-        audit::audit(&aft, &done).await;
+        audit::audit(&aft, self.work, &done).await;
         assert!(report.counts.kills > 0, "nobody was killed");
         report.to_string()
     }

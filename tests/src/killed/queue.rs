@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::request::{Done, Request, Way};
+use super::request::{Done, Request, Way, Work};
 use super::worker::{DONE, HALF};
 
 /// A delivery.
@@ -51,11 +51,11 @@ pub struct Counts {
 
 impl Queue {
     /// The requests 0 to `requests`; every eighth is delivered twice, side by side.
-    pub fn new(requests: usize, seed: u64) -> Self {
+    pub fn new(requests: usize, work: Work, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut jobs = VecDeque::new();
         for n in 0..requests {
-            let job = Job { request: Request { n, issued_ms: 0 }, step: 1, not: None };
+            let job = Job { request: Request { n, work, issued_ms: 0 }, step: 1, not: None };
             jobs.extend(std::iter::repeat_n(job, if rng.random_ratio(1, 8) { 2 } else { 1 }));
         }
         let done = vec![None; requests];

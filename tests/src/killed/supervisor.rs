@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::queue::{Counts, Job, Queue};
-use super::request::{Done, Request};
+use super::request::{Done, Request, Work};
 use super::worker::{DONE, HALF};
 use super::{Killed, PROCESSES, WORKER};
 
@@ -27,16 +27,17 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 pub struct Report {
     pub counts: Counts,
     requests: usize,
+    work: Work,
     took: Duration,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { deliveries, kills, retries, replays } = self.counts;
-        let (requests, took) = (self.requests, self.took);
+        let (requests, work, took) = (self.requests, self.work.word(), self.took);
         write!(
             f,
-            "{requests} requests by {PROCESSES} processes: {deliveries} deliveries, {kills} kills, {retries} retries \
+            "{requests} {work} by {PROCESSES} processes: {deliveries} deliveries, {kills} kills, {retries} retries \
              after a kill, {replays} replays, {:.1} s",
             took.as_secs_f64()
         )
@@ -55,7 +56,7 @@ pub fn run(killed: &Killed) -> Result<(Vec<(Request, Done)>, Report), String> {
     let requests = killed.requests;
     let clock = SystemClock::new();
     let began = clock.monotonic();
-    let queue = Queue::new(requests, killed.seed);
+    let queue = Queue::new(requests, killed.work, killed.seed);
     let children: Vec<Mutex<Option<Child>>> = (0..PROCESSES).map(|_| Mutex::new(None)).collect();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -78,7 +79,7 @@ pub fn run(killed: &Killed) -> Result<(Vec<(Request, Done)>, Report), String> {
         killer.join().unwrap();
     });
     let (done, counts) = queue.finish()?;
-    Ok((done, Report { counts, requests, took: clock.monotonic() - began }))
+    Ok((done, Report { counts, requests, work: killed.work, took: clock.monotonic() - began }))
 }
 
 /// Sends SIGKILL to the child, if there is one; it is waited for where it is served.
@@ -136,7 +137,7 @@ impl<'a> Process<'a> {
     fn start(killed: &Killed, slot: usize, place: &'a Mutex<Option<Child>>) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(&killed.arguments)
-            .env(WORKER, format!("{slot}|{}|{}", killed.tokens.display(), killed.url))
+            .env(WORKER, killed.of_worker(slot))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

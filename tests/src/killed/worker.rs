@@ -3,9 +3,10 @@
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
+use aft_core::planted::{Planted, plant};
 use aft_core::{Aft, Commit, CommitOutcome, Error, ErrorKind, Token, Transaction};
 
-use super::request::{Request, Way};
+use super::request::{Request, Way, Work};
 use crate::OpenNode;
 
 /// What an answer says: lines of the test harness are none.
@@ -15,19 +16,22 @@ pub const HALF: &str = "half";
 struct Worker {
     aft: Aft,
     tokens: PathBuf,
+    work: Work,
     slot: usize,
     runs: u64,
 }
 
 /// Lines are `STEP N ISSUED_MS`; answers `done fresh RESULT`, `done replayed RESULT` and `half`.
 pub async fn run(arguments: &str, open: OpenNode) {
-    let [slot, tokens, url] = arguments.splitn(3, '|').collect::<Vec<_>>()[..] else {
+    let [slot, work, planted, tokens, url] = arguments.splitn(5, '|').collect::<Vec<_>>()[..] else {
         panic!("{arguments:?}")
     };
+    plant(Planted::ALL.iter().copied().find(|bug| format!("{bug:?}") == planted));
+    let work = work.parse().unwrap();
     let aft = open(url.to_owned()).await;
     // What the process that was killed in this slot committed last must be seen: only this slot writes its coins.
     aft.sweep().await.unwrap();
-    let mut worker = Worker { aft, tokens: tokens.into(), slot: slot.parse().unwrap(), runs: 0 };
+    let mut worker = Worker { aft, tokens: tokens.into(), work, slot: slot.parse().unwrap(), runs: 0 };
     let (lines, mut taken) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         std::io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
@@ -36,7 +40,8 @@ pub async fn run(arguments: &str, open: OpenNode) {
     while let Some(line) = taken.recv().await {
         let words: Vec<&str> = line.split(' ').collect();
         let [step, n, issued_ms] = words[..] else { panic!("no request: {line:?}") };
-        let request = Request { n: n.parse().unwrap(), issued_ms: issued_ms.parse().unwrap() };
+        let (n, issued_ms) = (n.parse().unwrap(), issued_ms.parse().unwrap());
+        let request = Request { n, work: worker.work, issued_ms };
         let answer = worker.handle(step.parse().unwrap(), request).await;
         // Written past the harness, which may have begun a line.
         writeln!(stdout, "\n{answer}").unwrap();
@@ -50,7 +55,7 @@ impl Worker {
             self.runs += 1;
             let run = self.aft.new_txn_id().to_string();
             let answered = match (request.way(), step) {
-                (Way::Run, _) => self.run(request, &run).await,
+                (Way::Run | Way::Increment, _) => self.run(request, &run).await,
                 (Way::Token, 1) => self.suspend(request, &run).await,
                 (Way::Token, _) => self.resume(request, &run).await,
                 (Way::Key | Way::CallersId, _) => self.replay_or_commit(request, &run).await,
@@ -67,6 +72,9 @@ impl Worker {
     async fn run(&self, request: Request, run: &str) -> Result<String, Error> {
         let slot = self.slot;
         let run = self.aft.run(request.key(), async |tx| {
+            if request.way() == Way::Increment {
+                return Ok(request.increment(tx, run, slot).await?.into());
+            }
             request.insert(tx, run).await?;
             Ok(request.transfer(tx, run, slot).await?.into())
         });

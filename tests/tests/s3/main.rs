@@ -11,7 +11,7 @@
 //! - `AFT_TEST_S3_LACKS=list_order_of_marks` names, by commas, what this server is known not to do and aft does not need
 //!   ([`LACKABLE`]). Such a test must fail, for that reason; it fails if the server does it after all.
 //! - `AFT_TEST_S3_ROUNDS` sets the rounds of each conformance race (default 20), `AFT_KILLED_REQUESTS` how many requests the processes
-//!   handle that are killed (default 250), `AFT_KILLED_SEED` how they are delivered.
+//!   handle that are killed (default 250, and 200 increments of one counter), `AFT_KILLED_SEED` how they are delivered.
 
 #![allow(
     clippy::unwrap_used,
@@ -75,6 +75,7 @@ fn tests() -> Vec<(String, Test)> {
     let mut tests = tests![
         upkeep::a_store_is_folded_collected_and_started_from_cold,
         processes::every_request_takes_effect_exactly_once,
+        processes::one_guarded_counter_counts_every_request_once,
         processes::two_processes_see_each_others_commits_and_a_dead_ones_last_one_is_swept,
         transactions::what_is_committed_is_read_on_every_node,
         transactions::scans_and_deletes,

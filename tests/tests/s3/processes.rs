@@ -1,7 +1,7 @@
 //! Processes that share the bucket, and die.
 
 use aft_core::Aft;
-use aft_tests::killed::{self, Killed};
+use aft_tests::killed::{self, Killed, Work};
 use aft_tests::processes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture};
@@ -27,15 +27,25 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 pub async fn every_request_takes_effect_exactly_once(bucket: Bucket) -> Result<(), Failure> {
+    killed(bucket, Work::Transfers, 250).await
+}
+
+pub async fn one_guarded_counter_counts_every_request_once(bucket: Bucket) -> Result<(), Failure> {
+    killed(bucket, Work::Counter, 200).await
+}
+
+async fn killed(bucket: Bucket, work: Work, requests: u64) -> Result<(), Failure> {
     let tokens = tempfile::tempdir().unwrap();
     let run = Killed {
         url: bucket.url().to_owned(),
         tokens: tokens.path().to_owned(),
-        requests: number("AFT_KILLED_REQUESTS", 250) as usize,
+        work,
+        requests: number("AFT_KILLED_REQUESTS", requests) as usize,
         seed: number("AFT_KILLED_SEED", 1),
         // Among eight processes. Each must get so far as to handle a request, through a server that is not as near as files.
         pause_ms: 50..300,
         arguments: Vec::new(),
+        planted: None,
     };
     eprintln!("{}", run.run(open_one_of_eight).await);
     bucket.is_clean().await
