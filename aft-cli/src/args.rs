@@ -369,17 +369,23 @@ pub(crate) struct CloneTo {
 /// the last writer wins, and once on aft; one checker counts in both what the readers saw. Steps are interleaved by the
 /// seed and not by the machine, so the same seed gives the same counts.
 ///
-/// Without --store both runs use a temporary directory, which is removed (AFT_STORE is not used). With it, the plain
-/// run writes objects below PLACE/aft-demo-plain-…, the aft run keys below aft-demo/… in that very store; both are
+/// With --guarded another demo: orders of one product race, on plain keys, in transactions of aft, and in such that guard the
+/// stock; the first two sell more than there is. There the machine decides who comes first, and counts differ from run to run.
+///
+/// Without --store all runs use a temporary directory, which is removed (AFT_STORE is not used). With it, the plain
+/// run writes objects below PLACE/aft-demo-plain-…, the runs on aft keys below aft-demo/… in that very store; both are
 /// deleted afterwards.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// What decides the crashes and the order of steps
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many orders
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) orders: u32,
+    /// How many orders; 300 unless given, 60 with --guarded
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) orders: Option<u32>,
+    /// Race for one product, of which there is less than is ordered
+    #[arg(long, conflicts_with = "seed")]
+    pub(crate) guarded: bool,
 }
 
 /// Find out whether a store keeps what aft builds on, before anyone trusts it

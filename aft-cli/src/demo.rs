@@ -4,6 +4,7 @@ mod atomic;
 mod checker;
 mod history;
 mod order;
+mod oversell;
 mod plain;
 mod reader;
 mod report;
@@ -32,7 +33,10 @@ use plain::Plain;
 use report::Report;
 use run::Plan;
 
-/// Where the two runs are made.
+/// Orders of the workflow, where nobody says how many.
+const ORDERS: u32 = 300;
+
+/// Where the runs are made.
 struct Place {
     aft: Arc<dyn Storage>,
     plain: Arc<dyn ObjectStore>,
@@ -62,13 +66,16 @@ impl Place {
 
 /// Runs the demo in `store`, or in a temporary directory.
 pub(crate) async fn run(args: Demo, store: Option<Store>, output: &Output) -> Result<(), Failure> {
-    let plan = Plan { seed: args.seed, orders: args.orders };
     let name = TxnId::new();
     let place = match &store {
         Some(store) => Place::of(store, &format!("aft-demo-plain-{name}"))?,
         None => Place::temporary()?,
     };
-    let progress = Progress::new(output.is_json(), "orders", 2 * u64::from(args.orders));
+    if args.guarded {
+        return oversell::run(args.orders, &place, name, output).await;
+    }
+    let plan = Plan { seed: args.seed, orders: args.orders.unwrap_or(ORDERS) };
+    let progress = Progress::new(output.is_json(), "orders", 2 * u64::from(plan.orders));
     let mut plain = Plain::new(Arc::clone(&place.plain), place.plain_root.clone());
     let plain_run = run::run(plan, &mut plain, || progress.advance(1)).await;
     let cleaned = plain.clean().await;

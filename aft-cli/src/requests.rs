@@ -1,6 +1,6 @@
 //! Exact counts of the requests that a store is sent, as stores bill them.
 
-use std::ops::Range;
+use std::ops::{Add, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,19 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn total(&self) -> u64 {
         self.writes + self.reads + self.lists + self.deletes
+    }
+}
+
+impl Add for Requests {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            writes: self.writes + other.writes,
+            reads: self.reads + other.reads,
+            lists: self.lists + other.lists,
+            deletes: self.deletes + other.deletes,
+        }
     }
 }
 

@@ -68,3 +68,47 @@ fn people_get_a_table_and_a_paragraph() {
     }
     assert_eq!(ran.stderr, "");
 }
+
+#[test]
+fn a_race_for_one_product_oversells_it_unless_the_stock_is_guarded() {
+    let place = Place::new();
+    let report = demo(&place, &["--guarded"]);
+    let (orders, stock) = (report["orders"].as_u64().unwrap(), report["stock"].as_u64().unwrap());
+    assert!(orders > stock, "{report}");
+    let count = |side: &str, what: &str| report[side][what].as_u64().unwrap();
+    for side in ["plain", "read_atomic"] {
+        assert!(count(side, "oversold") > 0 && count(side, "lost_updates") > 0, "{side}: {report}");
+        assert_eq!(count(side, "retried"), 0, "{side}: {report}");
+    }
+    assert_eq!((count("guarded", "accepted"), count("guarded", "refused")), (stock, orders - stock));
+    assert_eq!(count("guarded", "recorded"), stock);
+    for nothing in ["oversold", "left", "lost_updates"] {
+        assert_eq!(count("guarded", nothing), 0, "{nothing}: {report}");
+    }
+    assert!(count("guarded", "retried") > 0, "they met: {report}");
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0, "nothing is left of it");
+}
+
+#[test]
+fn the_race_runs_in_the_store_that_is_named_and_people_get_a_table() {
+    let place = Place::new();
+    let store = place.store();
+    let arguments = ["demo", "--guarded", "--orders", "12", "--store", store.to_str().unwrap()];
+    let ran = ran(bare(place.dir.path()).args(arguments).output().unwrap()).ok();
+    for words in
+        ["plain keys", "aft, read atomic", "aft, guarded", "oversold", "pieces in stock", "conflicts"]
+    {
+        assert!(ran.text().contains(words), "{}", ran.text());
+    }
+    assert_eq!(ran.stderr, "");
+    assert_eq!(place.aft(&["ls"]).ok().text(), "");
+    let left = common::read_tree(&store).into_keys().filter(|path| path.starts_with(b"aft-demo"));
+    assert_eq!(left.count(), 0, "the plain objects are gone");
+}
+
+#[test]
+fn a_race_has_no_seed() {
+    let place = Place::new();
+    let arguments = ["demo", "--guarded", "--seed", "1"];
+    assert_eq!(ran(bare(place.dir.path()).args(arguments).output().unwrap()).code, 2);
+}

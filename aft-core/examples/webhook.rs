@@ -5,9 +5,9 @@
 //! them give the same answer. The second half does the same without a claim, for events that carry the time they were issued at.
 //!
 //! **One customer's events one after the other, please.** Two *different* events at the same moment read the same balance, and the later commit
-//! overwrites what the earlier one added: of nine charges at once, one or two would be in the balance (aft promises read atomicity, not
-//! serializability, until it has guarded keys). What cannot be lost are the rows of the charges, one for each event: a service whose
-//! events race keeps those alone, and adds them up where the balance is asked for.
+//! overwrites what the earlier one added: of nine charges at once, one or two would be in the balance. `get_guarded` in place of `get` prevents that
+//! (the example `guarded` of aft-s3 shows how), and then they wait for each other. What cannot be lost in any case are the rows of the charges, one for each
+//! event: a service whose events race all the time keeps those alone, and adds them up where the balance is asked for.
 //!
 //! ```console
 //! $ cargo run -p aft-core --example webhook

@@ -61,14 +61,17 @@
 //! - **Read your writes** and **repeatable reads**, deletes included (AFT, section 3.5).
 //! - **Exactly once** (AFT, section 3.1): one transaction id, and one request key, commits at most once, whichever processes
 //!   retry or race it, and a retry gets the outcome and the stored result of the attempt that won.
+//! - **No lost update, where keys are guarded**: of the transactions that read one version of a key with
+//!   [`get_guarded`](Transaction::get_guarded) and write the key, at most one commits.
+//! - **Serializable, where all transactions are**: those that begin with [`Begin::serializable`].
 //! - **Durable when acknowledged**: a commit survives every process, and becomes visible everywhere without the one that
 //!   made it (AFT, section 4.2).
 //! - **Causal versions**: a commit's version exceeds every version that it read, whatever the clocks say.
 //!
 //! All of this holds for a transaction that travels as for one that stays.
 //!
-//! It does not guarantee serializability (two transactions that read the same state may both commit: write skew and
-//! lost updates are possible), nor that other nodes see a commit at once. They see it within
+//! It does not guarantee serializability where nobody asked for it (two transactions that read the same state unguarded may both
+//! commit: write skew and lost updates are possible), nor that other nodes see a commit at once. They see it within
 //! [`Config::max_staleness`] and [`Config::feed_interval`]; whoever holds its [`Receipt`] sees it at once.
 //!
 //! # The public names

@@ -43,21 +43,9 @@ pub(crate) struct Open {
 impl Atomic {
     /// Opens the nodes on `storage`; their keys begin with `root`.
     pub(crate) async fn open(storage: Arc<dyn Storage>, root: String) -> Result<Self, Failure> {
-        let metered = Metered::new(storage);
-        let storage: Arc<dyn Storage> = Arc::new(metered.clone());
-        let an_hour = Duration::from_secs(60 * 60);
-        let config = Config {
-            max_staleness: an_hour,
-            feed_interval: an_hour,
-            sweep_interval: an_hour,
-            background: false,
-            ..Config::default()
-        };
-        let mut nodes = Vec::new();
-        for _ in 0..=WORKERS {
-            nodes.push(Aft::open(Arc::clone(&storage), config.clone()).await?);
-        }
-        Ok(Self { nodes, storage: metered, root, ids: HashMap::new(), receipts: HashMap::new() })
+        let storage = Metered::new(storage);
+        let nodes = open(&storage, WORKERS + 1).await?;
+        Ok(Self { nodes, storage, root, ids: HashMap::new(), receipts: HashMap::new() })
     }
 
     fn key(&self, key: &str) -> String {
@@ -66,16 +54,44 @@ impl Atomic {
 
     /// Deletes every key of the run, and closes the nodes.
     pub(crate) async fn clean(self) -> Result<(), Failure> {
-        let mut tx = self.nodes[READER].begin_with(Begin::new().latest()).await?;
-        for key in tx.scan_keys(KeyRange::prefix(&self.root)).await? {
-            tx.delete(key)?;
-        }
-        let _receipt = tx.commit().await?;
-        for node in self.nodes {
-            node.close().await?;
-        }
-        Ok(())
+        clear(&self.nodes[READER], &self.root).await?;
+        close(self.nodes).await
     }
+}
+
+/// Opens nodes on which nothing happens of itself.
+pub(super) async fn open(storage: &Metered, nodes: usize) -> Result<Vec<Aft>, Failure> {
+    let storage: Arc<dyn Storage> = Arc::new(storage.clone());
+    let an_hour = Duration::from_secs(60 * 60);
+    let config = Config {
+        max_staleness: an_hour,
+        feed_interval: an_hour,
+        sweep_interval: an_hour,
+        background: false,
+        ..Config::default()
+    };
+    let mut open = Vec::with_capacity(nodes);
+    for _ in 0..nodes {
+        open.push(Aft::open(Arc::clone(&storage), config.clone()).await?);
+    }
+    Ok(open)
+}
+
+/// Deletes every key that begins with `root`.
+pub(super) async fn clear(node: &Aft, root: &str) -> Result<(), Failure> {
+    let mut tx = node.begin_with(Begin::new().latest()).await?;
+    for key in tx.scan_keys(KeyRange::prefix(root)).await? {
+        tx.delete(key)?;
+    }
+    let _receipt = tx.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn close(nodes: Vec<Aft>) -> Result<(), Failure> {
+    for node in nodes {
+        node.close().await?;
+    }
+    Ok(())
 }
 
 impl Subject for Atomic {

@@ -35,6 +35,30 @@ impl From<Outcome> for Side {
     }
 }
 
+/// A row of counts with its name; None is a line between the parts of a table.
+pub(super) type Row<const RUNS: usize> = Option<(&'static str, [u64; RUNS])>;
+
+/// A table of the counts of several runs.
+pub(super) fn side_by_side<const RUNS: usize, const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: Vec<Row<RUNS>>,
+) -> Table {
+    let mut table = table(header);
+    for row in rows {
+        match row {
+            Some((name, counts)) => {
+                let counts = counts.into_iter().map(thousands);
+                table.add_row([name.to_owned()].into_iter().chain(counts))
+            }
+            None => table.add_row([""; COLUMNS]),
+        };
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 impl Report {
     pub(crate) fn new(plan: Plan, plain: Outcome, aft: Outcome) -> Self {
         Self { seed: plan.seed, orders: plan.orders, plain: plain.into(), aft: aft.into() }
@@ -46,8 +70,8 @@ impl Report {
     }
 
     /// The rows of the table; None is a line between its parts.
-    fn rows(&self) -> Vec<Option<(&'static str, u64, u64)>> {
-        let row = |name, value: fn(&Side) -> u64| Some((name, value(&self.plain), value(&self.aft)));
+    fn rows(&self) -> Vec<Row<2>> {
+        let row = |name, value: fn(&Side) -> u64| Some((name, [&self.plain, &self.aft].map(value)));
         vec![
             row("orders finished", |side| side.finished as u64),
             row("crashes, each retried", |side| side.crashes.into()),
@@ -67,19 +91,7 @@ impl Report {
     }
 
     fn table(&self) -> Table {
-        let mut table = table(["", "plain keys", "aft"]);
-        for row in self.rows() {
-            match row {
-                Some((name, plain, aft)) => {
-                    table.add_row([name.to_owned(), thousands(plain), thousands(aft)])
-                }
-                None => table.add_row(["", "", ""]),
-            };
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+        side_by_side(["", "plain keys", "aft"], self.rows())
     }
 
     /// Prints the table and what it means.

@@ -1,0 +1,11 @@
+//! The example of guards comes out right: it counts that itself. Without the test harness, since it starts itself again.
+
+#[path = "../examples/guarded.rs"]
+mod guarded;
+
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    if std::env::args().nth(1).as_deref() == Some(guarded::WORKER) {
+        return guarded::main();
+    }
+    guarded::play_all()
+}
