@@ -92,6 +92,8 @@ pub(crate) struct Node {
     pub(crate) bundles: Mutex<exchange::bundles::Bundles>,
     /// Commits that are being decided, and those that wait to share a decision.
     pub(crate) deciding: Mutex<transaction::group::Deciding>,
+    /// Who else guards what this node guards.
+    pub(crate) contention: transaction::contention::Contention,
     pub(crate) counters: stats::Counters,
     closed: AtomicBool,
 }

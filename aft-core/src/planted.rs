@@ -62,6 +62,10 @@ pub enum Planted {
     FirstGuardIsFree,
     /// An undecided transaction that holds an earlier guard is passed by.
     GuardsIgnoreOpen,
+    /// Of two that guard one version, where one writes the key and the other does not, neither waits for the other.
+    ReadersPassWriters,
+    /// Nobody rests, so that who has a contended key keeps it.
+    NobodyRests,
     /// A transaction holds the guards of all its attempts.
     AnyAttemptHolds,
     /// Who only read a version has superseded it.

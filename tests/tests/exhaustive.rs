@@ -59,6 +59,16 @@ fn a_request_taken_over() {
     holds("a request taken over", 30, 15, 1);
 }
 
+#[test]
+fn two_guarded_writers() {
+    holds("two guarded writers", 1_000, 100, 2);
+}
+
+#[test]
+fn a_skew_pair() {
+    holds("a skew pair", 8_000, 200, 3);
+}
+
 /// The search skips orders that nobody can tell apart: then it must see everything that trying all of them shows.
 #[test]
 fn what_the_search_skips_shows_nothing_new() {
@@ -73,7 +83,7 @@ fn what_the_search_skips_shows_nothing_new() {
 }
 
 /// Each planted bug, and a scenario that finds it.
-const BUGS: [(Planted, &str); 11] = [
+const BUGS: [(Planted, &str); 15] = [
     (Planted::TrustNotFound, "retry pair"),
     (Planted::SkipReadBack, "retry pair"),
     (Planted::AcceptForeignDecision, "retry pair"),
@@ -85,6 +95,10 @@ const BUGS: [(Planted, &str); 11] = [
     (Planted::AckBeforeUpload, "a large value and its retry"),
     (Planted::TrustClaimConflict, "a request on two nodes"),
     (Planted::TakeOverUnfenced, "a request taken over"),
+    (Planted::GuardsIgnoreOpen, "two guarded writers"),
+    (Planted::FirstGuardIsFree, "two guarded writers"),
+    (Planted::TrustGuardConflict, "two guarded writers"),
+    (Planted::ReadersPassWriters, "a skew pair"),
 ];
 
 #[test]

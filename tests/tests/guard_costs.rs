@@ -45,6 +45,13 @@ impl Run {
         *self.commits.iter().min().unwrap() as f64 * self.commits.len() as f64 / self.all() as f64
     }
 
+    /// It goes on, for so many creates a commit, and everybody has a turn.
+    fn holds(&self, creates: f64) {
+        assert!(self.a_second() > 10.0, "{} commits a second", self.a_second());
+        assert!(self.a_commit(self.counts.creates) < creates, "{:?} for {} commits", self.counts, self.all());
+        assert!(self.least() > 0.2, "{:?}", self.commits);
+    }
+
     fn print(&self, what: &str) {
         let Counts { creates, gets, lists, .. } = self.counts;
         println!(
@@ -131,20 +138,19 @@ fn quiet() -> Config {
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// A guard and a decision, one after the other, are the least: 16.7 commits a second.
+/// A guard and a decision, one after the other, are the least: 16.7 commits a second, of which who rests now and then leaves some.
 #[tokio::test(start_paused = true)]
-async fn one_hot_key_commits_as_fast_as_one_client_can() {
-    for (clients, creates) in [(1, 2.01), (2, 2.5), (8, 4.0), (32, 10.0)] {
+async fn one_hot_key_passes_from_hand_to_hand() {
+    for (clients, creates) in [(1, 2.01), (2, 2.5), (8, 5.0), (32, 15.0)] {
         let run = commit_for(A_MINUTE, quiet(), clients, 0, |_| vec!["n".into()]).await;
         run.print(&format!("one key, {clients} clients"));
-        assert!(run.a_second() > 14.0, "{clients} clients: {}", run.a_second());
-        assert!(run.a_commit(run.counts.creates) < creates, "{clients} clients: {:?}", run.counts);
+        run.holds(creates);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_keys_in_opposite_order_do_not_slow_each_other_down() {
-    for (clients, creates) in [(1, 3.01), (2, 4.0), (8, 7.0), (32, 20.0)] {
+async fn two_hot_keys_in_opposite_order_pass_from_hand_to_hand() {
+    for (clients, creates) in [(1, 3.01), (2, 4.5), (8, 10.0), (32, 32.0)] {
         let keys = |n: usize| {
             let mut keys = vec!["a".to_owned(), "b".to_owned()];
             keys.rotate_left(n % 2);
@@ -152,20 +158,18 @@ async fn two_keys_in_opposite_order_do_not_slow_each_other_down() {
         };
         let run = commit_for(A_MINUTE, quiet(), clients, 0, keys).await;
         run.print(&format!("two keys, {clients} clients"));
-        assert!(run.a_second() > 14.0, "{clients} clients: {}", run.a_second());
-        assert!(run.a_commit(run.counts.creates) < creates, "{clients} clients: {:?}", run.counts);
+        run.holds(creates);
     }
 }
 
-/// Clients that pause between two commits, so that the key has to change hands. Where they want less than it bears, each has its turn.
-/// Where they want more, one that keeps committing may keep the others out for as long as it does (docs/benchmarks.md): there nothing is
-/// asserted but that nobody is refused and no update is lost.
+/// Clients that pause between two commits.
 #[tokio::test(start_paused = true)]
-async fn each_contender_has_its_turn_where_the_key_bears_them_all() {
-    for (pause_ms, least) in [(200, 0.0), (500, 0.0), (2_000, 0.5), (4_000, 0.5)] {
+async fn contenders_that_pause_have_their_turns() {
+    for pause_ms in [200, 500, 2_000, 4_000] {
         let run = commit_for(A_MINUTE, quiet(), 8, pause_ms, |_| vec!["n".into()]).await;
         run.print(&format!("one key, 8 clients that pause for {pause_ms} ms in the mean"));
-        assert!(run.least() >= least, "pauses of {pause_ms} ms: {:?}", run.commits);
+        assert!(run.least() > 0.6, "pauses of {pause_ms} ms: {:?}", run.commits);
+        assert!(run.longest < Duration::from_secs(15), "{:?}", run.longest);
     }
 }
 

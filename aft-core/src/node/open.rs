@@ -379,6 +379,7 @@ impl Builder {
             tasks: Mutex::new(background::Tasks::default()),
             bundles: Mutex::default(),
             deciding: Mutex::default(),
+            contention: crate::node::transaction::contention::Contention::default(),
             counters: stats::Counters::default(),
             closed: false.into(),
             marker: opened.marker,

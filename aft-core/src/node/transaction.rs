@@ -2,6 +2,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod commit;
+pub(crate) mod contention;
 pub(crate) mod group;
 pub(crate) mod guard;
 pub(crate) mod read;

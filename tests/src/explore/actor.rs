@@ -32,6 +32,12 @@ impl Actor {
         self.recorder.begin(&self.client, begin, &How::default()).await
     }
 
+    /// Begins a serializable transaction.
+    pub(crate) async fn begin_serializable(&self) -> Option<Recorded> {
+        let how = How { serializable: true, ..How::default() };
+        self.recorder.begin(&self.client, Begin::new(), &how).await
+    }
+
     /// Begins a transaction under the id that all actors know.
     pub(crate) async fn begin_shared(&self) -> Option<Recorded> {
         let how = How { shared: true, ..How::default() };

@@ -32,6 +32,8 @@ pub fn scenarios() -> Vec<Scenario> {
         large_value(),
         request_pair(),
         slow_request(),
+        guarded_writers(),
+        skew_pair(),
     ]
 }
 
@@ -87,6 +89,40 @@ async fn request(actor: &Actor, keys: &[&str]) {
             return;
         }
     }
+}
+
+/// Reads a key guarded and writes it.
+async fn update(actor: &Actor, key: &str) {
+    let Some(mut tx) = actor.begin(Begin::new()).await else { return };
+    if tx.read_guarded(&[key.to_owned()]).await {
+        tx.put(key, 0);
+        tx.commit().await;
+    }
+}
+
+/// Reads both keys and writes one of them.
+async fn serial(actor: &Actor, written: &str) {
+    let Some(mut tx) = actor.begin_serializable().await else { return };
+    if tx.read(&["x".to_owned(), "y".to_owned()]).await {
+        tx.put(written, 0);
+        tx.commit().await;
+    }
+}
+
+/// Two that guard one key and write it; then a third, which finds what the dead left.
+fn guarded_writers() -> Scenario {
+    Scenario::new("two guarded writers", &["x"])
+        .actor("a", |actor| async move { update(&actor, "x").await })
+        .actor("b", |actor| async move { update(&actor, "x").await })
+        .recovery(|actor| async move { update(&actor, "x").await })
+}
+
+/// Two serializable transactions each of which reads what the other writes; then somebody sweeps, and reads both keys.
+fn skew_pair() -> Scenario {
+    Scenario::new("a skew pair", XY)
+        .actor("a", |actor| async move { serial(&actor, "x").await })
+        .actor("b", |actor| async move { serial(&actor, "y").await })
+        .recovery(sweep_and_read)
 }
 
 /// One request that two nodes run at once; a third runs it again, at once, and when whatever the dead left has expired.

@@ -16,6 +16,18 @@ use crate::sim::workload::Actor;
 /// Requests that are tried again: the last so many.
 const OPEN_REQUESTS: u64 = 6;
 
+/// None of a run's attempts committed, as far as its error says.
+fn refused(attempts: &mut [Notes], error: &Error) {
+    for notes in attempts {
+        if error.kind() == ErrorKind::Application {
+            notes.entry.status = Status::Aborted;
+        } else {
+            notes.refused(error, true);
+            notes.entry.abort_decided = false;
+        }
+    }
+}
+
 impl Actor {
     pub(crate) async fn request_work(&mut self) {
         match self.draw(10) {
@@ -148,16 +160,9 @@ impl Actor {
                 }
             }
             Err(error) => {
-                let application = error.kind() == ErrorKind::Application;
-                for notes in &mut attempts {
-                    if application {
-                        notes.entry.status = Status::Aborted;
-                    } else {
-                        notes.refused(&error, true);
-                        notes.entry.abort_decided = false;
-                    }
-                }
-                if attempts.is_empty() && !application && error.kind() != ErrorKind::OutcomeUnknown {
+                refused(&mut attempts, &error);
+                let explained = matches!(error.kind(), ErrorKind::Application | ErrorKind::OutcomeUnknown);
+                if attempts.is_empty() && !explained {
                     recorder.explain(&client, &error, "run");
                 }
             }

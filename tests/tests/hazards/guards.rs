@@ -1,18 +1,19 @@
 //! Guarded keys: executions in which an update would be lost, or a key be stuck.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aft_core::planted::Planted;
-use aft_core::{Begin, ErrorKind};
+use aft_core::{Aft, Begin, Config, ErrorKind, Storage};
 use aft_memory::{Fault, Operation};
-use aft_tests::{World, add, holds_unless, put};
+use aft_tests::{WaitingStorage, World, add, holds_unless, put};
 use tokio::time::{Instant, sleep};
 
 use crate::proof::{an_hour_passes, under};
 use crate::{die_committing, secs, tell_the_time};
 
 /// The planted bugs that these cases find.
-pub(crate) const FOUND: [Planted; 9] = [
+pub(crate) const FOUND: [Planted; 11] = [
     Planted::AnyAttemptHolds,
     Planted::ReadersSupersede,
     Planted::OneLifeOfAKey,
@@ -22,6 +23,8 @@ pub(crate) const FOUND: [Planted; 9] = [
     Planted::ReadersOrderReaders,
     Planted::ConflictWithRead,
     Planted::OneVersionAtATime,
+    Planted::ReadersPassWriters,
+    Planted::NobodyRests,
 ];
 
 /// 18: one attempt guards k and dies, and another one of the same id commits without it.
@@ -196,6 +199,52 @@ async fn readers_do_not_wait_for_readers() {
     let began = Instant::now();
     tx.commit().await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(100), "a reader waits for no reader");
+}
+
+/// It read a key guarded and did not write it; who did write it was first.
+async fn a_reader_of_what_was_superseded_comes_second() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    put(&node, "x", "1").await;
+    node.publish().await.unwrap();
+    other.refresh().await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    tx.get_guarded("x").await.unwrap();
+    tx.put("y", "1").unwrap();
+    add(&node, "x").await.unwrap();
+    let error = tx.commit().await.expect_err("what it read was superseded");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+/// Two clients write one key as fast as they can. The node that has it knows each version first: unless it rests, the other one never has its turn.
+async fn who_contends_has_its_turn() {
+    let world = World::new();
+    let storage: Arc<dyn Storage> =
+        Arc::new(WaitingStorage::new(Arc::new(world.storage.clone())).taking(Duration::from_millis(30)));
+    let client = async |seed: u64| {
+        let config = Config { background: true, ..World::config() };
+        let builder = Aft::builder(Arc::clone(&storage)).config(config).clock(world.clock());
+        let node = builder.rng_seed(seed).open().await.unwrap();
+        let (began, mut commits) = (Instant::now(), 0);
+        while began.elapsed() < secs(60) {
+            add(&node, "n").await.unwrap();
+            commits += 1;
+        }
+        commits
+    };
+    let (one, two) = tokio::join!(client(1), client(2));
+    assert!(one.min(two) > 100, "each has its turn: {one} and {two} commits");
+}
+
+#[test]
+fn superseded_under_a_reader() {
+    let words = "what it read was superseded";
+    holds_unless(a_reader_of_what_was_superseded_comes_second, &[(Planted::ReadersPassWriters, words)]);
+}
+
+#[test]
+fn contended() {
+    holds_unless(who_contends_has_its_turn, &[(Planted::NobodyRests, "each has its turn")]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ use crate::format::record::Guard;
 use crate::node::exchange::register::{Committed, RegisterState};
 use crate::node::store::{Store, backoff, retry_read};
 use crate::node::transaction::Transaction;
+use crate::node::transaction::contention::YOUNG_MS;
 use crate::node::write_once::write_once;
 use crate::node::{Node, format_error, unencodable};
 use crate::planted::{Planted, planted};
@@ -48,9 +49,11 @@ const LOOKS_MOST: u32 = 64;
 /// A generous bound for what a guard adds to a record beside its key.
 const GUARD_OVERHEAD: u64 = 48;
 /// How long a younger transaction waits for an older one that is undecided: its node may have died. And who is older by as much waits no more.
-const PATIENCE_MS: u64 = 2_000;
+const PATIENCE_MS: u64 = YOUNG_MS;
 /// How long an older one waits for a younger one: so long most are decided, and two that wait for each other are few.
 const OLDER_PATIENCE_MS: u64 = 250;
+/// So often whoever came second looks at a later transaction that is undecided: it has learned something newer anyway.
+const NEWEST_LOOKS: u32 = 4;
 /// The longest wait between two looks at an undecided one.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -188,6 +191,7 @@ impl Transaction {
         self.check_guards(&guarded)?;
         let since_ms = self.begin.since_ms.unwrap_or(u64::MAX).min(self.id.start_ms());
         let me = Claimant { txn: self.id, since_ms };
+        self.let_others_first(me, &guarded).await;
         let (node, store) = (Arc::clone(&self.node), self.store.clone());
         let claims = guarded.iter().map(|guarded| {
             let (node, store) = (&node, &store);
@@ -213,6 +217,21 @@ impl Transaction {
         guards.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         self.guards = guards;
         Ok(())
+    }
+
+    /// Rests now and then, where others may wait for the same keys.
+    async fn let_others_first(&self, me: Claimant, guarded: &[Guarded]) {
+        let node = &self.node;
+        let now = node.now();
+        let is_young = |since_ms: u64| now.wall_ms.saturating_sub(since_ms) < YOUNG_MS;
+        if !is_young(me.since_ms) || planted(Planted::NobodyRests) {
+            return;
+        }
+        let contended = guarded.iter().filter(|it| it.writes && is_young(it.over.clock_ms()));
+        let rests = contended.filter_map(|it| node.contention.rest(&node.rng, guarded_hash(&it.key), now));
+        if let Some(rest) = rests.max() {
+            tokio::time::sleep(rest).await;
+        }
     }
 
     /// Refuses more guards than fit a record.
@@ -262,7 +281,9 @@ impl Node {
         let mut others: BTreeMap<u32, (GuardClaim, bool)> = BTreeMap::new();
         let mut next = 0;
         for _ in 0..LOOKS_MOST {
+            let sent = self.now();
             let made = self.create_guard(store, me, guarded, next).await?;
+            self.contention.note_request(self.now().elapsed_since(sent));
             if is_mine(&made, me, guarded) {
                 return Ok(next);
             }
@@ -315,7 +336,11 @@ impl Node {
         earlier: &GuardClaim,
     ) -> Result<Earlier, Error> {
         // Two that only read it need no order, and one that says so never writes it.
-        let orders = earlier.writes || guarded.writes || planted(Planted::ReadersOrderReaders);
+        let orders = if planted(Planted::ReadersPassWriters) {
+            earlier.writes && guarded.writes
+        } else {
+            earlier.writes || guarded.writes || planted(Planted::ReadersOrderReaders)
+        };
         if earlier.txn == me.txn || !orders {
             return Ok(Earlier::Settled);
         }
@@ -374,6 +399,7 @@ impl Node {
     /// The error of who came second. Its node knows the winner from now on.
     async fn came_second(self: &Arc<Self>, store: &Store, guarded: &Guarded, winner: Committed) -> Error {
         let (version, decided_by) = (winner.commit.version, winner.commit.decided_by());
+        self.contention.note_lost(guarded_hash(&guarded.key), self.now());
         let known = self.known.read(|known| known.view().decided_by(decided_by).next().is_some());
         // A node that learned one version at each try would never catch up with one that writes all the time.
         if !known
@@ -382,32 +408,50 @@ impl Node {
         {
             tracing::debug!(%error, "what came after the winner is not known");
         }
-        self.learn([Arc::clone(&winner.commit)]);
-        // It is read next.
-        self.cache_inline(&winner.commit, &winner.payload).await;
+        let receipt = self.receipt(&winner.commit);
+        self.learn_read(vec![winner]).await;
         let message = format!(
             "the key {} was guarded, and {} committed a write of it first; nothing was committed; run it again, and it reads what is there now",
             guarded.key.escape_ascii(),
             version.txn,
         );
-        Error::new(ErrorKind::Conflict, message).with_receipt(self.receipt(&winner.commit))
+        Error::new(ErrorKind::Conflict, message).with_receipt(receipt)
     }
 
-    /// Learns the newest version that anybody has guarded of this key, where it is newer than this one.
+    /// Learns the newest version of this key, where one is newer than this: that of the transaction which holds the newest guard, once it is decided;
+    /// or what it guards. Only who begins with a version that nobody guards yet can be first.
     async fn learn_newest(&self, store: &Store, guarded: &Guarded, than: Version) -> Result<(), Error> {
         let name = GuardName { over: than, ..guarded.guard(0) };
         let (key, version) = (name.key_folder(self.shards), name.folder(self.shards));
         let guards = self.list_guards(store, &key, Some(&version)).await?;
-        let Some(newest) = guards.iter().map(|found| found.over).max().filter(|newest| *newest > than) else {
-            return Ok(());
-        };
-        if let RegisterState::Committed { commits, .. } = self.read_register(store, newest.txn).await? {
-            for it in &commits {
-                self.cache_inline(&it.commit, &it.payload).await;
+        let newest = guards.into_iter().max_by_key(|found| (found.over, found.slot));
+        let Some(newest) = newest.filter(|newest| newest.over > than) else { return Ok(()) };
+        let current = Guarded { over: newest.over, ..guarded.clone() };
+        let holder = self.read_guard(store, &current, newest.slot).await?.filter(|holder| holder.writes);
+        if let Some(holder) = holder {
+            for wait in backoff(&self.rng, NEWEST_LOOKS) {
+                match self.read_register(store, holder.txn).await? {
+                    RegisterState::Committed { commits, .. } => {
+                        self.learn_read(commits).await;
+                        return Ok(());
+                    }
+                    RegisterState::Empty => tokio::time::sleep(wait.min(LOOK)).await,
+                    RegisterState::Dead { .. } | RegisterState::Forgotten => break,
+                }
             }
-            self.learn(commits.into_iter().map(|it| it.commit));
+        }
+        if let RegisterState::Committed { commits, .. } = self.read_register(store, newest.over.txn).await? {
+            self.learn_read(commits).await;
         }
         Ok(())
+    }
+
+    /// Learns what is read next.
+    async fn learn_read(&self, commits: Vec<Committed>) {
+        for it in &commits {
+            self.cache_inline(&it.commit, &it.payload).await;
+        }
+        self.learn(commits.into_iter().map(|it| it.commit));
     }
 
     /// Makes the guard of this place, or learns whose it is.
@@ -489,11 +533,6 @@ fn patience_ms(me: Claimant, other: &GuardClaim) -> u64 {
     } else {
         0
     }
-}
-
-/// How long a transaction waits that has lost, before it is run again for the `n`th time.
-pub(crate) fn conflict_wait(rng: &crate::rng::NodeRng, n: u32) -> Duration {
-    Duration::from_millis(1 + rng.next() % (20 << n.min(4)))
 }
 
 /// Whether a guard is this transaction's, and says of it what is so: others pass by who does not write the key.

@@ -16,7 +16,7 @@ use crate::node::store::backoff;
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::Begin;
 use crate::node::transaction::commit::{Commit, CommitOutcome};
-use crate::node::transaction::guard::conflict_wait;
+use crate::node::transaction::contention::conflict_wait;
 use crate::node::{Aft, Node};
 use crate::planted::{Planted, planted};
 use crate::protocol::clock_check::LocalTime;
@@ -342,10 +342,10 @@ impl<'a> Runs<'a> {
         }
         let error = error.unwrap_or_else(not_run);
         // Who came second has its turn, sooner or later.
-        let late = self.node.now().elapsed_since(self.began) >= self.node.limits.lifetime_ms;
-        let wait = if error.kind() == ErrorKind::Conflict && !late {
+        let tried_ms = self.node.now().elapsed_since(self.began);
+        let wait = if error.kind() == ErrorKind::Conflict && tried_ms < self.node.limits.lifetime_ms {
             self.conflicts += 1;
-            Some(conflict_wait(&self.node.rng, self.conflicts))
+            Some(conflict_wait(&self.node.rng, self.conflicts, tried_ms))
         } else {
             self.waits.next()
         };

@@ -7,7 +7,7 @@ use crate::node::Aft;
 use crate::node::store::backoff;
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::Begin;
-use crate::node::transaction::guard::conflict_wait;
+use crate::node::transaction::contention::conflict_wait;
 
 /// Runs of a closure before giving up, beside those that met a conflict: about 20 s of waiting between them.
 const TRANSACT_TRIES: u32 = 16;
@@ -16,7 +16,7 @@ impl Aft {
     /// Runs a transaction until it commits: `work` reads and writes in the transaction it is given, which is committed when it returns `Ok`, and run again, as a new
     /// one, after a [`Conflict`](ErrorKind::Conflict), as long as a [transaction lifetime](crate::Config::transaction_lifetime) has not passed since the first run, and up to 15 times
     /// after what may pass and has committed nothing. Each run is as old as the first, and of transactions that contend for a [guarded](Transaction::get_guarded) key those go first that are older
-    /// by two seconds. A transaction that takes longer from its reads to its commit than others take to commit may still lose every time. Waits after a conflict are random and at most 320 ms, others 25 ms at first, doubled up to 2 s.
+    /// by two seconds; whoever has the key rests now and then, so that others have their turn (decision 0073). A transaction that takes longer from its reads to its commit than others take to commit may still lose every time. Waits after a conflict are random and at most 320 ms, others 25 ms at first, doubled up to 2 s.
     ///
     /// Under no request key: where nobody knows whether it committed, that is the error, and it is not run again. A job that may be delivered twice is
     /// for [`run`](Self::run).
@@ -95,10 +95,9 @@ impl Aft {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if error.kind() == ErrorKind::Conflict
-                && node.now().elapsed_since(began) < node.limits.lifetime_ms
-            {
-                tokio::time::sleep(conflict_wait(&node.rng, conflicts)).await;
+            let tried_ms = node.now().elapsed_since(began);
+            if error.kind() == ErrorKind::Conflict && tried_ms < node.limits.lifetime_ms {
+                tokio::time::sleep(conflict_wait(&node.rng, conflicts, tried_ms)).await;
                 conflicts += 1;
                 continue;
             }
