@@ -82,6 +82,8 @@ pub enum Planted {
     OneVersionAtATime,
     /// Guards go once what they are over is in the index, superseded or not.
     GuardsGoByAge,
+    /// Guards go over what was lost and restored, since it is as old as what is folded.
+    GuardsForgetRestored,
     /// A serializable transaction does not guard what it writes without having read it.
     BlindWritesUnguarded,
     /// A commit leaves the view by a date although the checkpoint says that it did not fold it.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Begin, Config, ErrorKind, Outcome, Transaction};
+use aft_core::{Aft, Begin, CommitOutcome, Config, ErrorKind, Outcome, Token, Transaction};
 use aft_memory::{Counts, Fault, Operation};
 use aft_tests::{DOUBTS, WaitingStorage, World, add, get, number, put, rounds_since};
 use futures::future::join_all;
@@ -326,4 +326,68 @@ async fn a_token_keeps_its_guards() {
         let error = there.resume(&token).await.unwrap().commit().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{serializable}: {error}");
     }
+}
+
+/// Branches of one transaction guard together what each of them guards.
+#[tokio::test(start_paused = true)]
+async fn what_is_joined_keeps_the_guards_of_both() {
+    for serializable in [false, true] {
+        for lost in ["x", "y"] {
+            let world = World::new();
+            let (here, there) = (world.node().await, world.node().await);
+            let begin = if serializable { Begin::new().serializable() } else { Begin::new() };
+            let token = here.begin_with(begin).await.unwrap().suspend().await.unwrap();
+            let branch = async |node: &Aft, key: &str| {
+                let mut tx = node.resume(&token).await.unwrap();
+                if serializable {
+                    tx.get(key).await.unwrap()
+                } else {
+                    tx.get_guarded(key).await.unwrap()
+                };
+                tx.put(key, "1").unwrap();
+                tx.suspend().await.unwrap()
+            };
+            let joined = Token::join([branch(&here, "x").await, branch(&there, "y").await]).unwrap();
+            add(&here, lost).await.unwrap();
+            let error = there.resume(&joined).await.unwrap().commit().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{lost}: {error}");
+            assert!(error.to_string().contains(&format!("the key {lost} was guarded")), "{error}");
+        }
+    }
+}
+
+/// One attempt of an id loses a key, and another one has committed: that is what both are told.
+#[tokio::test(start_paused = true)]
+async fn who_came_second_learns_of_an_attempt_that_committed() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let id = node.new_txn_id();
+    let mut late = other.begin_with(Begin::new().id(id)).await.unwrap();
+    number(&late, "lost").await.unwrap();
+    late.put("lost", "7").unwrap();
+    add(&node, "lost").await.unwrap();
+    let mut tx = node.begin_with(Begin::new().id(id)).await.unwrap();
+    tx.put("k", "v").unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(late.commit().await.unwrap().outcome, CommitOutcome::Replayed);
+    assert_eq!(add(&other, "lost").await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_guards_than_fit_a_record_are_refused() {
+    let world = World::new();
+    let config = Config { max_record_bytes: 64 << 10, ..World::config() };
+    let node = world.builder().config(config).open().await.unwrap();
+    let commit = async |keys: usize| {
+        let mut tx = node.begin().await.unwrap();
+        tx.get_many_guarded((0..keys).map(|n| format!("{n:01000}"))).await.unwrap();
+        tx.put("k", "v").unwrap();
+        world.storage.reset();
+        tx.commit().await
+    };
+    commit(62).await.unwrap();
+    let error = commit(63).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("it guards 63 keys, 66024 bytes"), "{error}");
+    assert_eq!(world.storage.counts().creates, 0, "nothing was sent");
 }

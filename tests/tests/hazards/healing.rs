@@ -251,6 +251,28 @@ pub(crate) async fn a_commit_older_than_what_is_settled_is_restored() {
     }
 }
 
+/// What was lost and restored is older than what is folded, and no row says so: who guards it is not forgotten.
+pub(crate) async fn what_was_restored_keeps_its_guards() {
+    let world = World::new();
+    let node = lost(&world).await;
+    put(&node, "l", "newer").await;
+    node.publish().await.unwrap();
+    an_hour_of_sweeps(&node).await;
+    node.checkpoint().await.unwrap();
+    sleep(secs(20 * 60)).await;
+    node.sweep_all().await.unwrap();
+    let mut old = node.begin().await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    for tx in [&mut old, &mut tx] {
+        assert_eq!(tx.get_guarded("k").await.unwrap().unwrap(), "lost");
+        tx.put("k", "after it").unwrap();
+    }
+    tx.commit().await.unwrap();
+    node.collect_garbage(false).await.unwrap();
+    let error = old.commit().await.expect_err("an update of what was restored is not lost");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
 /// Checkpoints until no deletion is left in the index: each commit is so much larger than what is there that all is merged.
 async fn purge(node: &Aft, keys: usize) {
     for n in 0..keys {

@@ -437,6 +437,9 @@ cases! {
     lies::a_node_that_slept_does_not_believe_that_its_checkpoint_is_gone {
         TrustListedCheckpoints: "what was committed is there",
     }
+    healing::what_was_restored_keeps_its_guards {
+        GuardsForgetRestored: "an update of what was restored is not lost",
+    }
     register::a_commit_that_was_told_shows_on_the_node_that_told_it {
         TellUnlearned: "what was told to be committed shows",
     }

@@ -38,6 +38,11 @@ impl Node {
     async fn maintain(self: &Arc<Self>, maintenance: &Maintenance) -> Result<(), Error> {
         self.check_open()?;
         self.refresh_if_stale().await?;
+        if self.wants_checkpoint(maintenance) {
+            // Another node may have made one that this node does not know yet.
+            self.known.look_again();
+            self.refresh().await?;
+        }
         if self.wants_checkpoint(maintenance)
             && self.takes_turn(Job::Checkpoint, maintenance.checkpoint_interval / EPOCHS).await?
         {

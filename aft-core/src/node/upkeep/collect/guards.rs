@@ -39,7 +39,7 @@ impl Collection<'_> {
             let Some(ObjectName::Guard(name)) = ObjectName::parse(&object.path, self.node.shards) else {
                 continue;
             };
-            let restored = in_view.contains(&name.over);
+            let restored = in_view.contains(&name.over) && !planted(Planted::GuardsForgetRestored);
             if name.over == Version::ABSENT || restored || !base.has_folded(name.over, None, false) {
                 self.report.class(GarbageKind::Guards).kept += 1;
             } else {
