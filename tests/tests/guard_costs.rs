@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "the counts are for the benchmarks page")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aft_core::{Aft, Config, Error, Storage};
@@ -21,6 +22,8 @@ const LATENCY: Duration = Duration::from_millis(30);
 struct Run {
     /// Of each client.
     commits: Vec<u64>,
+    /// How often transactions were run for them.
+    tries: u64,
     /// The longest that any of them waited for a commit.
     longest: Duration,
     counts: Counts,
@@ -55,10 +58,11 @@ impl Run {
     fn print(&self, what: &str) {
         let Counts { creates, gets, lists, .. } = self.counts;
         println!(
-            "{what}: {:.2} commits a second, {:.0} ms a commit; {:.2} creates, {:.2} gets, {:.2} lists a commit; \
+            "{what}: {:.2} commits a second, {:.0} ms a commit; {:.2} tries, {:.2} creates, {:.2} gets, {:.2} lists a commit; \
              the least {:.2} of the mean, the longest {:?}",
             self.a_second(),
             1_000.0 / self.a_second(),
+            self.a_commit(self.tries),
             self.a_commit(creates),
             self.a_commit(gets),
             self.a_commit(lists),
@@ -69,8 +73,9 @@ impl Run {
 }
 
 /// Adds one to each of these keys, which are read one after the other and guarded.
-async fn add_to(node: &Aft, keys: &[String]) -> Result<(), Error> {
+async fn add_to(node: &Aft, keys: &[String], tries: &AtomicU64) -> Result<(), Error> {
     node.transact(async |tx| {
+        tries.fetch_add(1, Ordering::Relaxed);
         let mut read = Vec::new();
         for key in keys {
             read.push(number(tx, key).await?);
@@ -103,12 +108,13 @@ async fn commit_for(
     }
     world.storage.reset();
     let began = Instant::now();
+    let tries = AtomicU64::new(0);
     let client = async |(n, node): (usize, &Aft)| {
         let (keys, mut commits, mut longest) = (keys(n), 0, Duration::ZERO);
         let mut rng = StdRng::seed_from_u64(n as u64);
         while began.elapsed() < time {
             let since = Instant::now();
-            add_to(node, &keys).await.unwrap();
+            add_to(node, &keys, &tries).await.unwrap();
             (commits, longest) = (commits + 1, longest.max(since.elapsed()));
             if pause_ms > 0 {
                 sleep(Duration::from_millis(rng.random_range(0..2 * pause_ms))).await;
@@ -117,18 +123,18 @@ async fn commit_for(
         (commits, longest)
     };
     let done = join_all(nodes.iter().enumerate().map(client)).await;
-    let (counts, took) = (world.storage.counts(), began.elapsed());
+    let (counts, took, tries) = (world.storage.counts(), began.elapsed(), tries.into_inner());
     let commits: Vec<u64> = done.iter().map(|(commits, _)| *commits).collect();
     let longest = done.iter().map(|(_, longest)| *longest).max().unwrap();
     let last = keys(0);
-    add_to(&nodes[0], &last).await.unwrap();
+    add_to(&nodes[0], &last, &AtomicU64::new(0)).await.unwrap();
     let tx = nodes[0].begin().await.unwrap();
     let wrote =
         |key: &String| -> u64 { (0..clients).filter(|n| keys(*n).contains(key)).map(|n| commits[n]).sum() };
     for key in &last {
         assert_eq!(number(&tx, key).await.unwrap(), wrote(key) + 1, "no update of {key} is lost");
     }
-    Run { commits, longest, counts, took }
+    Run { commits, tries, longest, counts, took }
 }
 
 /// What contends alone is counted: nodes tell each other nothing but by guards.

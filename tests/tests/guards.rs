@@ -391,3 +391,51 @@ async fn more_guards_than_fit_a_record_are_refused() {
     assert!(error.to_string().contains("it guards 63 keys, 66024 bytes"), "{error}");
     assert_eq!(world.storage.counts().creates, 0, "nothing was sent");
 }
+
+/// A commit is dropped at each of its requests; what it had sent lands before another one updates the key, or while that one waits for it, or after. Whatever
+/// it is, the key counts what committed.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_is_dropped_lets_no_conflicting_write_through() {
+    let mut dropped = 0;
+    for lands_ms in [0, 100, 1_500, 4_000] {
+        let mut nth = 1;
+        while let Some(committed) = drop_at(nth, lands_ms).await {
+            println!("dropped at create {nth}, which lands after {lands_ms} ms: committed {committed}");
+            (nth, dropped) = (nth + 1, dropped + 1);
+        }
+    }
+    assert_eq!(dropped, 4 * 2, "a guard and a decision");
+}
+
+/// Whether the transaction committed that was dropped at this create; `None` where it has fewer.
+async fn drop_at(nth: u64, lands_ms: u64) -> Option<bool> {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    add(&node, "n").await.unwrap();
+    node.publish().await.unwrap();
+    other.refresh().await.unwrap();
+    let mut tx = node.begin().await.unwrap();
+    let (id, n) = (tx.id(), number(&tx, "n").await.unwrap());
+    tx.put("n", (n + 1).to_string()).unwrap();
+    let gate = world.storage.fail(Operation::Create, "", nth, Fault::Ghost);
+    let commit = tokio::spawn(tx.commit());
+    tokio::select! {
+        biased;
+        () = gate.reached() => {}
+        () = async { while !commit.is_finished() { sleep(Duration::from_millis(1)).await } } => return None,
+    }
+    commit.abort();
+    drop(commit.await);
+    let lands = async {
+        sleep(Duration::from_millis(lands_ms)).await;
+        // Refused, where somebody else is there.
+        let _ = gate.release().await;
+    };
+    let ((), added) = tokio::join!(lands, add(&other, "n"));
+    let added = added.unwrap();
+    other.publish().await.unwrap();
+    let committed = matches!(other.outcome(id).await.unwrap(), Outcome::Committed { .. });
+    assert_eq!(added, 2 + u64::from(committed), "create {nth}, {lands_ms} ms");
+    assert_eq!(add(&node, "n").await.unwrap(), added + 1, "create {nth}, {lands_ms} ms");
+    Some(committed)
+}

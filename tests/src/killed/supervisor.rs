@@ -19,8 +19,9 @@ use super::{Killed, PROCESSES, WORKER};
 
 /// SIGKILL.
 const KILLED: Option<i32> = Some(9);
-/// A run that takes longer than this hangs; ids expire before that, too.
+/// A run that takes longer than this hangs, or than so much for each request; ids expire before that, too.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
+const LIMIT_EACH: Duration = Duration::from_millis(400);
 
 /// What a run came to.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub fn run(killed: &Killed) -> Result<(Vec<(Request, Done)>, Report), String> {
     let queue = Queue::new(requests, killed.work, killed.seed);
     let children: Vec<Mutex<Option<Child>>> = (0..PROCESSES).map(|_| Mutex::new(None)).collect();
     let over = AtomicBool::new(false);
+    let limit = LIMIT.max(LIMIT_EACH * u32::try_from(requests).unwrap_or(u32::MAX));
     std::thread::scope(|scope| {
         let slots = children.iter().enumerate().map(|(slot, child)| {
             let (queue, clock) = (&queue, &clock);
@@ -69,8 +71,8 @@ pub fn run(killed: &Killed) -> Result<(Vec<(Request, Done)>, Report), String> {
         let slots: Vec<_> = slots.collect();
         let killer = scope.spawn(|| kill_at_random(&children, killed, &queue, &over));
         while !slots.iter().all(|slot| slot.is_finished()) {
-            if clock.monotonic() - began > LIMIT {
-                queue.fail(format!("not done within {LIMIT:?}"));
+            if clock.monotonic() - began > limit {
+                queue.fail(format!("not done within {limit:?}"));
                 children.iter().for_each(kill);
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -22,7 +22,7 @@ pub fn started_as_another() -> Option<LocalBoxFuture<'static, ()>> {
     killed::worker(open_one_of_eight).or_else(|| Some(processes::other(open_one_of_two)?.boxed_local()))
 }
 
-fn number(variable: &str, default: u64) -> u64 {
+pub fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
