@@ -337,6 +337,15 @@ impl View {
     /// folded stays out: its key may have been deleted since, and the deletion have left the index. Returns whether it was new.
     pub fn insert_published(&mut self, commit: Arc<Commit>, publication: Option<PublishedAt>) -> bool {
         let version = commit.version;
+        // What was lost and is restored was folded by nobody, however old it is: also where it was learned before anybody said so.
+        let mut before = None;
+        if commit.restored {
+            let known = self.commits.get_key_value(&version);
+            before = known.filter(|(known, _)| !known.0.restored).and_then(|(_, dates)| dates.publication());
+            if known.is_some_and(|(known, _)| !known.0.restored) {
+                self.remove(version);
+            }
+        }
         match self.commits.entry(ByVersion(Arc::clone(&commit))) {
             Entry::Occupied(mut known) => {
                 known.get_mut().note(publication);
@@ -350,8 +359,8 @@ impl View {
             {
                 return false;
             }
-            Entry::Vacant(unknown) => unknown.insert(Dates::new(publication)),
-        };
+            Entry::Vacant(unknown) => unknown.insert(Dates::new(publication)).note(before),
+        }
         for ordinal in (0u32..).take(commit.writes.len()) {
             let found = Found::Recent { commit: Arc::clone(&commit), ordinal };
             if let Some(others) = self.keys.replace(Versions::One(found.clone())) {
@@ -445,5 +454,69 @@ impl View {
     #[must_use]
     pub fn key_count(&self) -> usize {
         self.keys.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::manifest::{FileRef, Manifest};
+    use crate::format::name::FileId;
+    use crate::format::record::{CommitRecord, Value, Write};
+
+    const SETTLED_MS: u64 = 5_000_000;
+
+    /// A checkpoint that takes whatever began before for folded.
+    fn base() -> Arc<Base> {
+        let id = TxnId::from_parts(1, &mut crate::rng::seeded(1));
+        Arc::new(Base::new(Manifest {
+            number: 1,
+            store_id: String::new(),
+            attempt: 1,
+            begun: 6_000,
+            horizon: 5_000,
+            folded_until: 5_000,
+            basis: 6_000,
+            swept_through: 6_000,
+            settled_ms: SETTLED_MS,
+            unfolded: std::collections::BTreeSet::new(),
+            greatest: Version::ABSENT,
+            purged: Version::ABSENT,
+            runs: Vec::new(),
+            recent: FileRef { id: FileId(id), bytes: 0, entries: 0, checksum: 0 },
+            garbage: None,
+            outcomes: None,
+        }))
+    }
+
+    fn commit(restored: bool) -> Arc<Commit> {
+        let txn = TxnId::from_parts(1_000, &mut crate::rng::seeded(2));
+        let writes = vec![Write { key: "k".into(), value: Value::Tombstone }];
+        let clock = Timestamp::from_ms(1_000);
+        let (request_key, result, guards) = (None, None, Vec::new());
+        let record = CommitRecord { txn, clock, request_key, result, guards, writes };
+        let mut commit = Commit::new(&record, txn, Home::Decision { inline_offset: 0 });
+        commit.restored = restored;
+        Arc::new(commit)
+    }
+
+    /// A lost commit that somebody asked for is in the view before it is restored; then a checkpoint comes that takes all of its age for folded.
+    #[test]
+    fn what_was_known_before_it_was_restored_stays() {
+        let published = PublishedAt { at: StoreTime(7_000), dated: StoreTime(7_000) };
+        let mut view = View::default();
+        assert!(view.insert_published(commit(false), None));
+        view.insert_published(commit(true), Some(published));
+        view.rebase(base());
+        assert!(view.holds(commit(true).version), "no run has it");
+        // As it is where it was restored first.
+        let mut other = View::default();
+        other.rebase(base());
+        assert!(!other.insert_published(commit(false), None));
+        assert!(other.insert_published(commit(true), Some(published)));
+        assert_eq!(view.recent().count(), other.recent().count());
+        // Whatever copy comes afterwards.
+        view.insert_published(commit(false), None);
+        assert!(view.holds(commit(true).version));
     }
 }

@@ -19,7 +19,7 @@ use super::{Killed, PROCESSES, WORKER};
 
 /// SIGKILL.
 const KILLED: Option<i32> = Some(9);
-/// A run that takes longer than this hangs, or than so much for each request; ids expire before that, too.
+/// A run that takes longer than this hangs, or than so much for each request. (Ids that callers made before expire after fifteen minutes.)
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 const LIMIT_EACH: Duration = Duration::from_millis(400);
 

@@ -265,8 +265,11 @@ impl Transaction {
         let looked = self.node.read_register(&self.store, self.id).await?;
         match self.node.check_told(&self.store, self.id, looked).await? {
             RegisterState::Committed { commits, .. } => self.replayed(commit_of(self.id, commits)?).await,
-            RegisterState::Dead { attempt, void } => Err(self.dead(attempt, void)),
-            RegisterState::Empty | RegisterState::Forgotten => Err(error),
+            RegisterState::Dead { attempt, void: Some(void) } => Err(self.dead(attempt, Some(void))),
+            // Aborted, perhaps by a third one: that changes nothing for this attempt.
+            RegisterState::Dead { void: None, .. } | RegisterState::Empty | RegisterState::Forgotten => {
+                Err(error)
+            }
         }
     }
 

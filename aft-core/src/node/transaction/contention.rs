@@ -43,9 +43,9 @@ pub(crate) struct Contention {
 }
 
 impl Contention {
-    /// A guard was created or found in so many milliseconds.
+    /// The create of a guard took so many milliseconds: one at least.
     pub(crate) fn note_request(&self, took_ms: u64) {
-        self.took_ms.store(took_ms, Ordering::Relaxed);
+        self.took_ms.store(took_ms.max(1), Ordering::Relaxed);
     }
 
     /// Another transaction was first.
@@ -60,9 +60,16 @@ impl Contention {
         lost.insert(key, now);
     }
 
-    /// How long a young transaction rests before it guards a young version of this key.
-    pub(crate) fn rest(&self, rng: &NodeRng, key: RequestHash, now: LocalTime) -> Option<Duration> {
-        let others = self.lost.lock().get(&key).is_some_and(|at| now.elapsed_since(*at) < REMEMBERED_MS);
+    /// How long a young transaction rests before it guards young versions of these keys.
+    pub(crate) fn rest(
+        &self,
+        rng: &NodeRng,
+        mut keys: impl Iterator<Item = RequestHash>,
+        now: LocalTime,
+    ) -> Option<Duration> {
+        let lost = self.lost.lock();
+        let others = keys.any(|key| lost.get(&key).is_some_and(|at| now.elapsed_since(*at) < REMEMBERED_MS));
+        drop(lost);
         let one_in = if others { AMONG } else { ALONE };
         let rest_ms = self.took_ms.load(Ordering::Relaxed).saturating_mul(3).min(REST_MOST_MS);
         (rng.next().is_multiple_of(one_in) && rest_ms > 0).then(|| Duration::from_millis(rest_ms))
@@ -90,7 +97,7 @@ mod tests {
     /// How many of a thousand rest.
     fn resting(contention: &Contention, key: RequestHash, now: LocalTime) -> usize {
         let rng = NodeRng::new(Some(1));
-        (0..1_000).filter(|_| contention.rest(&rng, key, now).is_some()).count()
+        (0..1_000).filter(|_| contention.rest(&rng, [key].into_iter(), now).is_some()).count()
     }
 
     #[test]
@@ -108,10 +115,21 @@ mod tests {
     }
 
     #[test]
+    fn many_keys_rest_as_often_as_one() {
+        let (contention, rng) = (Contention::default(), NodeRng::new(Some(1)));
+        contention.note_request(0);
+        let rests = || contention.rest(&rng, (0..100).map(key), at(0));
+        let resting: Vec<_> = (0..1_000).filter_map(|_| rests()).collect();
+        assert!((15..60).contains(&resting.len()), "{}", resting.len());
+        assert!(resting.iter().all(|rest| rest.as_millis() == 3), "a request takes a millisecond at least");
+    }
+
+    #[test]
     fn a_rest_is_bounded() {
         let (contention, rng) = (Contention::default(), NodeRng::new(Some(1)));
         contention.note_request(u64::MAX / 4);
-        let rests: Vec<_> = (0..100).filter_map(|_| contention.rest(&rng, key(1), at(0))).collect();
+        let rests: Vec<_> =
+            (0..100).filter_map(|_| contention.rest(&rng, [key(1)].into_iter(), at(0))).collect();
         assert!(!rests.is_empty() && rests.iter().all(|rest| rest.as_secs() == 1), "{rests:?}");
     }
 

@@ -52,8 +52,8 @@ const GUARD_OVERHEAD: u64 = 48;
 const PATIENCE_MS: u64 = YOUNG_MS;
 /// How long an older one waits for a younger one: so long most are decided, and two that wait for each other are few.
 const OLDER_PATIENCE_MS: u64 = 250;
-/// So often whoever came second looks at a later transaction that is undecided: it has learned something newer anyway.
-const NEWEST_LOOKS: u32 = 4;
+/// So often more than once whoever came second looks at a later transaction that is undecided: it has learned something newer anyway.
+const NEWEST_LOOKS: u32 = 3;
 /// The longest wait between two looks at an undecided one.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -83,6 +83,14 @@ impl Guarded {
 struct Claimant {
     txn: TxnId,
     since_ms: u64,
+}
+
+/// How a guard ended.
+enum Claimed {
+    /// It has this place.
+    Place(u32),
+    /// This one had superseded what was read.
+    Lost(Committed),
 }
 
 /// What an earlier guard means for a later one.
@@ -191,7 +199,9 @@ impl Transaction {
         self.check_guards(&guarded)?;
         let since_ms = self.begin.since_ms.unwrap_or(u64::MAX).min(self.id.start_ms());
         let me = Claimant { txn: self.id, since_ms };
-        self.let_others_first(me, &guarded).await;
+        if let Some(rest) = self.rest(me, &guarded) {
+            tokio::time::sleep(rest).await;
+        }
         let (node, store) = (Arc::clone(&self.node), self.store.clone());
         let claims = guarded.iter().map(|guarded| {
             let (node, store) = (&node, &store);
@@ -201,16 +211,23 @@ impl Transaction {
         let mut claims = futures::stream::iter(claims).buffer_unordered(self.node.config.parallel_requests);
         let mut guards = Vec::with_capacity(guarded.len());
         while let Some(made) = claims.next().await {
-            let made: Result<(&Guarded, u32), Error> = made;
+            let made: Result<(&Guarded, Claimed), Error> = made;
             match made {
-                Ok((guarded, slot)) => {
+                Ok((guarded, Claimed::Place(slot))) => {
                     guards.push(Guard { key: guarded.key.clone(), over: guarded.over, slot });
                 }
-                Err(error) => {
+                Ok((guarded, Claimed::Lost(winner))) => {
                     drop(claims);
-                    self.let_go(&error, guards.len()).await;
+                    let came_second = node.came_second(&store, guarded, winner).boxed();
+                    let (error, ()) = futures::join!(came_second, self.let_go(guards.len()).boxed());
                     return Err(self.named(error));
                 }
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    drop(claims);
+                    self.let_go(guards.len()).await;
+                    return Err(self.named(error));
+                }
+                Err(error) => return Err(self.named(error)),
             }
         }
         drop(claims);
@@ -219,19 +236,18 @@ impl Transaction {
         Ok(())
     }
 
-    /// Rests now and then, where others may wait for the same keys.
-    async fn let_others_first(&self, me: Claimant, guarded: &[Guarded]) {
+    /// How long it lets others go first, who may wait for the same keys.
+    fn rest(&self, me: Claimant, guarded: &[Guarded]) -> Option<Duration> {
         let node = &self.node;
         let now = node.now();
         let is_young = |since_ms: u64| now.wall_ms.saturating_sub(since_ms) < YOUNG_MS;
         if !is_young(me.since_ms) || planted(Planted::NobodyRests) {
-            return;
+            return None;
         }
         let contended = guarded.iter().filter(|it| it.writes && is_young(it.over.clock_ms()));
-        let rests = contended.filter_map(|it| node.contention.rest(&node.rng, guarded_hash(&it.key), now));
-        if let Some(rest) = rests.max() {
-            tokio::time::sleep(rest).await;
-        }
+        let mut keys = contended.map(|it| guarded_hash(&it.key)).peekable();
+        keys.peek()?;
+        node.contention.rest(&node.rng, keys, now)
     }
 
     /// Refuses more guards than fit a record.
@@ -259,9 +275,9 @@ impl Transaction {
 
     /// It has lost, and holds guards of other keys: so that nobody waits for it, it is decided now. Where another run of its request may go on
     /// under its id, it is not.
-    async fn let_go(&self, error: &Error, guards: usize) {
+    async fn let_go(&self, guards: usize) {
         let again = self.begin.request.is_some() || self.shared;
-        if error.kind() != ErrorKind::Conflict || guards == 0 || again {
+        if guards == 0 || again {
             return;
         }
         if let Err(error) = self.node.fence(&self.store, self.id, self.node.store_time()).await {
@@ -277,15 +293,13 @@ impl Node {
         store: &Store,
         me: Claimant,
         guarded: &Guarded,
-    ) -> Result<u32, Error> {
+    ) -> Result<Claimed, Error> {
         let mut others: BTreeMap<u32, (GuardClaim, bool)> = BTreeMap::new();
         let mut next = 0;
         for _ in 0..LOOKS_MOST {
-            let sent = self.now();
             let made = self.create_guard(store, me, guarded, next).await?;
-            self.contention.note_request(self.now().elapsed_since(sent));
             if is_mine(&made, me, guarded) {
-                return Ok(next);
+                return Ok(Claimed::Place(next));
             }
             if planted(Planted::FirstGuardIsFree) {
                 next += 1;
@@ -293,7 +307,7 @@ impl Node {
             }
             // Most often this one has won, and nothing else need be known.
             if let Earlier::Won(winner) = self.judge_guard(store, me, guarded, &made).await? {
-                return Err(self.came_second(store, guarded, winner).await);
+                return Ok(Claimed::Lost(winner));
             }
             others.insert(next, (made, true));
             let newest = self.newest_guard(store, guarded).await?.max(next);
@@ -311,14 +325,14 @@ impl Node {
             for (slot, (claim, settled)) in &mut others {
                 // An earlier attempt of this transaction made it, and looked at those before it as this one does.
                 if is_mine(claim, me, guarded) {
-                    return Ok(*slot);
+                    return Ok(Claimed::Place(*slot));
                 }
                 if *settled {
                     continue;
                 }
                 match self.judge_guard(store, me, guarded, claim).await? {
                     Earlier::Settled => *settled = true,
-                    Earlier::Won(winner) => return Err(self.came_second(store, guarded, winner).await),
+                    Earlier::Won(winner) => return Ok(Claimed::Lost(winner)),
                 }
             }
             next = newest.saturating_add(1);
@@ -399,8 +413,10 @@ impl Node {
     /// The error of who came second. Its node knows the winner from now on.
     async fn came_second(self: &Arc<Self>, store: &Store, guarded: &Guarded, winner: Committed) -> Error {
         let (version, decided_by) = (winner.commit.version, winner.commit.decided_by());
-        self.contention.note_lost(guarded_hash(&guarded.key), self.now());
         let known = self.known.read(|known| known.view().decided_by(decided_by).next().is_some());
+        if !known {
+            self.contention.note_lost(guarded_hash(&guarded.key), self.now());
+        }
         // A node that learned one version at each try would never catch up with one that writes all the time.
         if !known
             && !planted(Planted::OneVersionAtATime)
@@ -429,13 +445,15 @@ impl Node {
         let current = Guarded { over: newest.over, ..guarded.clone() };
         let holder = self.read_guard(store, &current, newest.slot).await?.filter(|holder| holder.writes);
         if let Some(holder) = holder {
-            for wait in backoff(&self.rng, NEWEST_LOOKS) {
+            let waits = backoff(&self.rng, NEWEST_LOOKS).map(|wait| wait.min(LOOK));
+            for wait in std::iter::once(Duration::ZERO).chain(waits) {
+                tokio::time::sleep(wait).await;
                 match self.read_register(store, holder.txn).await? {
                     RegisterState::Committed { commits, .. } => {
                         self.learn_read(commits).await;
                         return Ok(());
                     }
-                    RegisterState::Empty => tokio::time::sleep(wait.min(LOOK)).await,
+                    RegisterState::Empty => {}
                     RegisterState::Dead { .. } | RegisterState::Forgotten => break,
                 }
             }
@@ -473,7 +491,12 @@ impl Node {
         let path = self.path(ObjectName::Guard(claim.name()));
         let bytes = claim.encode().map_err(|cause| unencodable("the guard", cause))?;
         let failed = |error| Error::storage("guarding a key", error);
-        let create = async || store.try_create(&path, bytes.clone()).await.map_err(failed);
+        let create = async || {
+            let sent = self.now();
+            let tried = store.try_create(&path, bytes.clone()).await.map_err(failed);
+            self.contention.note_request(self.now().elapsed_since(sent));
+            tried
+        };
         let settle = async |made: bool| {
             if made || planted(Planted::TrustGuardConflict) {
                 return Ok(Some(claim.clone()));

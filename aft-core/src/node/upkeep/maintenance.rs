@@ -38,20 +38,27 @@ impl Node {
     async fn maintain(self: &Arc<Self>, maintenance: &Maintenance) -> Result<(), Error> {
         self.check_open()?;
         self.refresh_if_stale().await?;
-        if self.wants_checkpoint(maintenance) {
-            // Another node may have made one that this node does not know yet.
-            self.known.look_again();
-            self.refresh().await?;
-        }
-        if self.wants_checkpoint(maintenance)
-            && self.takes_turn(Job::Checkpoint, maintenance.checkpoint_interval / EPOCHS).await?
-        {
-            self.checkpoint().await?;
-        }
+        let checkpoint = self.maintain_checkpoint(maintenance).await;
         if self.known.base().number() > 0
-            && self.takes_turn(Job::Collect, maintenance.collect_interval).await?
+            && let Some(epoch) = self.offers(Job::Collect, maintenance.collect_interval)
+            && self.takes_epoch(Job::Collect, epoch).await?
         {
             self.collect_garbage(false).await?;
+        }
+        checkpoint
+    }
+
+    async fn maintain_checkpoint(self: &Arc<Self>, maintenance: &Maintenance) -> Result<(), Error> {
+        if !self.wants_checkpoint(maintenance) {
+            return Ok(());
+        }
+        let length = maintenance.checkpoint_interval / EPOCHS;
+        let Some(epoch) = self.offers(Job::Checkpoint, length) else { return Ok(()) };
+        // Another node may have made one that this node does not know yet.
+        self.known.look_again();
+        self.refresh().await?;
+        if self.wants_checkpoint(maintenance) && self.takes_epoch(Job::Checkpoint, epoch).await? {
+            self.checkpoint().await?;
         }
         Ok(())
     }
@@ -67,13 +74,9 @@ impl Node {
         beyond >= maintenance.checkpoint_commits || (beyond > 0 && old)
     }
 
-    /// Whether this node does the job in this epoch. A node asks once in an epoch.
-    async fn takes_turn(&self, job: Job, length: Duration) -> Result<bool, Error> {
-        let length_ms = millis(length).max(1);
-        let epoch = self.now().wall_ms / length_ms;
-        if !self.known.write(|known| known.offer(job, epoch)) {
-            return Ok(false);
-        }
-        self.takes_epoch(job, epoch).await
+    /// The epoch in which this node may do the job. A node asks once in an epoch.
+    fn offers(&self, job: Job, length: Duration) -> Option<u64> {
+        let epoch = self.now().wall_ms / millis(length).max(1);
+        self.known.write(|known| known.offer(job, epoch)).then_some(epoch)
     }
 }
