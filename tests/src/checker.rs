@@ -9,7 +9,7 @@
 //! | `graph`, `cycle` | **Read Atomic** by its rule: session order and reads-from are edges; for each read of x from a, every other b that writes x and is a direct session or reads-from predecessor of the reader comes before a; the initial state comes before everything; then no cycle |
 //! | `versions` | the same by a second way, stronger, where versions are known: no fractured read by its definition; a commit's version is above all that it and its session read or made before; no version twice |
 //! | `outcomes` | exactly once: an id has one outcome, one version, one result, and the values of one attempt |
-//! | `guarded` | what guards promise: **no lost update** of a guarded key, and **strict serializability** of the serializable transactions on the keys that only they write |
+//! | `guarded` | what guards promise: **no lost update** of a guarded key, and **strict serializability** of all that is guarded, by the order of decisions |
 //! | `visible` | receipts are seen, no acked commit is lost, and every commit is visible everywhere within its bound |
 //!
 //! # Which transactions count
@@ -101,6 +101,8 @@ pub struct Summary {
     pub reads: usize,
     /// Those of them that found nothing ever written.
     pub absent_reads: usize,
+    /// Reads that were guarded.
+    pub guarded_reads: usize,
     /// Updates of a key that was read guarded.
     pub guarded_updates: usize,
     /// Serializable transactions that took effect.
@@ -131,8 +133,11 @@ impl fmt::Display for Summary {
             "{sessions} sessions, {keys} keys, {writes} writes, {reads} reads ({absent_reads} absent), {edges} edges, \
              {retried_ids} ids retried"
         )?;
-        let Self { guarded_updates, serializable, .. } = self;
-        writeln!(f, "{guarded_updates} guarded updates, {serializable} serializable transactions")?;
+        let Self { guarded_reads, guarded_updates, serializable, .. } = self;
+        writeln!(
+            f,
+            "{guarded_reads} guarded reads, {guarded_updates} guarded updates, {serializable} serializable transactions"
+        )?;
         let Self { receipt_reads, visibility_reads, final_reads, .. } = self;
         write!(
             f,

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aft_core::{Aft, Begin, CommitOutcome, Config, ErrorKind, Outcome, Token, Transaction};
-use aft_memory::{Counts, Fault, Operation};
+use aft_core::{
+    Aft, Begin, Clock, CloneOptions, CommitOutcome, Config, ErrorKind, Outcome, Token, Transaction,
+};
+use aft_memory::{Counts, Fault, MemoryStorage, Operation};
 use aft_tests::{DOUBTS, WaitingStorage, World, add, get, number, put, rounds_since};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -438,4 +440,38 @@ async fn drop_at(nth: u64, lands_ms: u64) -> Option<bool> {
     assert_eq!(added, 2 + u64::from(committed), "create {nth}, {lands_ms} ms");
     assert_eq!(add(&node, "n").await.unwrap(), added + 1, "create {nth}, {lands_ms} ms");
     Some(committed)
+}
+
+/// A clone has the versions and not the guards: whoever held one can commit in the source alone.
+#[tokio::test(start_paused = true)]
+async fn a_clone_goes_on_without_the_guards_of_its_source() {
+    let world = World::new();
+    let node = world.node().await;
+    add(&node, "n").await.unwrap();
+    node.run("request", async |tx| {
+        let n = number(tx, "n").await? + 1;
+        tx.put("n", n.to_string()).map(|()| n.to_string().into())
+    })
+    .await
+    .unwrap();
+    // One that holds a guard and never decides.
+    let mut dead = node.begin().await.unwrap();
+    number(&dead, "n").await.unwrap();
+    dead.put("n", "7").unwrap();
+    let ghost = world.storage.fail(Operation::Create, "commits/", 1, Fault::Ghost);
+    let commit = tokio::spawn(dead.commit());
+    ghost.reached().await;
+    commit.abort();
+    node.publish().await.unwrap();
+    let place = MemoryStorage::with_clock(Arc::clone(&world.store_clock) as Arc<dyn Clock>);
+    node.clone_to(Arc::new(place.clone()), CloneOptions::default()).await.unwrap();
+    let open = || Aft::builder(Arc::new(place.clone())).config(World::config()).clock(world.clock());
+    let (one, two) = (open().rng_seed(71).open().await.unwrap(), open().rng_seed(72).open().await.unwrap());
+    let began = Instant::now();
+    assert_eq!(add(&one, "n").await.unwrap(), 3);
+    assert!(began.elapsed() < Duration::from_secs(1), "nobody is waited for: {:?}", began.elapsed());
+    assert_eq!(add(&two, "n").await.unwrap(), 4);
+    let report = one.check().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(add(&node, "n").await.unwrap(), 3, "and the source goes on as well");
 }

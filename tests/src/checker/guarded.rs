@@ -1,11 +1,17 @@
-//! What guards promise: no lost update among those who guard a key, and one order of the transactions that guard all they do.
+//! What guards promise: no lost update among those who guard a key, and that all follow the order in which they were decided.
 //!
 //! **No lost update.** Of the transactions that guard a key, read one version of it, and write it, one takes effect.
 //!
-//! **Strict serializability.** Keys that only serializable transactions write (but for the first write of each, where each of them that read the key has read that or a later one) are
-//! looked at alone. Of the serializable transactions that took effect, one comes before another if the other read its value; if the other wrote the
-//! next version of a key; if the other superseded what it read; or if it was acknowledged before the other began. That is the direct
-//! serialization graph (Adya, "Weak consistency", 1999, section 3.1) with real time (Herlihy and Wing, "Linearizability", 1990), and has no cycle.
+//! **Strict serializability.** Of the transactions that took effect and have a decision (they wrote, or guarded), one was decided before another
+//!
+//! - if the other read its value,
+//! - if it guarded what the other one guarded and superseded: also where it did not write it,
+//! - if it was acknowledged before the other began,
+//! - if it wrote a version of a key that only serializable transactions write (but for the first write of each, where each of them that read the key has
+//!   read that or a later one), and the other the next.
+//!
+//! Where all are serializable, that is the direct serialization graph (Adya, "Weak consistency", 1999, section 3.1) with real time (Herlihy and Wing,
+//! "Linearizability", 1990). It has no cycle, and nor has it where others are among them that guard a part of what they read, or nothing.
 //!
 //! Real time would be an edge for each pair. Instead moments are nodes, each before the next: a transaction is before the first moment after
 //! its end, and the moment of its begin is before it.
@@ -33,9 +39,12 @@ enum Why {
 }
 
 pub(super) fn check(resolved: &Resolved<'_>, report: &mut Report, summary: &mut Summary) {
-    lost_updates(resolved, report, summary);
-    serializable(resolved, report, summary);
+    let superseded = lost_updates(resolved, report, summary);
+    decided_in_order(resolved, &superseded, report, summary);
 }
+
+/// Who guarded a version of a key and wrote the next, and by which operation it had read it.
+type Superseded = HashMap<(u32, Option<Tx>), (Tx, u32)>;
 
 /// Also where nobody has read it, and the register alone says that it committed.
 fn took_effect(resolved: &Resolved<'_>, tx: Tx) -> bool {
@@ -53,8 +62,8 @@ fn guards(resolved: &Resolved<'_>, tx: Tx, key: u32) -> bool {
     transaction.serializable || transaction.guarded.contains(resolved.keys[key as usize])
 }
 
-fn lost_updates(resolved: &Resolved<'_>, report: &mut Report, summary: &mut Summary) {
-    let mut superseded: HashMap<(u32, Option<Tx>), (Tx, u32)> = HashMap::new();
+fn lost_updates(resolved: &Resolved<'_>, report: &mut Report, summary: &mut Summary) -> Superseded {
+    let mut superseded = Superseded::new();
     for tx in resolved.all().filter(|&tx| took_effect(resolved, tx)) {
         for read in &resolved.reads[tx as usize] {
             if !guards(resolved, tx, read.key) || resolved.last_write(tx, read.key).is_none() {
@@ -72,12 +81,23 @@ fn lost_updates(resolved: &Resolved<'_>, report: &mut Report, summary: &mut Summ
             });
         }
     }
+    superseded
 }
 
-fn serializable(resolved: &Resolved<'_>, report: &mut Report, summary: &mut Summary) {
-    let counts = |tx: &Tx| resolved.transaction(*tx).serializable && took_effect(resolved, *tx);
-    let members: Vec<Tx> = resolved.all().filter(counts).collect();
-    let writers = writers(resolved, &members);
+fn decided_in_order(
+    resolved: &Resolved<'_>,
+    superseded: &Superseded,
+    report: &mut Report,
+    summary: &mut Summary,
+) {
+    let is_serializable = |tx: Tx| resolved.transaction(tx).serializable;
+    let is_decided = |tx: &Tx| {
+        let guards = is_serializable(*tx) || !resolved.transaction(*tx).guarded.is_empty();
+        took_effect(resolved, *tx) && (guards || !resolved.writes[*tx as usize].is_empty())
+    };
+    let decided: Vec<Tx> = resolved.all().filter(is_decided).collect();
+    let serializable: Vec<Tx> = decided.iter().copied().filter(|tx| is_serializable(*tx)).collect();
+    let writers = writers(resolved, &serializable);
     let mut edges = Vec::new();
     for of_key in writers.iter().flatten() {
         let key = of_key.key;
@@ -85,26 +105,38 @@ fn serializable(resolved: &Resolved<'_>, report: &mut Report, summary: &mut Summ
             edges.push(Edge { from: pair[0], to: pair[1], why: Why::Wrote { key } });
         }
     }
-    for &tx in &members {
+    for &tx in &decided {
         for read in &resolved.reads[tx as usize] {
-            let Some(of_key) = &writers[read.key as usize] else { continue };
-            let next = match read.from {
-                None => 0,
-                Some(from) => {
-                    edges.push(Edge { from, to: tx, why: Why::Read { read: read.op } });
-                    of_key.writers.iter().position(|&writer| writer == from).map_or(usize::MAX, |at| at + 1)
-                }
+            let why = Why::Superseded { read: read.op };
+            if let Some(from) = read.from.filter(|&from| took_effect(resolved, from)) {
+                edges.push(Edge { from, to: tx, why: Why::Read { read: read.op } });
+            }
+            if !guards(resolved, tx, read.key) {
+                continue;
+            }
+            summary.guarded_reads += 1;
+            if let Some(&(next, _)) = superseded.get(&(read.key, read.from)).filter(|(next, _)| *next != tx) {
+                edges.push(Edge { from: tx, to: next, why });
+            }
+            let Some(of_key) = writers[read.key as usize].as_ref().filter(|_| is_serializable(tx)) else {
+                continue;
             };
-            if let Some(&next) = of_key.writers.get(next).filter(|&&next| next != tx) {
-                edges.push(Edge { from: tx, to: next, why: Why::Superseded { read: read.op } });
+            let place = |from| of_key.writers.iter().position(|&writer| writer == from);
+            let next = read.from.map_or(Some(0), |from| place(from).map(|at| at + 1));
+            if let Some(&next) = next.and_then(|at| of_key.writers.get(at)).filter(|&&next| next != tx) {
+                edges.push(Edge { from: tx, to: next, why });
             }
         }
     }
-    summary.serializable = members.len();
-    let nodes = in_time(resolved, &members, &mut edges);
+    summary.serializable = serializable.len();
+    let nodes = in_time(resolved, &decided, &mut edges);
     let graph = Graph::new(nodes, edges);
     summary.edges += graph.edges();
-    for cycle in cycle::cycles(&graph) {
+    // Reads and time alone are for the other rules.
+    let by_guards = |cycle: &Vec<Edge<Why>>| {
+        cycle.iter().any(|edge| matches!(edge.why, Why::Superseded { .. } | Why::Wrote { .. }))
+    };
+    for cycle in cycle::cycles(&graph).into_iter().filter(by_guards) {
         report.add(Kind::NotSerializable, || explain(resolved, &cycle));
     }
 }
@@ -148,7 +180,8 @@ fn in_time(resolved: &Resolved<'_>, members: &[Tx], edges: &mut Vec<Edge<Why>>) 
         let transaction = resolved.transaction(tx);
         let began = moments.partition_point(|&moment| moment < transaction.began_ms);
         edges.push(Edge { from: node(began), to: tx, why });
-        let after = moments.partition_point(|&moment| moment <= transaction.ended_ms);
+        let ended_ms = transaction.ended_ms.max(transaction.began_ms);
+        let after = moments.partition_point(|&moment| moment <= ended_ms);
         // One of unknown outcome may have committed at any later time.
         if transaction.status == Status::Committed && after < moments.len() {
             edges.push(Edge { from: tx, to: node(after), why });
@@ -159,7 +192,7 @@ fn in_time(resolved: &Resolved<'_>, members: &[Tx], edges: &mut Vec<Edge<Why>>) 
 
 fn explain(resolved: &Resolved<'_>, cycle: &[Edge<Why>]) -> (Vec<Involved>, String) {
     let is_moment = |tx: Tx| tx as usize >= resolved.all().len();
-    let mut text = String::from("no order of these serializable transactions explains what they did:");
+    let mut text = String::from("these transactions cannot have been decided in any order:");
     let mut involved = Vec::new();
     for Edge { from, to, why } in cycle.iter().copied() {
         let name = |tx| resolved.name(tx);

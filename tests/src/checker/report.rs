@@ -38,7 +38,7 @@ pub enum Kind {
     VersionOrder,
     /// Two commits guarded one version of a key, and both wrote it.
     LostUpdate,
-    /// No order of the serializable transactions explains what they read and wrote, and agrees with time.
+    /// No order of decisions explains what transactions read, guarded and wrote, and agrees with time.
     NotSerializable,
     /// Two commits have one version.
     DuplicateVersion,

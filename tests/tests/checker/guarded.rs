@@ -33,12 +33,31 @@ fn a_lost_update_by_one_of_unknown_outcome() {
 fn write_skew_of_serializable_transactions() {
     let lines = ["a w:x=0 w:y=0 @1", "b serial r:x=0 r:y=0 w:x=1 @2", "c serial r:x=0 r:y=0 w:y=1 @3"];
     judged(&lines, &default(), &[Kind::NotSerializable]);
-    // Of two that guard what they write alone it is allowed, and where somebody writes who guards nothing.
+    // Of two that guard what they write alone it is allowed.
     let lines = ["a w:x=0 w:y=0 @1", "b g:x r:x=0 r:y=0 w:x=1 @2", "c g:y r:x=0 r:y=0 w:y=1 @3"];
     judged(&lines, &default(), &[]);
-    let lines =
-        ["a w:x=0 w:y=0 @1", "b serial r:x=0 r:y=0 w:x=1 @2", "c serial r:x=0 r:y=0 w:y=1 @3", "d w:x=2 @4"];
-    judged(&lines, &default(), &[]);
+}
+
+/// Who guards what it only reads keeps others from superseding it, whatever else they guard.
+#[test]
+fn write_skew_of_those_who_guard_what_they_read() {
+    let skew = [
+        "a w:x=0 w:y=0 @1",
+        "b g:x g:y r:x=0 r:y=0 w:x=1 @2",
+        "c g:x g:y r:x=0 r:y=0 w:y=1 @3",
+        "d w:x=9 @9",
+    ];
+    judged(&skew, &default(), &[Kind::NotSerializable]);
+    // One of the two did not guard what it only read: then it comes first.
+    let half = ["a w:x=0 w:y=0 @1", "b g:x r:x=0 r:y=0 w:x=1 @2", "c g:x g:y r:x=0 r:y=0 w:y=1 @3"];
+    judged(&half, &default(), &[]);
+    // Through one that guards nothing, and read what the one had written.
+    let read_guard = "c g:x r:x=0 r:z=1 w:y=1 @4";
+    judged(
+        &["a w:x=0 @1", "b g:x r:x=0 w:x=1 @2", "d r:x=1 w:z=1 @3", read_guard],
+        &default(),
+        &[Kind::NotSerializable],
+    );
 }
 
 /// A reader alone can be what has no place.
