@@ -47,9 +47,8 @@ async fn store() -> (World, Aft) {
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     node.run(b"order", async |tx| tx.put("order", "3").map(|()| Bytes::from("done"))).await.unwrap();
-    let mut tx = node.begin().await.unwrap();
-    tx.get_guarded("order").await.unwrap();
-    tx.put("order", "4").unwrap();
+    let tx = node.begin().await.unwrap();
+    tx.get_guarded("small").await.unwrap();
     tx.commit().await.unwrap();
     put(&node, "young", &"v".repeat(20_000)).await;
     node.publish().await.unwrap();
