@@ -375,6 +375,20 @@ async fn who_came_second_learns_of_an_attempt_that_committed() {
     assert_eq!(add(&other, "lost").await.unwrap(), 2);
 }
 
+/// One attempt of an id loses a key, and the id was given up: a conflict it is all the same, after which a request is run again at once.
+#[tokio::test(start_paused = true)]
+async fn who_came_second_under_an_id_that_was_given_up_has_a_conflict() {
+    let world = World::new();
+    let (node, other) = (world.node().await, world.node().await);
+    let id = node.new_txn_id();
+    let mut late = other.begin_with(Begin::new().id(id)).await.unwrap();
+    number(&late, "lost").await.unwrap();
+    late.put("lost", "7").unwrap();
+    add(&node, "lost").await.unwrap();
+    assert_eq!(node.cancel(id).await.unwrap(), Outcome::Aborted);
+    assert_eq!(late.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
 #[tokio::test(start_paused = true)]
 async fn more_guards_than_fit_a_record_are_refused() {
     let world = World::new();

@@ -338,14 +338,7 @@ impl View {
     pub fn insert_published(&mut self, commit: Arc<Commit>, publication: Option<PublishedAt>) -> bool {
         let version = commit.version;
         // What was lost and is restored was folded by nobody, however old it is: also where it was learned before anybody said so.
-        let mut before = None;
-        if commit.restored {
-            let known = self.commits.get_key_value(&version);
-            before = known.filter(|(known, _)| !known.0.restored).and_then(|(_, dates)| dates.publication());
-            if known.is_some_and(|(known, _)| !known.0.restored) {
-                self.remove(version);
-            }
-        }
+        let before = if commit.restored { self.take_unrestored(version) } else { None };
         match self.commits.entry(ByVersion(Arc::clone(&commit))) {
             Entry::Occupied(mut known) => {
                 known.get_mut().note(publication);
@@ -368,6 +361,14 @@ impl View {
             }
         }
         true
+    }
+
+    /// Takes a commit out that is not known to be restored; when it was published, as far as is known.
+    fn take_unrestored(&mut self, version: Version) -> Option<PublishedAt> {
+        let (_, dates) = self.commits.get_key_value(&version).filter(|(known, _)| !known.0.restored)?;
+        let published = dates.publication();
+        self.remove(version);
+        published
     }
 
     /// Notes that a feed object which publishes then carries a commit.

@@ -86,9 +86,9 @@ struct Claimant {
 }
 
 /// How a guard ended.
-enum Claimed {
+enum Placed {
     /// It has this place.
-    Place(u32),
+    At(u32),
     /// This one had superseded what was read.
     Lost(Committed),
 }
@@ -211,12 +211,12 @@ impl Transaction {
         let mut claims = futures::stream::iter(claims).buffer_unordered(self.node.config.parallel_requests);
         let mut guards = Vec::with_capacity(guarded.len());
         while let Some(made) = claims.next().await {
-            let made: Result<(&Guarded, Claimed), Error> = made;
+            let made: Result<(&Guarded, Placed), Error> = made;
             match made {
-                Ok((guarded, Claimed::Place(slot))) => {
+                Ok((guarded, Placed::At(slot))) => {
                     guards.push(Guard { key: guarded.key.clone(), over: guarded.over, slot });
                 }
-                Ok((guarded, Claimed::Lost(winner))) => {
+                Ok((guarded, Placed::Lost(winner))) => {
                     drop(claims);
                     let came_second = node.came_second(&store, guarded, winner).boxed();
                     let (error, ()) = futures::join!(came_second, self.let_go(guards.len()).boxed());
@@ -293,13 +293,13 @@ impl Node {
         store: &Store,
         me: Claimant,
         guarded: &Guarded,
-    ) -> Result<Claimed, Error> {
+    ) -> Result<Placed, Error> {
         let mut others: BTreeMap<u32, (GuardClaim, bool)> = BTreeMap::new();
         let mut next = 0;
         for _ in 0..LOOKS_MOST {
             let made = self.create_guard(store, me, guarded, next).await?;
             if is_mine(&made, me, guarded) {
-                return Ok(Claimed::Place(next));
+                return Ok(Placed::At(next));
             }
             if planted(Planted::FirstGuardIsFree) {
                 next += 1;
@@ -307,7 +307,7 @@ impl Node {
             }
             // Most often this one has won, and nothing else need be known.
             if let Earlier::Won(winner) = self.judge_guard(store, me, guarded, &made).await? {
-                return Ok(Claimed::Lost(winner));
+                return Ok(Placed::Lost(winner));
             }
             others.insert(next, (made, true));
             let newest = self.newest_guard(store, guarded).await?.max(next);
@@ -325,14 +325,14 @@ impl Node {
             for (slot, (claim, settled)) in &mut others {
                 // An earlier attempt of this transaction made it, and looked at those before it as this one does.
                 if is_mine(claim, me, guarded) {
-                    return Ok(Claimed::Place(*slot));
+                    return Ok(Placed::At(*slot));
                 }
                 if *settled {
                     continue;
                 }
                 match self.judge_guard(store, me, guarded, claim).await? {
                     Earlier::Settled => *settled = true,
-                    Earlier::Won(winner) => return Ok(Claimed::Lost(winner)),
+                    Earlier::Won(winner) => return Ok(Placed::Lost(winner)),
                 }
             }
             next = newest.saturating_add(1);
@@ -416,13 +416,12 @@ impl Node {
         let known = self.known.read(|known| known.view().decided_by(decided_by).next().is_some());
         if !known {
             self.contention.note_lost(guarded_hash(&guarded.key), self.now());
-        }
-        // A node that learned one version at each try would never catch up with one that writes all the time.
-        if !known
-            && !planted(Planted::OneVersionAtATime)
-            && let Err(error) = self.learn_newest(store, guarded, version).await
-        {
-            tracing::debug!(%error, "what came after the winner is not known");
+            // A node that learned one version at each try would never catch up with one that writes all the time.
+            if !planted(Planted::OneVersionAtATime)
+                && let Err(error) = self.learn_newest(store, guarded, version).await
+            {
+                tracing::debug!(%error, "what came after the winner is not known");
+            }
         }
         let receipt = self.receipt(&winner.commit);
         self.learn_read(vec![winner]).await;
@@ -445,9 +444,8 @@ impl Node {
         let current = Guarded { over: newest.over, ..guarded.clone() };
         let holder = self.read_guard(store, &current, newest.slot).await?.filter(|holder| holder.writes);
         if let Some(holder) = holder {
-            let waits = backoff(&self.rng, NEWEST_LOOKS).map(|wait| wait.min(LOOK));
-            for wait in std::iter::once(Duration::ZERO).chain(waits) {
-                tokio::time::sleep(wait).await;
+            let mut waits = backoff(&self.rng, NEWEST_LOOKS);
+            loop {
                 match self.read_register(store, holder.txn).await? {
                     RegisterState::Committed { commits, .. } => {
                         self.learn_read(commits).await;
@@ -456,6 +454,8 @@ impl Node {
                     RegisterState::Empty => {}
                     RegisterState::Dead { .. } | RegisterState::Forgotten => break,
                 }
+                let Some(wait) = waits.next() else { break };
+                tokio::time::sleep(wait.min(LOOK)).await;
             }
         }
         if let RegisterState::Committed { commits, .. } = self.read_register(store, newest.over.txn).await? {

@@ -25,10 +25,7 @@ impl Node {
                 tokio::time::sleep(rest + Duration::from_millis(jitter)).await;
                 let Some(node) = Weak::upgrade(&node) else { return };
                 if let Err(error) = node.maintain(&maintenance).await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "maintenance failed; it is tried again"
-                    );
+                    failed(&error);
                 }
             }
         };
@@ -38,14 +35,17 @@ impl Node {
     async fn maintain(self: &Arc<Self>, maintenance: &Maintenance) -> Result<(), Error> {
         self.check_open()?;
         self.refresh_if_stale().await?;
-        let checkpoint = self.maintain_checkpoint(maintenance).await;
+        // A store of which no checkpoint can be made now is collected all the same.
+        if let Err(error) = self.maintain_checkpoint(maintenance).await {
+            failed(&error);
+        }
         if self.known.base().number() > 0
             && let Some(epoch) = self.offers(Job::Collect, maintenance.collect_interval)
             && self.takes_epoch(Job::Collect, epoch).await?
         {
             self.collect_garbage(false).await?;
         }
-        checkpoint
+        Ok(())
     }
 
     async fn maintain_checkpoint(self: &Arc<Self>, maintenance: &Maintenance) -> Result<(), Error> {
@@ -79,4 +79,8 @@ impl Node {
         let epoch = self.now().wall_ms / millis(length).max(1);
         self.known.write(|known| known.offer(job, epoch)).then_some(epoch)
     }
+}
+
+fn failed(error: &Error) {
+    tracing::warn!(error = error as &dyn std::error::Error, "maintenance failed; it is tried again");
 }
