@@ -128,6 +128,10 @@ pub struct Config {
     /// by its decision anyway ([`direct_commits`](Self::direct_commits)). Transactions
     /// that are resumed here have it too. Default false.
     pub publish_before_ack: bool,
+    /// How many feed objects beyond the newest checkpoint a node may have to read when it starts before it makes a *light* checkpoint beside its work: one
+    /// that folds nothing, for those who start next. One is made in ten seconds at most, by one of those that had so many to read; it costs six
+    /// requests. Zero turns it off. Default 128.
+    pub reads_at_start: u64,
     /// Makes checkpoints and collects garbage from a background task, for servers that run all the time. Nodes share the work out,
     /// so that every node may have it on. Default none: then `aft checkpoint` and `aft gc`, or whoever calls
     /// [`Aft::checkpoint`](crate::Aft::checkpoint) and [`Aft::collect_garbage`](crate::Aft::collect_garbage), keep the store small.
@@ -204,6 +208,7 @@ impl Default for Config {
             verify_every_commit: false,
             background: true,
             publish_before_ack: false,
+            reads_at_start: 128,
             maintenance: None,
         }
     }
@@ -226,11 +231,11 @@ impl Config {
     /// | [`cache_bytes`](Self::cache_bytes) | 16 MiB | a small function has 128 MiB for all that it does |
     ///
     /// **Open once, outside of the handler,** and keep the handle in a `static` (a `tokio::sync::OnceCell`): a process that is called again
-    /// has it still. Opening an existing store takes three requests one after the other and one beside them: the marker, then the list of
-    /// checkpoints beside the proof that the store honours create-if-absent, then the list of the feed; two gets more in one round more where
-    /// there is a checkpoint, and one get for each feed object since. A call in an open process costs one list where the last refresh is
-    /// longer than [`max_staleness`](Self::max_staleness) ago; a commit two creates (the decision and the feed), under a
-    /// [request key](crate::Begin::request) three.
+    /// has it still. Opening an existing store takes four requests in two rounds: the marker beside the list of checkpoints, then the
+    /// list of the feed beside the proof that the store honours create-if-absent; two gets more in one round more where
+    /// there is a checkpoint, and one get for each feed object since, up to some eight; of more than that [some twenty](Self::reads_at_start). A call in an open
+    /// process costs one list where the last refresh is longer than [`max_staleness`](Self::max_staleness) ago; a commit one create, its decision in the feed, and under a
+    /// [request key](crate::Begin::request) three: claim, decision, feed.
     ///
     /// **What is flushed when.** A commit returns once its decision and its feed object are in the store. Nothing waits in memory
     /// for a later call, so [`Aft::close`](crate::Aft::close) has nothing to do and need not be called.

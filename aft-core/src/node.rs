@@ -20,7 +20,7 @@ mod upkeep;
 mod write_once;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -69,6 +69,12 @@ pub(crate) struct Node {
     pub(crate) marker_dated: StoreTime,
     /// Whether the store made an object only where none was, as far as it was asked.
     pub(crate) honours_create: AtomicBool,
+    /// Whether it was proven that it honours create-if-absent, so that names may be written that others may hold something under.
+    pub(crate) proven: AtomicBool,
+    /// The checkpoints, as they were listed when the store was opened, and when that began; until the first refresh takes them.
+    pub(crate) listed: Mutex<Option<(LocalTime, Vec<ObjectInfo>)>>,
+    /// How many feed objects beyond the checkpoint there were to be read when this node started, until that was dealt with.
+    pub(crate) read_at_start: AtomicU64,
     pub(crate) limits: Limits,
     pub(crate) shards: Shards,
     pub(crate) clock: Arc<dyn Clock>,

@@ -384,6 +384,24 @@ pub enum Planted {
     ReadAnyLength,
     /// A node that cannot check its clock takes the newest date for the store's time, however far ahead it is.
     BelieveUndated,
+    /// A light checkpoint says that all is folded and settled that a full one would fold.
+    LightSettles,
+    /// A light checkpoint does not say which commits are not folded, whatever a date says.
+    LightForgetsUnfolded,
+    /// Whoever begins from a light checkpoint lists on from all that its maker was shown.
+    LightBasisAfterList,
+    /// The maker of a light checkpoint is taken for one that has just swept.
+    LightHasSwept,
+    /// A light checkpoint counts as the newest full one where the next full one is due.
+    LightIsFull,
+    /// A full checkpoint is given up where a light one was made meanwhile.
+    LoseToLight,
+    /// A full checkpoint goes on over whatever was made meanwhile.
+    OverAnyCheckpoint,
+    /// What was listed when the store was opened is believed, however long that took.
+    TrustOldListing,
+    /// A light checkpoint is made before it is proven that the store honours create-if-absent.
+    LightBeforeProof,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -49,6 +49,9 @@ pub struct Request {
     pub result: Option<Result<(), ErrorKind>>,
 }
 
+/// How many objects S3 shows in one page of a list.
+const PAGE: u64 = 1000;
+
 /// How many requests of each kind were made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -60,6 +63,8 @@ pub struct Counts {
     pub creates: u64,
     /// `list` calls: one for a whole listing, however many pages it takes.
     pub lists: u64,
+    /// Pages that these lists took, of 1,000 objects each, as S3 has them: what is paid for.
+    pub pages: u64,
     /// `delete` calls, however many paths each names.
     pub deletes: u64,
     /// Bytes sent by creates.
@@ -69,15 +74,20 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All requests together.
+    /// All requests together, each page of a list as one.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.gets + self.range_gets + self.creates + self.lists + self.deletes
+        self.gets + self.range_gets + self.creates + self.pages + self.deletes
     }
 
     pub(crate) fn of(log: &[Request]) -> Self {
         let mut counts = Self::default();
-        log.iter().for_each(|request| counts.add(request.operation, request.bytes));
+        for request in log {
+            counts.add(request.operation, request.bytes);
+            if request.operation == Operation::List {
+                counts.pages += request.objects.saturating_sub(1) / PAGE;
+            }
+        }
         counts
     }
 
@@ -91,5 +101,6 @@ impl Counts {
         };
         *kind += 1;
         *sum += bytes;
+        self.pages += u64::from(operation == Operation::List);
     }
 }

@@ -183,7 +183,7 @@ async fn contenders_that_pause_have_their_turns() {
 async fn who_does_not_contend_does_not_wait() {
     let mut alone = None;
     for clients in [1, 4, 16, 64] {
-        let time = Duration::from_secs(12);
+        let time = Duration::from_secs(24);
         let run = commit_for(time, Config::default(), clients, 0, |n| vec![format!("k{n}")]).await;
         run.print(&format!("a key each, {clients} clients"));
         let each = run.a_second() / clients as f64;

@@ -3,7 +3,7 @@
 //! JSON like the marker, so that people can read it. The file list of a large store is long, so nothing in it grows with the
 //! number of rows: a file of a run is one entry, whatever it holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub struct Manifest {
     pub attempt: u64,
     /// The newest date that its maker knew before it made the first new file. A manifest that lands too long after that is void.
     pub begun: u64,
+    /// When the newest checkpoint was begun that folded what it could: this one, or one that it builds on.
+    pub full_begun: u64,
     /// Exactly the commits that were published before this are in the runs.
     pub horizon: u64,
     /// None of the commits in the runs was published after this: whoever was shown that much of the feed knew them all. 0 where there are none, and in
@@ -38,6 +40,10 @@ pub struct Manifest {
     pub basis: u64,
     /// What the newest sweep that is in here says of itself.
     pub swept_through: u64,
+    /// When the last sweep was published, as far as its maker knew.
+    pub last_sweep: u64,
+    /// What newer sweeps say of themselves that nobody may believe yet, by the date that a listing must have shown before.
+    pub sweeps: BTreeMap<u64, u64>,
     /// Every commit whose id starts before this (milliseconds since 1970) is in the runs.
     pub settled_ms: u64,
     /// Commits that are in the recent file although others may know of a publication before the horizon: those whose transactions started before
@@ -119,8 +125,17 @@ impl Manifest {
         if self.number >= 1 << 48 {
             return Err(FormatError::Malformed("a number that has no name"));
         }
-        let seconds = [self.begun, self.horizon, self.basis, self.swept_through, self.settled_ms / 1000];
-        if seconds.into_iter().any(|time| time >= MOST_SECONDS) {
+        let seconds = [
+            self.begun,
+            self.full_begun,
+            self.horizon,
+            self.basis,
+            self.swept_through,
+            self.last_sweep,
+            self.settled_ms / 1000,
+        ];
+        let sweeps = self.sweeps.iter().flat_map(|(dated, through)| [*dated, *through]);
+        if seconds.into_iter().chain(sweeps).any(|time| time >= MOST_SECONDS) {
             return Err(FormatError::Malformed("a time that no clock says"));
         }
         if self.folded_until > 0 && self.folded_until >= self.horizon {
@@ -202,10 +217,14 @@ struct WireManifest {
     number: u64,
     attempt: String,
     begun: u64,
+    full_begun: u64,
     horizon: u64,
     folded_until: u64,
     basis: u64,
     swept_through: u64,
+    last_sweep: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sweeps: Vec<(u64, u64)>,
     settled_ms: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unfolded: Vec<String>,
@@ -254,10 +273,13 @@ impl Manifest {
             number: self.number,
             attempt: format!("{:016x}", self.attempt),
             begun: self.begun,
+            full_begun: self.full_begun,
             horizon: self.horizon,
             folded_until: self.folded_until,
             basis: self.basis,
             swept_through: self.swept_through,
+            last_sweep: self.last_sweep,
+            sweeps: self.sweeps.iter().map(|(dated, through)| (*dated, *through)).collect(),
             settled_ms: self.settled_ms,
             unfolded: self.unfolded.iter().map(TxnId::to_string).collect(),
             greatest: self.greatest.to_string(),
@@ -307,10 +329,13 @@ impl Manifest {
             number: wire.number,
             attempt: hex(&wire.attempt, 16).ok_or(FormatError::Malformed("text that is no attempt"))?,
             begun: wire.begun,
+            full_begun: wire.full_begun,
             horizon: wire.horizon,
             folded_until: wire.folded_until,
             basis: wire.basis,
             swept_through: wire.swept_through,
+            last_sweep: wire.last_sweep,
+            sweeps: sweeps(wire.sweeps)?,
             settled_ms: wire.settled_ms,
             unfolded: ids(&wire.unfolded)?,
             greatest: version(&wire.greatest)?,
@@ -374,6 +399,12 @@ impl WireRef {
         let checksum = sum_of(&self.checksum)?;
         Ok(FileRef { id: file_id(&self.id)?, bytes: self.bytes, entries: self.entries, checksum })
     }
+}
+
+/// What sweeps say, by date, each date once.
+fn sweeps(told: Vec<(u64, u64)>) -> Result<BTreeMap<u64, u64>, FormatError> {
+    let ascend = told.is_sorted_by(|before, after| before.0 < after.0);
+    ascend.then(|| told.into_iter().collect()).ok_or(FormatError::Malformed("sweeps that are out of order"))
 }
 
 /// Ids in their order, each once.

@@ -230,10 +230,13 @@ pub enum Job {
     Claims,
     /// Dating a node's clock; the epoch is the node's time in milliseconds.
     Clock,
+    /// Making a checkpoint that folds nothing, for those who start next.
+    Light,
 }
 
 impl Job {
-    const ALL: [Self; 5] = [Self::Sweep, Self::Checkpoint, Self::Collect, Self::Claims, Self::Clock];
+    const ALL: [Self; 6] =
+        [Self::Sweep, Self::Checkpoint, Self::Collect, Self::Claims, Self::Clock, Self::Light];
 
     const fn name(self) -> &'static str {
         match self {
@@ -242,6 +245,7 @@ impl Job {
             Self::Collect => "collect",
             Self::Claims => "claims",
             Self::Clock => "clock",
+            Self::Light => "light",
         }
     }
 
@@ -473,7 +477,7 @@ mod tests {
                 .prop_map(|([last_ms, first_ms, made_ms], level, node, seq)| {
                     ObjectName::Bundle(BundleName { last_ms, first_ms, made_ms, level, node, seq })
                 }),
-            (0usize..5, 0u64..1 << 48).prop_map(|(job, epoch)| ObjectName::Epoch(Job::ALL[job], epoch)),
+            (0usize..6, 0u64..1 << 48).prop_map(|(job, epoch)| ObjectName::Epoch(Job::ALL[job], epoch)),
             (0u64..1 << 48).prop_map(ObjectName::Checkpoint),
             id().prop_map(|id| ObjectName::Run(FileId(id))),
             id().prop_map(|id| ObjectName::Recent(FileId(id))),

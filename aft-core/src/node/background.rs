@@ -15,6 +15,7 @@ pub(crate) struct Tasks {
     publisher: Option<JoinHandle<()>>,
     sweep: Option<JoinHandle<()>>,
     bundle: Option<JoinHandle<()>>,
+    checkpoint: Option<JoinHandle<()>>,
     maintenance: Option<JoinHandle<()>>,
 }
 
@@ -25,6 +26,10 @@ impl Tasks {
 
     pub(crate) fn bundle(&mut self, task: JoinHandle<()>) {
         self.bundle = Some(task);
+    }
+
+    pub(crate) fn checkpoint(&mut self, task: JoinHandle<()>) {
+        self.checkpoint = Some(task);
     }
 
     pub(crate) fn is_bundling(&self) -> bool {
@@ -42,12 +47,13 @@ impl Tasks {
         (ended(&mut self.publisher), ended(&mut self.maintenance))
     }
 
-    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over what is under way and ends by itself: the sweep, and what bundles.
-    pub(crate) fn stop(&mut self) -> [Option<JoinHandle<()>>; 2] {
+    /// Stops the publisher and the maintenance, which may be left anywhere, and hands over what is under way and ends by itself: the sweep, what bundles, and a light
+    /// checkpoint.
+    pub(crate) fn stop(&mut self) -> [Option<JoinHandle<()>>; 3] {
         for task in [self.publisher.take(), self.maintenance.take()].into_iter().flatten() {
             task.abort();
         }
-        [self.sweep.take(), self.bundle.take()]
+        [self.sweep.take(), self.bundle.take(), self.checkpoint.take()]
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Aft {
 /// How long closing a node waits for the sweep under way.
 const SWEEP_WAIT: Duration = Duration::from_secs(30);
 /// How long it waits, once everything is published, for a bundle that is being made, which only spares others requests.
-const BUNDLE_WAIT: Duration = Duration::from_secs(2);
+const BESIDE_WAIT: Duration = Duration::from_secs(2);
 
 /// Whether a task ends by itself in this time; else it is stopped. It may be on a runtime that nobody drives.
 async fn ends_within(wait: Duration, mut task: tokio::task::JoinHandle<()>) -> bool {
@@ -425,8 +425,8 @@ impl Aft {
         .boxed()
     }
 
-    /// Closes the node: waits for the sweep under way (half a minute at most), publishes the last commits, and waits for a bundle that is being made (two
-    /// seconds at most). Later calls, of every clone,
+    /// Closes the node: waits for the sweep under way (half a minute at most), publishes the last commits, and waits for a bundle and a light checkpoint that
+    /// are being made (two seconds at most). Later calls, of every clone,
     /// fail with [`Closed`](crate::ErrorKind::Closed), and so does a commit that has not begun to write its decision. One whose decision is on
     /// its way is not waited for: it publishes itself before it returns. A node that dies without `close` loses nothing: the next
     /// sweep publishes its last commits.
@@ -446,18 +446,21 @@ impl Aft {
         if !self.node.shut() && planted(Planted::CloseOnce) {
             return Ok(());
         }
-        let [sweep, bundle] = self.node.tasks.lock().stop();
+        let [sweep, bundle, checkpoint] = self.node.tasks.lock().stop();
         if let Some(sweep) = sweep
             && !ends_within(SWEEP_WAIT, sweep).await
         {
             tracing::warn!("the sweep under way did not complete");
         }
         let published = if self.node.read_only { Ok(()) } else { self.node.publish().await };
-        if let Some(bundle) = bundle
-            && !ends_within(BUNDLE_WAIT, bundle).await
-        {
-            tracing::debug!("the bundle under way did not complete");
-        }
+        let beside = async |task, what| {
+            if let Some(task) = task
+                && !ends_within(BESIDE_WAIT, task).await
+            {
+                tracing::debug!("the {what} under way did not complete");
+            }
+        };
+        futures::join!(beside(bundle, "bundle"), beside(checkpoint, "light checkpoint"));
         published
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::format::marker::{Marker, SharedSettings};
-use crate::format::name::{CLONE, Job, MARKER, NODE_MOST, ObjectName, Shards};
+use crate::format::name::{CHECKPOINTS, CLONE, Job, MARKER, NODE_MOST, ObjectName, Shards};
 use crate::node::check::CheckReport;
 use crate::node::exchange::sweep_all::SweepAllReport;
 use crate::node::known::Known;
@@ -169,12 +169,16 @@ impl Builder {
     /// ```
     pub async fn open(self) -> Result<Aft, Error> {
         let (store, rng) = self.prepare()?;
-        let opened = self.marker(&store, &rng).await?;
+        // The first refresh begins from the checkpoints: they are listed meanwhile. Where that fails it lists them itself.
+        let began = self.now();
+        let listed = async { Ok(store.list(CHECKPOINTS, None).await.ok().map(|objects| (began, objects))) };
+        let (opened, listed) = futures::try_join!(self.marker(&store, &rng), listed)?;
         opened.check_date()?;
         let config = self.effective(&opened.marker.settings);
         let store = store.with_timeout(config.request_timeout);
         let marker = opened.object.clone();
         let node = Arc::new(self.node(store, rng, config, opened)?);
+        *node.listed.lock() = listed;
         node.begin_work(&marker).await?;
         if node.config.background && !node.read_only {
             node.start_publisher();
@@ -385,6 +389,9 @@ impl Builder {
             marker: opened.marker,
             marker_dated: opened.last_modified,
             honours_create: true.into(),
+            proven: false.into(),
+            listed: Mutex::default(),
+            read_at_start: 0.into(),
             config,
         })
     }
@@ -414,6 +421,9 @@ impl Node {
         let worked = proven.and(refreshed);
         if worked.is_err() {
             self.give_up();
+        } else {
+            self.proven.store(true, Ordering::Release);
+            Self::checkpoint_beside(self);
         }
         worked
     }

@@ -5,5 +5,6 @@ pub(crate) mod checkpoint;
 pub(crate) mod claims;
 pub(crate) mod collect;
 pub(crate) mod fold;
+pub(crate) mod light;
 pub(crate) mod maintenance;
 pub(crate) mod orphans;

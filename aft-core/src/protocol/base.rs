@@ -29,6 +29,12 @@ impl Base {
         self.0.as_ref().map_or(0, |manifest| manifest.number)
     }
 
+    /// When the newest checkpoint was begun that folded what it could; 0 for none.
+    #[must_use]
+    pub fn full_begun(&self) -> StoreTime {
+        StoreTime(self.0.as_ref().map_or(0, |manifest| manifest.full_begun))
+    }
+
     /// Every commit published before this second is in the runs, and no other.
     #[must_use]
     pub fn horizon(&self) -> StoreTime {
@@ -46,6 +52,13 @@ impl Base {
     pub fn folded_beyond(&self, known_until: StoreTime) -> bool {
         let any = self.folded_until() > StoreTime(0);
         any && self.folded_until() >= known_until
+    }
+
+    /// Whether there is more in the runs than in those of another base, which this one was built on or beside.
+    #[must_use]
+    pub fn folds_beyond(&self, other: &Self) -> bool {
+        let runs = |base: &Self| base.0.as_ref().map_or_else(Vec::new, |manifest| manifest.runs.clone());
+        self.horizon() != other.horizon() || runs(self) != runs(other)
     }
 
     /// Every commit whose transaction started before this (milliseconds since 1970) is in the runs.

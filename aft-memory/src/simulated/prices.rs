@@ -25,7 +25,7 @@ impl Prices {
     pub fn of(&self, counts: &Counts) -> f64 {
         let millions = |requests: u64| requests as f64 / 1e6;
         millions(counts.creates) * self.create
-            + millions(counts.lists) * self.list
+            + millions(counts.pages) * self.list
             + millions(counts.gets + counts.range_gets) * self.get
             + millions(counts.deletes) * self.delete
     }

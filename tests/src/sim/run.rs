@@ -170,6 +170,8 @@ impl Plan {
         config.decisions_in_flight = if seed.is_multiple_of(3) { 4 } else { 1 };
         // And of two in three decisions may lie in the feed.
         config.direct_commits = seed % 9 < 6;
+        // And of four in two nodes that start tell those who start next what they had to read.
+        config.reads_at_start = if (seed / 2).is_multiple_of(2) { 4 } else { 0 };
         let streams = seed % 7 == 1;
         let mischief =
             Kinds { lies: options.lies.unwrap_or(false), redates: options.redates.unwrap_or(false) };

@@ -229,3 +229,24 @@ pub(crate) async fn a_node_frozen_while_it_opens_looks_again() {
         assert_eq!(get(&cold, "k").await.as_deref(), Some("v"), "a newer checkpoint is there");
     }
 }
+
+/// The same between the listing of checkpoints and all that comes after: it showed none, and the feed is collected by the time that it is read.
+pub(crate) async fn a_node_frozen_while_it_opens_lists_again() {
+    let mut frozen = Frozen::new();
+    let node = frozen.node(0).await;
+    write(&node, &[("k", Some("v"))]).await;
+    node.publish().await.unwrap();
+    let gate = frozen.world.storage.fail(Operation::Get, "aft.json", 1, Fault::Delay);
+    let opening = tokio::spawn(frozen.builder(0).open());
+    gate.reached().await;
+    tokio::task::yield_now().await;
+    for _ in 0..3 {
+        frozen.an_hour_passes();
+        tell_the_time(&node).await;
+        node.checkpoint().await.unwrap();
+        node.collect_garbage(false).await.unwrap();
+    }
+    let _ = gate.release().await;
+    let cold = opening.await.unwrap().unwrap();
+    assert_eq!(get(&cold, "k").await.as_deref(), Some("v"), "what was folded while it opened is seen");
+}

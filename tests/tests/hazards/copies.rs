@@ -4,12 +4,21 @@ use aft_tests::{World, get, put};
 use tokio::time::sleep;
 
 use crate::proof::{hiding, under};
-use crate::secs;
+use crate::{light, secs};
 
 /// A commit is carried by the feed object of its node and by that of a sweep, five minutes later. To whoever swept the first one is hidden, to the
 /// reader the second one, and a checkpoint whose horizon lies between the two leaves the commit out: nobody may go by the one that they know (seed
 /// 700380).
 pub(crate) async fn of_two_copies_each_is_shown_to_one() {
+    two_copies(false).await;
+}
+
+/// The same, and a light checkpoint of the maker's is between the two full ones.
+pub(crate) async fn of_two_copies_a_light_checkpoint_tells() {
+    two_copies(true).await;
+}
+
+async fn two_copies(light: bool) {
     let world = World::new();
     let writer = world.node().await;
     let ((hidden, maker), (shown, reader)) = (hiding(&world), hiding(&world));
@@ -40,7 +49,11 @@ pub(crate) async fn of_two_copies_each_is_shown_to_one() {
     }
     let report = maker.checkpoint().await.unwrap();
     assert!(report.made && report.folded == 0, "the horizon lies before the second copy: {report:?}");
-    assert_eq!(reader.checkpoint().await.unwrap().number, 2);
+    if light {
+        light::feed_objects(&writer).await;
+        assert_eq!(light::start(&world).await, 2);
+    }
+    assert_eq!(reader.checkpoint().await.unwrap().number, if light { 3 } else { 2 });
     let cold = world.node().await;
     for node in [&reader, &cold] {
         for key in ["k", "l"] {

@@ -4,15 +4,17 @@ use aft_core::planted::Planted;
 
 pub(crate) const ELSEWHERE: [&[Planted]; 3] = [&FOUND_BY_MODELS, &FOUND_BY_CLONES, &FOUND_BY_NODES];
 
-/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs` the first three, `knowledge/brute_force.rs` the next two,
-/// `clock_check.rs` the last.
-const FOUND_BY_MODELS: [Planted; 7] = [
+/// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs` the first three, `clock_check.rs` the last,
+/// `knowledge/brute_force.rs` those between.
+const FOUND_BY_MODELS: [Planted; 9] = [
     Planted::PublishedByDate,
     Planted::KeepOlderVersion,
     Planted::DuplicateIsGarbage,
     Planted::PurgeTooEarly,
     Planted::SweepsOutrun,
     Planted::FoldByCommitTime,
+    Planted::LightSettles,
+    Planted::LightBasisAfterList,
     Planted::TrustListedDates,
 ];
 

@@ -20,6 +20,7 @@ mod groups;
 mod guards;
 mod healing;
 mod lies;
+mod light;
 mod proof;
 mod pruning;
 mod reads;
@@ -101,6 +102,9 @@ cases! {
     }
     checkpoints::what_is_not_folded_is_told_by_the_recent_file {
         SettleTooMuch: "a young commit is seen",
+    }
+    checkpoints::a_node_frozen_while_it_opens_lists_again {
+        TrustOldListing: "what was folded while it opened is seen",
     }
     checkpoints::an_older_manifest_is_used_only_while_it_is_whole {
         TrustOldManifest: "nothing is missed",
@@ -458,6 +462,9 @@ cases! {
     copies::of_two_copies_each_is_shown_to_one {
         FoldedByDateAlone: "what was committed is seen",
     }
+    copies::of_two_copies_a_light_checkpoint_tells {
+        LightForgetsUnfolded: "what was committed is seen",
+    }
     lies::what_was_published_again_is_read_until_it_is_folded {
         FoldedByDateAlone: "what was committed is seen",
     }
@@ -546,7 +553,7 @@ fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
     let seeds = || FOUND_BY_SEEDS.iter().chain(&FOUND_WITH_UPKEEP);
     let by_seeds = |bug| seeds().any(|(found, ..)| *found == bug);
     for bug in Planted::ALL.iter().copied() {
-        let cases: [&[Planted]; 3] = [FOUND_BY_CASES, &direct::FOUND, &guards::FOUND];
+        let cases: [&[Planted]; 4] = [FOUND_BY_CASES, &direct::FOUND, &guards::FOUND, &light::FOUND];
         let lists = cases.iter().chain(&found::ELSEWHERE);
         assert!(lists.into_iter().any(|list| list.contains(&bug)) || by_seeds(bug), "nothing finds {bug:?}");
     }

@@ -96,7 +96,9 @@ fn run() -> impl Strategy<Value = SortedRun> {
 
 fn manifest() -> impl Strategy<Value = Manifest> {
     let time = || 0u64..1 << 38;
-    let times = (time(), (time(), 0u64..=64), time(), time(), 0u64..1000 << 38);
+    let sweeps = prop::collection::btree_map(time(), time(), 0..3);
+    let swept = (time(), time(), sweeps);
+    let times = ((time(), time()), (time(), 0u64..=64), time(), swept, 0u64..1000 << 38);
     let beside = || prop::option::of(file_ref());
     let files = (prop::collection::vec(run(), 0..4), file_ref(), beside(), beside());
     let unfolded = prop::collection::btree_set(txn(), 0..3);
@@ -105,17 +107,21 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         .prop_map(
             |(number, store_id, attempt, times, (versions, unfolded), (runs, recent, garbage, outcomes))| {
                 let (greatest, purged) = versions;
-                let (begun, (horizon, share), basis, swept_through, settled_ms) = times;
+                let ((begun, full_begun), (horizon, share), basis, swept, settled_ms) = times;
+                let (swept_through, last_sweep, sweeps) = swept;
                 Manifest {
                     number,
                     store_id,
                     attempt,
                     begun,
+                    full_begun,
                     horizon,
                     // Zero, or anything below the horizon.
                     folded_until: horizon.saturating_sub(1) / 64 * share,
                     basis,
                     swept_through,
+                    last_sweep,
+                    sweeps,
                     settled_ms,
                     unfolded,
                     greatest,
@@ -235,10 +241,13 @@ fn good() -> Manifest {
         store_id: "store".to_owned(),
         attempt: 4,
         begun: 5,
+        full_begun: 4,
         horizon: 6,
         folded_until: 5,
         basis: 7,
         swept_through: 8,
+        last_sweep: 9,
+        sweeps: [(10, 8)].into(),
         settled_ms: 9,
         unfolded: [id(9).0].into(),
         greatest: Version::new(Timestamp::from_bits(1), id(9).0),
@@ -253,7 +262,8 @@ fn good() -> Manifest {
 /// A rule, and a change that breaks it.
 type Rule = (&'static str, fn(&mut Manifest));
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
+    ("a sweep at a time that no clock says", |bad| bad.sweeps = [(1 << 38, 1)].into()),
     ("a time that no clock says", |bad| bad.horizon = 1 << 38),
     ("an age that no clock says", |bad| bad.settled_ms = 1000 << 38),
     ("a number over 48 bits", |bad| bad.number = 1 << 48),

@@ -5,7 +5,7 @@
 //! It is short, in proportion to what is new of outcomes. The clone gets another id than the one before, so that whoever
 //! has that one open, against all warnings, is refused by the new manifest instead of reading across both.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -144,10 +144,13 @@ impl Cloning<'_> {
             store_id: store_id.to_owned(),
             attempt: maker_of(store_id),
             begun: begun.0,
+            full_begun: begun.0,
             horizon: node.limits.horizon(begun).0,
             folded_until: 0,
             basis: begun.0,
             swept_through: begun.0,
+            last_sweep: begun.0,
+            sweeps: BTreeMap::new(),
             // No commit of the source can come any more, and one of the clone is dated after this.
             settled_ms: moment.base.settled_ms().max(node.limits.sweep_window_from_ms(begun)),
             unfolded: BTreeSet::new(),

@@ -96,6 +96,7 @@ impl Node {
             self.date_clock().await;
             Node::sweep_beside(&self);
             Node::bundle_beside(&self);
+            Node::checkpoint_beside(&self);
             return Ok(());
         }
         let message = "a refresh took longer than the feed is kept, again and again; try again";
@@ -186,6 +187,7 @@ impl Node {
         };
         let in_recent = recent.as_ref().map_or_else(BTreeSet::new, |it| it.seen.iter().copied().collect());
         let unseen = self.unseen(listed, Some(&in_recent));
+        self.note_start(unseen.len());
         let objects = parking_lot::Mutex::new(Vec::new());
         // All of it is read anew.
         self.bundles.lock().read.clear();

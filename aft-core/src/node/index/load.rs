@@ -16,7 +16,10 @@ use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
 use crate::protocol::timeliness::StoreTime;
-use crate::storage::StorageError;
+use crate::storage::{ObjectInfo, StorageError};
+
+/// How old a listing of the checkpoints may be that was made beside opening the store, in milliseconds.
+const LISTED_MOST_MS: u64 = 1_000;
 
 /// A manifest as it was found.
 #[derive(Debug, Clone)]
@@ -30,9 +33,12 @@ impl Node {
     /// The numbers of the manifests above one, newest first, and the newest number whatever it is.
     pub(crate) async fn list_manifests(&self, above: u64) -> Result<Vec<u64>, Error> {
         let after = (above > 0).then(|| self.path(ObjectName::Checkpoint(above)));
-        let listed = retry_read(&self.rng, || self.store.list(CHECKPOINTS, after.as_deref()))
-            .await
-            .map_err(|error| Error::storage("listing the checkpoints", error))?;
+        let listed = match self.listed_at_open().filter(|_| above == 0) {
+            Some(listed) => listed,
+            None => retry_read(&self.rng, || self.store.list(CHECKPOINTS, after.as_deref()))
+                .await
+                .map_err(|error| Error::storage("listing the checkpoints", error))?,
+        };
         let mut numbers = Vec::with_capacity(listed.len());
         self.note_dates(&listed);
         for object in listed {
@@ -49,6 +55,14 @@ impl Node {
         }
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         Ok(numbers)
+    }
+
+    /// What was listed while the store was opened, once, and where that is young: nothing is collected in seconds that a checkpoint of
+    /// then needs, nor a checkpoint made and settled of which it does not tell.
+    fn listed_at_open(&self) -> Option<Vec<ObjectInfo>> {
+        let (began, listed) = self.listed.lock().take()?;
+        let young = self.now().elapsed_since(began) <= LISTED_MOST_MS || planted(Planted::TrustOldListing);
+        young.then_some(listed)
     }
 
     /// The newest of these manifests that counts and can be read, and what it says is recent where that is asked for.

@@ -22,7 +22,7 @@ use crate::node::upkeep::fold::Fold;
 use crate::node::write_once::write_once;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
-use crate::protocol::knowledge::draft::{Draft, Named, NoDraft};
+use crate::protocol::knowledge::draft::{Draft, Gathered, Named, NoDraft};
 use crate::protocol::timeliness::StoreTime;
 use crate::storage::StorageError;
 
@@ -102,7 +102,7 @@ impl Node {
         // Dates this node's own feed objects: what was published when is what is folded.
         self.refresh().await?;
         let number = self.next_number().await?;
-        let draft = self.draft_checkpoint()?;
+        let draft = self.gather()?.draft();
         let mut fold = Fold {
             node: self,
             store: &self.store,
@@ -117,30 +117,72 @@ impl Node {
             Ok(()) => self.write_files(number, &draft, &mut fold).await,
             Err(error) => Err(error),
         };
-        let written = fold.written;
-        let manifest = match made {
-            Ok(manifest) => manifest,
+        let mut written = fold.written;
+        let (mut manifest, keyed) = match made {
+            Ok(made) => made,
             Err(error) => {
                 self.delete_files(&written).await;
                 return self.overtaken(number, error).await;
             }
         };
-        match self.land(&manifest, &written).await? {
-            Landed::Theirs => self.lost().await,
-            Landed::Ours(made) if self.limits.manifest_void(StoreTime(manifest.begun), made) => {
-                let message = "the checkpoint took longer than the transaction lifetime and does not count; nothing was lost; try again";
-                Err(Error::new(ErrorKind::Unavailable, message))
+        let made = loop {
+            match self.land(&manifest).await? {
+                Landed::Theirs => match self.number_beyond(&draft.base).await {
+                    // Others told those who start what there is, and folded nothing: what this one folded, it folded of the same runs.
+                    Ok(Some(number)) => self.renumber(&mut manifest, number, &keyed, &mut written).await?,
+                    lost => {
+                        self.delete_files(&written).await;
+                        lost?;
+                        return self.lost().await;
+                    }
+                },
+                Landed::Ours(made) => break made,
             }
-            Landed::Ours(_) => {
-                add(&self.counters.checkpoints, 1);
-                self.seal(manifest.number).await;
-                let report = report(&manifest, &written);
-                // It folded by the same dates by which the view lets go.
-                self.adopt(&Arc::new(Base::new(manifest)));
-                tracing::info!(?report, "made a checkpoint");
-                Ok(report)
+        };
+        let report = self.build_on(manifest, made, &written).await?;
+        tracing::info!(?report, "made a checkpoint");
+        Ok(report)
+    }
+
+    /// Makes a checkpoint that folds nothing; `None` where another node had the number.
+    pub(super) async fn land_light(
+        self: &Arc<Self>,
+        draft: Draft,
+    ) -> Result<Option<CheckpointReport>, Error> {
+        let mut written = Written::default();
+        let recent = self.write_recent(&draft, &mut written).await?;
+        let base = &draft.base;
+        let runs = base.manifest().map(|manifest| manifest.runs.clone()).unwrap_or_default();
+        let (greatest, purged) = (base.greatest(), base.purged());
+        let named = Named { greatest, purged, runs, recent, garbage: None, outcomes: None };
+        let manifest =
+            draft.manifest(base.number() + 1, self.marker.store_id.clone(), self.rng.next(), named);
+        match self.land(&manifest).await? {
+            Landed::Ours(made) => self.build_on(manifest, made, &written).await.map(Some),
+            Landed::Theirs => {
+                self.delete_files(&written).await;
+                Ok(None)
             }
         }
+    }
+
+    /// Builds on a manifest of this node's own that landed then.
+    async fn build_on(
+        &self,
+        manifest: Manifest,
+        made: StoreTime,
+        written: &Written,
+    ) -> Result<CheckpointReport, Error> {
+        if self.limits.manifest_void(StoreTime(manifest.begun), made) {
+            let message = "the checkpoint took longer than the transaction lifetime and does not count; nothing was lost; try again";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        add(&self.counters.checkpoints, 1);
+        self.seal(manifest.number).await;
+        let report = report(&manifest, written);
+        // It folded by the same dates by which the view lets go.
+        self.adopt(&Arc::new(Base::new(manifest)));
+        Ok(report)
     }
 
     /// Another node made the checkpoint.
@@ -188,9 +230,9 @@ impl Node {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    fn draft_checkpoint(&self) -> Result<Draft, Error> {
+    pub(super) fn gather(&self) -> Result<Gathered, Error> {
         let now = self.now();
-        let gathered = self.known.read(|known| known.gather(now)).map_err(|refused| {
+        self.known.read(|known| known.gather(now)).map_err(|refused| {
             let message = match refused {
                 NoDraft::TimeUnknown => "the store's time is not known yet; try again",
                 NoDraft::ToldLate => {
@@ -198,16 +240,26 @@ impl Node {
                 }
             };
             Error::new(ErrorKind::Unavailable, message)
-        })?;
-        Ok(gathered.draft())
+        })
     }
 
-    /// Writes what the manifest names beside the runs, and says what it will say.
-    async fn write_files(&self, number: u64, draft: &Draft, fold: &mut Fold<'_>) -> Result<Manifest, Error> {
+    /// Writes the recent file of a checkpoint.
+    async fn write_recent(&self, draft: &Draft, written: &mut Written) -> Result<FileRef, Error> {
         let id = self.new_file_id();
         let bytes = draft.recent.encode().map_err(|cause| unencodable("the recent file", cause))?;
         let recent = file_ref(id, &bytes, draft.recent.commits.len() as u64);
-        self.create_file(&self.store, &self.path(ObjectName::Recent(id)), bytes, &mut fold.written).await?;
+        self.create_file(&self.store, &self.path(ObjectName::Recent(id)), bytes, written).await?;
+        Ok(recent)
+    }
+
+    /// Writes what the manifest names beside the runs, and says what it will say; and the decisions that stay for their outcome.
+    async fn write_files(
+        &self,
+        number: u64,
+        draft: &Draft,
+        fold: &mut Fold<'_>,
+    ) -> Result<(Manifest, Garbage), Error> {
+        let recent = self.write_recent(draft, &mut fold.written).await?;
         // Their ids are forgotten by now, unless a request key leads to them.
         let folded =
             draft.fold.iter().filter(|commit| !commit.keyed || planted(Planted::CollectKeyedDecisions));
@@ -230,7 +282,33 @@ impl Node {
         let outcomes = self.create_list(&keyed, named, &mut fold.written).await?;
         let (greatest, purged, runs) = (fold.greatest, fold.purged, fold.runs.clone());
         let named = Named { greatest, purged, runs, recent, garbage, outcomes };
-        Ok(draft.manifest(number, self.marker.store_id.clone(), self.rng.next(), named))
+        Ok((draft.manifest(number, self.marker.store_id.clone(), self.rng.next(), named), keyed))
+    }
+
+    /// The number after all manifests above this base, where none that counts folded anything beyond it.
+    async fn number_beyond(&self, base: &Base) -> Result<Option<u64>, Error> {
+        let above = self.list_manifests(base.number()).await?;
+        let newest = self.newest_manifest(&above).await?;
+        let folds = newest.is_some_and(|it| {
+            it.base.folds_beyond(base) && !planted(Planted::OverAnyCheckpoint)
+                || planted(Planted::LoseToLight)
+        });
+        Ok(above.first().filter(|_| !folds).map(|newest| newest + 1))
+    }
+
+    /// Gives a manifest another number, and the list that has it in its name.
+    async fn renumber(
+        &self,
+        manifest: &mut Manifest,
+        number: u64,
+        keyed: &Garbage,
+        written: &mut Written,
+    ) -> Result<(), Error> {
+        let before = manifest.outcomes.map(|file| self.path(ObjectName::Outcomes(manifest.number, file.id)));
+        manifest.outcomes = self.create_list(keyed, |id| ObjectName::Outcomes(number, id), written).await?;
+        manifest.number = number;
+        self.delete_files(&Written { files: before.into_iter().collect(), ..Written::default() }).await;
+        Ok(())
     }
 
     /// Writes a list of objects, where there is anything to list.
@@ -252,7 +330,7 @@ impl Node {
 
     /// Makes the manifest, or learns that the number is another maker's. As with a decision, every doubt is settled by reading back
     /// (HAZARDS 16): a maker that takes its own success for another's would delete the files that everybody reads.
-    async fn land(&self, manifest: &Manifest, written: &Written) -> Result<Landed, Error> {
+    async fn land(&self, manifest: &Manifest) -> Result<Landed, Error> {
         let path = self.path(ObjectName::Checkpoint(manifest.number));
         let bytes = manifest.encode().map_err(|cause| unencodable("the checkpoint's manifest", cause))?;
         let create = async || {
@@ -278,14 +356,10 @@ impl Node {
             }
         };
         let landed = write_once(&self.rng, &path, MANIFEST_TRIES, create, settle).await?;
-        let landed = landed.map_err(|error| {
+        landed.map_err(|error| {
             let doing = "writing the checkpoint's manifest (it may have landed, which does no harm)";
             Error::storage(doing, error)
-        })?;
-        if matches!(landed, Landed::Theirs) {
-            self.delete_files(written).await;
-        }
-        Ok(landed)
+        })
     }
 
     /// Deletes the files of a checkpoint that lost; what fails here is collected later.

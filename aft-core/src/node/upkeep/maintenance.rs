@@ -65,7 +65,7 @@ impl Node {
 
     fn wants_checkpoint(&self, maintenance: &Maintenance) -> bool {
         let (beyond, last) = self.known.read(|known| {
-            let begun = known.base().manifest().map(|manifest| manifest.begun);
+            let begun = known.base().manifest().map(|manifest| manifest.full_begun);
             (known.view().commit_count() as u64, begun)
         });
         let interval_ms = millis(maintenance.checkpoint_interval);
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// The epoch in which this node may do the job. A node asks once in an epoch.
-    fn offers(&self, job: Job, length: Duration) -> Option<u64> {
+    pub(super) fn offers(&self, job: Job, length: Duration) -> Option<u64> {
         let epoch = self.now().wall_ms / millis(length).max(1);
         self.known.write(|known| known.offer(job, epoch)).then_some(epoch)
     }

@@ -119,6 +119,7 @@ struct Seen {
     collected: u64,
     settled: u64,
     redated: u64,
+    light: u64,
 }
 
 impl World {
@@ -337,7 +338,7 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         let n = self.rng.random_range(0..NODES);
         self.redate();
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..21) {
             0..6 => self.commit(n)?,
             6..10 => self.pass(),
             10..12 => self.publish_waiting(n),
@@ -348,6 +349,7 @@ impl World {
                 self.sweep(n)?;
             }
             17..19 => self.checkpoint(n)?,
+            19 => self.light(n)?,
             _ => self.collect(),
         }
         Ok(())
@@ -395,10 +397,13 @@ fn nodes_know_what_they_say_that_they_know_whatever_they_were_shown() {
         all.collected += seen.collected;
         all.settled += seen.settled;
         all.redated += seen.redated;
+        all.light += seen.light;
     }
-    let Seen { refreshes, whole, cut_short, late, found, folded, pruned, collected, settled, redated } = all;
-    let least = [refreshes / 10, whole, cut_short, late, found, folded, pruned, collected, settled, redated];
-    assert!(least.iter().all(|it| *it > 500), "{all:?}");
+    let Seen { refreshes, whole, cut_short, late, found, folded, .. } = all;
+    let Seen { pruned, collected, settled, redated, light, .. } = all;
+    let least = [refreshes / 10, whole, cut_short, late, found, folded];
+    let least = least.into_iter().chain([pruned, collected, settled, redated, light]);
+    assert!(least.into_iter().all(|it| it > 500), "{all:?}");
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -414,6 +419,8 @@ fn planted_bugs_are_found() {
         (Planted::SweepsOutrun, "is settled and not folded"),
         (Planted::SettleTooMuch, "is settled and not folded"),
         (Planted::SettleWithoutUnfolded, "is settled and not folded"),
+        (Planted::LightSettles, "is not known"),
+        (Planted::LightBasisAfterList, "is lost to whoever begins here"),
     ];
     crate::planted::must_find(&bugs, 1_500, run);
 }

@@ -1,6 +1,6 @@
 //! What a checkpoint folds, and what it tells of beside the index.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::format::manifest::{FileRef, Manifest, SortedRun};
@@ -11,6 +11,7 @@ use crate::protocol::base::Base;
 use crate::protocol::clock_check::LocalTime;
 use crate::protocol::fold::{purge_bound, settled_ms};
 use crate::protocol::knowledge::Knowledge;
+use crate::protocol::knowledge::feed_state::NOT_DATED;
 use crate::protocol::timeliness::{Limits, PublishedAt, StoreTime};
 use crate::protocol::view::Commit;
 use crate::txn_id::TxnId;
@@ -21,12 +22,17 @@ use crate::version::Version;
 pub(crate) struct Draft {
     pub(crate) base: Arc<Base>,
     pub(crate) begun: StoreTime,
+    /// When the newest was begun that folds.
+    full_begun: StoreTime,
     pub(crate) horizon: StoreTime,
     /// The newest date of a feed object that published what it folds, and of what was folded before.
     pub(crate) folded_until: StoreTime,
     pub(crate) basis: StoreTime,
     /// What was swept as everybody is shown who begins from it.
     pub(crate) told_through: StoreTime,
+    /// What newer sweeps say, and when the last one was published.
+    sweeps: BTreeMap<StoreTime, StoreTime>,
+    last_sweep: StoreTime,
     pub(crate) settled_ms: u64,
     /// Commits that stay recent, and that others may take for folded by a date.
     pub(crate) unfolded: BTreeSet<TxnId>,
@@ -58,10 +64,13 @@ impl Draft {
             store_id,
             attempt,
             begun: self.begun.0,
+            full_begun: self.full_begun.0,
             horizon: self.horizon.0,
             folded_until: self.folded_until.0,
             basis: self.basis.0,
             swept_through: self.told_through.0,
+            last_sweep: self.last_sweep.0,
+            sweeps: self.sweeps.iter().map(|(dated, through)| (dated.0, through.0)).collect(),
             settled_ms: self.settled_ms,
             unfolded: self.unfolded.clone(),
             greatest,
@@ -94,6 +103,8 @@ pub(crate) struct Gathered {
     basis: StoreTime,
     swept_through: StoreTime,
     told_through: StoreTime,
+    sweeps: BTreeMap<StoreTime, StoreTime>,
+    last_sweep: StoreTime,
     commits: Vec<(Arc<Commit>, PublishedAt)>,
     pruned: Vec<PrunedCommit>,
     /// What was seen; no commits yet.
@@ -119,6 +130,8 @@ impl Knowledge {
             basis: known.basis.ok_or(NoDraft::TimeUnknown)?,
             swept_through: known.swept_through.ok_or(NoDraft::TimeUnknown)?,
             told_through: known.told_through.ok_or(NoDraft::TimeUnknown)?,
+            sweeps: known.sweeps.clone(),
+            last_sweep: known.last_sweep.unwrap_or(StoreTime(0)),
             commits: commits.collect(),
             pruned: known.pruned.values().cloned().collect(),
             recent: Recent {
@@ -132,9 +145,75 @@ impl Knowledge {
 }
 
 impl Gathered {
+    /// A checkpoint that folds nothing: what is folded and settled stays as it is, and all commits beyond are recent. It tells whoever begins from it all that
+    /// its maker has read of the feed, and claims nothing beside; so it needs no sweep.
+    pub(crate) fn light(self) -> Draft {
+        let Self {
+            limits,
+            base,
+            begun,
+            basis,
+            known_until,
+            told_through,
+            sweeps,
+            last_sweep,
+            commits,
+            pruned,
+            mut recent,
+            ..
+        } = self;
+        let (mut horizon, settled_ms) = (base.horizon(), base.settled_ms());
+        if planted(Planted::LightSettles) {
+            horizon = limits.horizon(begun.min(known_until)).max(horizon);
+        }
+        let basis = if planted(Planted::LightBasisAfterList) { known_until } else { basis };
+        let last_sweep = if planted(Planted::LightHasSwept) { begun } else { last_sweep };
+        recent.published.retain(|(id, dated)| {
+            let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));
+            *dated != NOT_DATED.0 && (*dated >= horizon.0 || unsettled)
+        });
+        let unfolded = commits.iter().map(|(commit, _)| commit.version.txn);
+        let unfolded = unfolded
+            .filter(|txn| limits.may_be_published_before(txn.start_ms(), horizon))
+            .filter(|_| !planted(Planted::LightForgetsUnfolded))
+            .collect();
+        recent.commits =
+            commits.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();
+        recent.pruned = pruned;
+        Draft {
+            begun,
+            full_begun: if planted(Planted::LightIsFull) { begun } else { base.full_begun() },
+            horizon,
+            folded_until: base.folded_until(),
+            basis,
+            told_through,
+            sweeps,
+            last_sweep,
+            settled_ms,
+            unfolded,
+            purge_bound: Version::ABSENT,
+            fold: Vec::new(),
+            pruned: Vec::new(),
+            recent,
+            base,
+        }
+    }
+
     /// Which commits are folded, and what is settled then.
     pub(crate) fn draft(self) -> Draft {
-        let Self { limits, base, begun, known_until, basis, commits, pruned, mut recent, .. } = self;
+        let Self {
+            limits,
+            base,
+            begun,
+            known_until,
+            basis,
+            sweeps,
+            last_sweep,
+            commits,
+            pruned,
+            mut recent,
+            ..
+        } = self;
         let (swept_through, told_through) = (self.swept_through, self.told_through);
         let told_through = if planted(Planted::SweepsOutrun) { swept_through } else { told_through };
         let restored = commits.iter().filter(|(commit, _)| commit.restored).map(|(commit, _)| commit.version);
@@ -162,7 +241,7 @@ impl Gathered {
         }
         recent.published.retain(|(id, dated)| {
             let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));
-            *dated != u64::MAX && (*dated >= horizon.0 || unsettled)
+            *dated != NOT_DATED.0 && (*dated >= horizon.0 || unsettled)
         });
         let unfolded = young.iter().map(|(commit, _)| commit.version.txn);
         let unfolded =
@@ -175,10 +254,14 @@ impl Gathered {
         Draft {
             base,
             begun,
+            full_begun: begun,
             horizon,
             folded_until,
             basis,
             told_through,
+            sweeps,
+            // Its maker has just swept.
+            last_sweep: last_sweep.max(begun),
             settled_ms,
             unfolded,
             purge_bound,

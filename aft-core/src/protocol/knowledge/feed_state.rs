@@ -52,7 +52,7 @@ pub(super) struct FeedState {
     /// The same, by what everybody is shown who builds on what this node was shown.
     pub(super) told_through: Option<StoreTime>,
     /// What newer sweeps say, by when what they published was dated at the latest.
-    sweeps: BTreeMap<StoreTime, StoreTime>,
+    pub(super) sweeps: BTreeMap<StoreTime, StoreTime>,
     /// When the last sweep was published.
     pub(super) last_sweep: Option<StoreTime>,
     /// The last epoch of each job in which this node offered to do it.

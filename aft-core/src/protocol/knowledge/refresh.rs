@@ -376,8 +376,10 @@ impl Knowledge {
         if let Some(manifest) = base.manifest() {
             known.swept_through = known.swept_through.max(Some(StoreTime(manifest.swept_through)));
             known.told_through = known.told_through.max(Some(StoreTime(manifest.swept_through)));
-            // Its maker had just swept.
-            known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.begun)));
+            known.last_sweep = known.last_sweep.max(Some(StoreTime(manifest.last_sweep)));
+            for (dated, through) in &manifest.sweeps {
+                known.note_sweep(StoreTime(*through), StoreTime(*dated));
+            }
             // Its maker was shown that much.
             known.basis = known.basis.max(Some(StoreTime(manifest.basis)));
             known.shown = known.shown.max(Some(StoreTime(manifest.basis)));

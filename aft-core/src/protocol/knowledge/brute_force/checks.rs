@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Whoever begins from it and lists the feed from its basis misses nothing.
-    fn check_recent(&self, draft: &Draft, folded: &BTreeSet<Number>) -> Result<(), String> {
+    pub(super) fn check_recent(&self, draft: &Draft, folded: &BTreeSet<Number>) -> Result<(), String> {
         let recent = &draft.recent;
         let commits: BTreeSet<_> = recent.commits.iter().map(|it| it.decided_by).collect();
         let pruned: BTreeSet<_> = recent.pruned.iter().map(|it| it.decided_by).collect();

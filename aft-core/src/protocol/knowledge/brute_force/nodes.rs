@@ -146,6 +146,12 @@ impl World {
         }
         let draft = gathered.draft();
         self.now_ms += self.up_to(5_000);
+        // Others tell those who start next what there is, while this one folds.
+        while self.rng.random_bool(0.3) {
+            let n = self.rng.random_range(0..NODES);
+            self.light(n)?;
+        }
+        let newest = self.made.last().map_or(0, |made| made.base.number());
         let folded = self.check_draft(&draft)?;
         let dated = StoreTime(self.now_ms / 1000);
         if self.limits.manifest_void(draft.begun, dated) {
@@ -156,6 +162,30 @@ impl World {
         self.nodes[n].known.adopt(&base);
         let all = (0..self.decided.len()).collect::<Vec<_>>();
         self.made.push(Made { base, recent: draft.recent, dated, visible_ms, folded });
+        self.check_settled(&all)
+    }
+}
+
+impl World {
+    /// A checkpoint that folds nothing, where no other node was faster.
+    pub(super) fn light(&mut self, n: usize) -> Result<(), String> {
+        let now = self.local(n);
+        let Ok(gathered) = self.nodes[n].known.gather(now) else { return Ok(()) };
+        let draft = gathered.light();
+        self.now_ms += self.up_to(2_000);
+        let newest = self.made.last().map_or(0, |made| made.base.number());
+        let dated = StoreTime(self.now_ms / 1000);
+        if draft.base.number() != newest || self.limits.manifest_void(draft.begun, dated) {
+            return Ok(());
+        }
+        let folded = self.made.last().map_or_else(BTreeSet::new, |made| made.folded.clone());
+        self.check_recent(&draft, &folded)?;
+        let base = Arc::new(Base::new(manifest(newest + 1, &draft)));
+        let visible_ms = self.shows(self.now_ms);
+        self.nodes[n].known.adopt(&base);
+        self.made.push(Made { base, recent: draft.recent, dated, visible_ms, folded });
+        self.seen.light += 1;
+        let all = (0..self.decided.len()).collect::<Vec<_>>();
         self.check_settled(&all)
     }
 }
