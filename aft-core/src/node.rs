@@ -75,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) listed: Mutex<Option<(LocalTime, Vec<ObjectInfo>)>>,
     /// How many feed objects beyond the checkpoint there were to be read when this node started, until that was dealt with.
     pub(crate) read_at_start: AtomicU64,
+    /// Bytes of feed objects whose values were kept when this node started.
+    pub(crate) kept_at_start: AtomicU64,
     pub(crate) limits: Limits,
     pub(crate) shards: Shards,
     pub(crate) clock: Arc<dyn Clock>,

@@ -119,7 +119,15 @@ async fn a_small_value_is_one_ranged_get_and_a_large_one_a_get_then_nothing() {
     writer.publish().await.unwrap();
     spent(&world);
 
-    // A node that starts learns where values are, not the values.
+    // A node that starts keeps the small values of what it reads of the feed, as far as they fill half of its cache.
+    let cold = world.node().await;
+    spent(&world);
+    let tx = cold.begin().await.unwrap();
+    assert_eq!(tx.get("small").await.unwrap().unwrap(), vec![1; 100]);
+    assert_eq!(spent(&world), [0; 4]);
+
+    // A checkpoint tells where values are, not the values.
+    writer.checkpoint().await.unwrap();
     let cold = world.node().await;
     spent(&world);
     let tx = cold.begin().await.unwrap();
@@ -138,6 +146,42 @@ async fn a_small_value_is_one_ranged_get_and_a_large_one_a_get_then_nothing() {
     assert_eq!(spent(&world), counts(1, 0, 0, 0));
     assert_eq!(tx.get("small").await.unwrap().unwrap(), vec![1; 100]);
     assert_eq!(spent(&world), [0; 4]);
+}
+
+/// What lies in one object is fetched by one request, up to a MiB.
+#[tokio::test(start_paused = true)]
+async fn values_that_one_transaction_wrote_are_fetched_together() {
+    let world = World::new();
+    let writer = world.node().await;
+    for (commit, bytes) in [("a", 100), ("b", 8 << 10)] {
+        let mut tx = writer.begin().await.unwrap();
+        (0..200u8).for_each(|n| tx.put(format!("{commit}/{n:03}"), vec![n; bytes]).unwrap());
+        tx.commit().await.unwrap();
+    }
+    writer.publish().await.unwrap();
+    writer.checkpoint().await.unwrap();
+    for cache_bytes in [0, 64 << 20] {
+        let config = aft_core::Config { cache_bytes, ..World::config() };
+        let cold = world.builder().config(config).open().await.unwrap();
+        spent(&world);
+        let tx = cold.begin().await.unwrap();
+        let rows = tx.scan_prefix("a/").await.unwrap();
+        assert!(rows.len() == 200 && rows.iter().zip(0u8..).all(|((_, value), n)| value == &vec![n; 100]));
+        assert_eq!(spent(&world), counts(0, 1, 0, 0));
+        let keys: Vec<_> = (0..200u8).rev().map(|n| format!("b/{n:03}")).collect();
+        let values = tx.get_many(&keys).await.unwrap();
+        assert!(
+            values
+                .iter()
+                .zip((0..200u8).rev())
+                .all(|(value, n)| value.as_ref().unwrap() == &vec![n; 8 << 10])
+        );
+        assert_eq!(spent(&world), counts(0, 2, 0, 0), "1.6 MiB");
+        // Every third lies far from the next: what is between is fetched as well.
+        let spread: Vec<_> = (0..200u8).step_by(3).map(|n| format!("a/{n:03}")).collect();
+        assert!(cold.begin().await.unwrap().get_many(&spread).await.unwrap().iter().all(Option::is_some));
+        assert_eq!(spent(&world), counts(0, u64::from(cache_bytes == 0), 0, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,6 +419,7 @@ async fn a_commit_tells_every_request_that_its_transaction_sent() {
     tx.put("large", vec![2; 100_000]).unwrap();
     tx.commit().await.unwrap();
     writer.publish().await.unwrap();
+    writer.checkpoint().await.unwrap();
     let cold = world.node().await;
     world.storage.reset();
     let mut tx = cold.begin_with(Begin::new().request("order")).await.unwrap();

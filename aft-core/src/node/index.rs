@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod fetch;
 pub(crate) mod load;
+mod together;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -392,6 +392,7 @@ impl Builder {
             proven: false.into(),
             listed: Mutex::default(),
             read_at_start: 0.into(),
+            kept_at_start: 0.into(),
             config,
         })
     }

@@ -255,10 +255,27 @@ impl Transaction {
     pub fn get(&self, key: impl AsRef<[u8]>) -> BoxFuture<'_, Result<Option<Bytes>, Error>> {
         let key = checked_key(key.as_ref());
         async move {
-            let mut answers = self.get_checked(&[key?]).await?;
+            let key = key?;
+            if let Some(value) = self.get_held(&key).await? {
+                return Ok(value);
+            }
+            // Boxed: what waits for requests is large, and most reads wait for none.
+            let mut answers = self.get_checked(&[key]).boxed().await?;
             Ok(answers.pop().flatten())
         }
         .boxed()
+    }
+
+    /// The value of a key, where the node has it in memory.
+    async fn get_held(&self, key: &Bytes) -> Result<Option<Option<Bytes>>, Error> {
+        self.check_alive()?;
+        if self.begin.serializable || planted(Planted::NoteAfterFetch) {
+            return Ok(None);
+        }
+        Ok(match self.read_one_now(key) {
+            Some(answer) => self.node.held(&answer).await,
+            None => None,
+        })
     }
 
     /// The values of many keys, in the order of the keys, fetched side by side. Keys in one block of the index share its request.

@@ -18,11 +18,17 @@ pub struct ReadSet {
     /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. Sorted; no two
     /// overlap or touch.
     ranges: Vec<KeyRange>,
-    /// The least version that each key may be read at, because a commit that was read also wrote it.
+    /// The least version that each key may be read at, because a commit that was read also wrote it; those aside that `latest` tell.
     floors: BTreeMap<Bytes, Version>,
-    /// The commits that were read: their floors are in `floors`.
+    /// The commits of several keys that were read.
     commits: BTreeSet<Version>,
+    /// The last of them: what floors they set is looked up in their write sets, where it is asked. Most transactions read few commits, and ask for
+    /// few of the keys that these wrote.
+    latest: Vec<Arc<Commit>>,
 }
+
+/// How many commits are asked for each key before what they demand is written down.
+const LATEST: usize = 8;
 
 impl ReadSet {
     /// What was read for `key`: nothing yet, or absent, or a version.
@@ -43,12 +49,15 @@ impl ReadSet {
     /// The least version that `key` may be read at.
     #[must_use]
     pub fn floor(&self, key: &[u8]) -> Version {
-        self.floors.get(key).copied().unwrap_or(Version::ABSENT)
+        let latest = self.latest.iter().filter(|commit| commit.writes.position(key).is_some());
+        let latest = latest.map(|commit| commit.version).max().unwrap_or(Version::ABSENT);
+        self.floors.get(key).map_or(latest, |floor| latest.max(*floor))
     }
 
     /// The floors under keys of the range that were not read.
     #[must_use]
-    pub fn unread_floors_in(&self, range: &KeyRange) -> Vec<(Bytes, Version)> {
+    pub fn unread_floors_in(&mut self, range: &KeyRange) -> Vec<(Bytes, Version)> {
+        self.write_floors();
         let Some(bounds) = range.bounds() else { return Vec::new() };
         let unread = self.floors.range::<[u8], _>(bounds).filter(|(key, _)| self.read(key).is_none());
         unread.map(|(key, floor)| (key.clone(), *floor)).collect()
@@ -81,15 +90,27 @@ impl ReadSet {
             self.raise_floors(commit);
         }
         let found = found.filter(|found| !(planted(Planted::TombstoneAsAbsent) && found.is_tombstone()));
-        self.reads.insert(key.clone(), found.cloned());
+        // The commit's own copy of the key: it is held on to in any case.
+        let key = found.map_or_else(|| key.clone(), Found::key_bytes);
+        self.reads.insert(key, found.cloned());
     }
 
     fn raise_floors(&mut self, commit: &Arc<Commit>) {
         if commit.writes.len() == 1 || !self.commits.insert(commit.version) {
             return;
         }
-        for ordinal in 0..commit.writes.len() {
-            self.raise_floor(commit.writes.key_bytes(ordinal), commit.version);
+        if self.latest.len() == LATEST {
+            self.write_floors();
+        }
+        self.latest.push(Arc::clone(commit));
+    }
+
+    /// Writes down what the latest commits demand, key by key.
+    fn write_floors(&mut self) {
+        for commit in std::mem::take(&mut self.latest) {
+            for ordinal in 0..commit.writes.len() {
+                self.raise_floor(commit.writes.key_bytes(ordinal), commit.version);
+            }
         }
     }
 
@@ -115,7 +136,8 @@ impl ReadSet {
     }
 
     /// The floors under keys that were not read.
-    pub fn unread_floors(&self) -> impl Iterator<Item = (Bytes, Version)> {
+    pub fn unread_floors(&mut self) -> impl Iterator<Item = (Bytes, Version)> {
+        self.write_floors();
         let unread = self.floors.iter().filter(|(key, _)| self.read(key).is_none());
         unread.map(|(key, floor)| (key.clone(), *floor))
     }

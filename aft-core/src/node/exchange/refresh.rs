@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -332,11 +333,17 @@ impl Node {
         Ok(FeedObject::direct(unread, id, commits, &self.limits))
     }
 
-    /// The values are here already; a cold start, though, may bring far more of them than anyone reads.
+    /// The values are here already. A cold start may bring far more of them than anyone reads: it keeps half a cache.
     pub(super) async fn cache_told(&self, told: &FeedObject, object: &Bytes) {
-        let cold = self.known.read(Knowledge::is_cold);
+        if self.known.read(Knowledge::is_cold) {
+            let len = object.len() as u64;
+            let kept = self.kept_at_start.fetch_add(len, Ordering::Relaxed);
+            if kept.saturating_add(len) > self.config.cache_bytes / 2 {
+                return;
+            }
+        }
         let direct = told.is_direct();
-        let here = |commit: &&Arc<Commit>| !cold && (direct || matches!(commit.home(), Home::Feed { .. }));
+        let here = |commit: &&Arc<Commit>| direct || matches!(commit.home(), Home::Feed { .. });
         for commit in told.commits.iter().filter(here) {
             self.cache_inline(commit, &commit.payload_in(object)).await;
         }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
@@ -13,6 +12,7 @@ use crate::format::record::{Part, StoredValue};
 use crate::format::row::{Row, RowValue};
 use crate::node::Node;
 use crate::node::index::cache::Load;
+use crate::node::stats::add;
 use crate::node::store::{Store, retry_read};
 use crate::protocol::view::{Found, Place};
 use crate::storage::StorageError;
@@ -142,17 +142,20 @@ impl Node {
         }
     }
 
-    /// What many reads return, fetched side by side, in the same order.
-    pub(crate) async fn answers(
-        self: &Arc<Self>,
-        store: &Store,
-        answers: Vec<Answer>,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
-        // Boxed: the compiler cannot see that a stream of borrowing futures is Send, and callers spawn transactions. But each only when its
-        // turn comes: a future is thousands of bytes, and a scan has many rows.
-        let fetch = |answer| -> BoxFuture<'_, _> { self.answer(store, answer).boxed() };
-        let fetches = futures::stream::iter(answers).map(fetch);
-        fetches.buffered(self.config.parallel_requests).try_collect().await
+    /// What a read returns, where that is in memory.
+    pub(crate) async fn held(&self, answer: &Answer) -> Option<Option<Bytes>> {
+        match answer {
+            Answer::Absent => Some(None),
+            Answer::Held(value) => Some(Some(value.clone())),
+            Answer::OwnStored(..) => None,
+            Answer::Found(found) if found.is_tombstone() => Some(None),
+            Answer::Found(found) if found.value_len() == 0 => Some(Some(Bytes::new())),
+            Answer::Found(found) => {
+                let value = self.cache.value(found.value_id()).await?;
+                add(&self.counters.cache_hits, 1);
+                Some(Some(value))
+            }
+        }
     }
 
     async fn load_inline(

@@ -24,7 +24,7 @@ use crate::protocol::base::Base;
 use crate::protocol::choose::{self, ScanPage, Unsatisfiable, needs_index, with_row};
 use crate::protocol::read_set::ReadSet;
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::Found;
+use crate::protocol::view::{Found, View};
 
 /// What a transaction has read, and through what.
 #[derive(Debug, Clone)]
@@ -143,15 +143,44 @@ fn held(found: &Found, row: Option<&Row>) -> Option<Answer> {
 }
 
 impl Transaction {
+    /// The answers to the first of these reads, in order, up to one that cannot be told without the index: own writes answer first and are no reads.
+    fn read_now(&self, keys: &[Bytes]) -> Vec<Answer> {
+        self.node.known.read(|known| {
+            let mut reads = self.reads.lock();
+            keys.iter().map_while(|key| self.answer_now(key, known.view(), &mut reads)).collect()
+        })
+    }
+
+    /// The answer to one read, where it can be told without the index.
+    pub(crate) fn read_one_now(&self, key: &Bytes) -> Option<Answer> {
+        self.node.known.read(|known| self.answer_now(key, known.view(), &mut self.reads.lock()))
+    }
+
+    fn answer_now(&self, key: &Bytes, view: &View, reads: &mut Reads) -> Option<Answer> {
+        if let Some(own) = self.buffer.get(key).filter(|_| !planted(Planted::ForgetOwnWrites)) {
+            return Some(self.own_answer(own));
+        }
+        let (versions, base) = (view.versions(key), view.base());
+        let asks = needs_index(key, &reads.set, versions, base);
+        if asks || reads.through(base, !self.ancestors.is_empty()).is_err() {
+            return None;
+        }
+        let found = reads.read(key, versions, base).ok()?;
+        Some(found.map_or(Answer::Absent, Answer::Found))
+    }
+
     /// Where the answers to these reads are: own writes answer first and are no reads.
     pub(crate) async fn read(&self, keys: &[Bytes]) -> Result<Vec<Answer>, Error> {
+        let mut answers = self.read_now(keys);
+        let rest = keys.get(answers.len()..).unwrap_or_default();
         let own = |key: &Bytes| self.buffer.get(key).map(|own| self.own_answer(own));
         let own: Vec<_> =
-            keys.iter().map(|key| own(key).filter(|_| !planted(Planted::ForgetOwnWrites))).collect();
+            rest.iter().map(|key| own(key).filter(|_| !planted(Planted::ForgetOwnWrites))).collect();
         let foreign: Vec<_> =
-            keys.iter().zip(&own).filter(|(_, own)| own.is_none()).map(|(key, _)| key.clone()).collect();
-        let mut answers = self.read_foreign(&foreign).await?.into_iter();
-        Ok(own.into_iter().map(|own| own.or_else(|| answers.next()).unwrap_or(Answer::Absent)).collect())
+            rest.iter().zip(&own).filter(|(_, own)| own.is_none()).map(|(key, _)| key.clone()).collect();
+        let mut read = self.read_foreign(&foreign).await?.into_iter();
+        answers.extend(own.into_iter().map(|own| own.or_else(|| read.next()).unwrap_or(Answer::Absent)));
+        Ok(answers)
     }
 
     pub(crate) async fn read_foreign(&self, keys: &[Bytes]) -> Result<Vec<Answer>, Error> {

@@ -64,7 +64,7 @@ impl Transaction {
         };
         let writes = writes.into_iter().zip(self.buffer.writers()).map(suspend).collect();
         let known_until = self.reads.get_mut().known_until();
-        let Reads { set: reads, base, guarded, .. } = std::mem::take(self.reads.get_mut());
+        let Reads { set: mut reads, base, guarded, .. } = std::mem::take(self.reads.get_mut());
         let read = reads.found().map(Found::receipt);
         let after = self.begin.after.iter().flat_map(Receipt::named);
         let receipts = read.chain(after.map(|(version, decided_by)| Receipt::new(version, decided_by)));

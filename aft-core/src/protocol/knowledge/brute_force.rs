@@ -419,7 +419,7 @@ fn planted_bugs_are_found() {
         (Planted::SweepsOutrun, "is settled and not folded"),
         (Planted::SettleTooMuch, "is settled and not folded"),
         (Planted::SettleWithoutUnfolded, "is settled and not folded"),
-        (Planted::LightSettles, "is not known"),
+        (Planted::LightSettles, "are folded, and"),
         (Planted::LightBasisAfterList, "is lost to whoever begins here"),
     ];
     crate::planted::must_find(&bugs, 1_500, run);

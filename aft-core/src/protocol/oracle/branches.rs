@@ -309,7 +309,7 @@ impl Attempt {
         let token = &mut self.from.token;
         token.writes = writes.into_iter().zip(self.own.writers()).map(suspend).collect();
         token.result = self.result;
-        let reads = &self.reader.reads;
+        let reads = &mut self.reader.reads;
         token.receipts.extend(reads.found().map(|found| (found.version(), found.receipt())));
         token.reads =
             reads.iter().map(|(key, read)| (key.clone(), read.unwrap_or(Version::ABSENT))).collect();
