@@ -388,8 +388,6 @@ pub enum Planted {
     LightSettles,
     /// A light checkpoint does not say which commits are not folded, whatever a date says.
     LightForgetsUnfolded,
-    /// Whoever begins from a light checkpoint lists on from all that its maker was shown.
-    LightBasisAfterList,
     /// The maker of a light checkpoint is taken for one that has just swept.
     LightHasSwept,
     /// A light checkpoint counts as the newest full one where the next full one is due.
@@ -398,6 +396,10 @@ pub enum Planted {
     LoseToLight,
     /// A full checkpoint goes on over whatever was made meanwhile.
     OverAnyCheckpoint,
+    /// What commits demand that were read and have left the view is not asked of it any more, and that is all that is asked.
+    FloorsForgetFolds,
+    /// The same of commits that were read since the versions were taken from which is chosen.
+    FloorsOfOldViews,
     /// What was listed when the store was opened is believed, however long that took.
     TrustOldListing,
     /// A light checkpoint is made before it is proven that the store honours create-if-absent.

@@ -168,6 +168,7 @@ fn in_view<'a>(view: &'a View, key: &[u8], version: Version) -> Option<&'a Found
 /// [`Lost`], where neither has a version that was read.
 pub fn restore_reads(state: &Suspended, view: &View, rows: &BTreeMap<Bytes, Found>) -> Result<ReadSet, Lost> {
     let mut reads = ReadSet::default();
+    reads.is_of(view.left(), true);
     for (key, version) in &state.reads {
         let row = rows.get(key);
         let found = in_view(view, key, *version).or(row.filter(|row| row.version() == *version)).cloned();

@@ -52,7 +52,7 @@ pub fn choose(
         let admitted = versions.iter().rev().filter(|found| admits(reads, found));
         return Ok(admitted.take(2).last().cloned());
     }
-    let floor = reads.floor(key);
+    let floor = reads.floor(key, versions);
     let candidates = versions.iter().rev().take_while(|found| found.version() >= floor);
     match candidates.into_iter().find(|found| planted(Planted::IgnoreReads) || admits(reads, found)) {
         Some(found) => Ok(Some(found.clone())),

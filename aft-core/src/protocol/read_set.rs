@@ -18,17 +18,15 @@ pub struct ReadSet {
     /// Ranges that were scanned: a key in them that is not in `reads` was read as absent. Sorted; no two
     /// overlap or touch.
     ranges: Vec<KeyRange>,
-    /// The least version that each key may be read at, because a commit that was read also wrote it; those aside that `latest` tell.
+    /// The least version that each key may be read at, because a commit that was read also wrote it; but for the commits in `in_view`.
     floors: BTreeMap<Bytes, Version>,
     /// The commits of several keys that were read.
     commits: BTreeSet<Version>,
-    /// The last of them: what floors they set is looked up in their write sets, where it is asked. Most transactions read few commits, and ask for
-    /// few of the keys that these wrote.
-    latest: Vec<Arc<Commit>>,
+    /// Those whose floors are not written down: each of them is in the node's view, whole, as long as no more commits than these have
+    /// [left](crate::protocol::view::View::left) it. So the versions of a key that the view knows show what they demand of it.
+    in_view: Vec<Arc<Commit>>,
+    left: u64,
 }
-
-/// How many commits are asked for each key before what they demand is written down.
-const LATEST: usize = 8;
 
 impl ReadSet {
     /// What was read for `key`: nothing yet, or absent, or a version.
@@ -46,18 +44,36 @@ impl ReadSet {
         self.read(key).map(|read| read.map_or(Version::ABSENT, Found::version))
     }
 
-    /// The least version that `key` may be read at.
+    /// The least version that `key` may be read at, of which a view [knows](Self::is_of) these versions, oldest first.
     #[must_use]
-    pub fn floor(&self, key: &[u8]) -> Version {
-        let latest = self.latest.iter().filter(|commit| commit.writes.position(key).is_some());
-        let latest = latest.map(|commit| commit.version).max().unwrap_or(Version::ABSENT);
-        self.floors.get(key).map_or(latest, |floor| latest.max(*floor))
+    pub fn floor(&self, key: &[u8], versions: &[Found]) -> Version {
+        let read = |found: &&Found| self.commits.contains(&found.version());
+        let shown = if self.in_view.is_empty() { None } else { versions.iter().rev().find(read) };
+        let shown = shown.map_or(Version::ABSENT, Found::version);
+        self.floors.get(key).map_or(shown, |floor| shown.max(*floor))
     }
 
-    /// The floors under keys of the range that were not read.
-    #[must_use]
-    pub fn unread_floors_in(&mut self, range: &KeyRange) -> Vec<(Bytes, Version)> {
+    /// Says of which moment the versions are that the next reads choose from: of a view which so many commits have left, and whether of one that is no
+    /// older than what was read. Where commits that were read may be missing in it, what they demand is written down first.
+    pub fn is_of(&mut self, left: u64, newest: bool) {
+        if (left != self.left && !planted(Planted::FloorsForgetFolds))
+            || (!newest && !planted(Planted::FloorsOfOldViews))
+        {
+            self.write_floors();
+        }
+        self.left = left;
+    }
+
+    /// The least version that `key` may be read at.
+    #[cfg(test)]
+    pub fn floor_written(&mut self, key: &[u8]) -> Version {
         self.write_floors();
+        self.floor(key, &[])
+    }
+
+    /// The floors under keys of the range that were not read, and that the view does not [know](Self::is_of).
+    #[must_use]
+    pub fn unread_floors_in(&self, range: &KeyRange) -> Vec<(Bytes, Version)> {
         let Some(bounds) = range.bounds() else { return Vec::new() };
         let unread = self.floors.range::<[u8], _>(bounds).filter(|(key, _)| self.read(key).is_none());
         unread.map(|(key, floor)| (key.clone(), *floor)).collect()
@@ -99,15 +115,12 @@ impl ReadSet {
         if commit.writes.len() == 1 || !self.commits.insert(commit.version) {
             return;
         }
-        if self.latest.len() == LATEST {
-            self.write_floors();
-        }
-        self.latest.push(Arc::clone(commit));
+        self.in_view.push(Arc::clone(commit));
     }
 
-    /// Writes down what the latest commits demand, key by key.
+    /// Writes down what the commits demand that were read, key by key.
     fn write_floors(&mut self) {
-        for commit in std::mem::take(&mut self.latest) {
+        for commit in std::mem::take(&mut self.in_view) {
             for ordinal in 0..commit.writes.len() {
                 self.raise_floor(commit.writes.key_bytes(ordinal), commit.version);
             }

@@ -324,6 +324,8 @@ pub struct View {
     base: Arc<Base>,
     commits: BTreeMap<ByVersion, Dates>,
     keys: BTreeSet<Versions>,
+    /// How many commits have left it.
+    left: u64,
 }
 
 impl View {
@@ -389,6 +391,7 @@ impl View {
 
     fn remove(&mut self, version: Version) {
         let Some((ByVersion(commit), _)) = self.commits.remove_entry(&version) else { return };
+        self.left += 1;
         for key in commit.writes.keys() {
             if let Some(left) = self.keys.take(key).and_then(|versions| versions.without(version)) {
                 self.keys.insert(left);
@@ -412,6 +415,12 @@ impl View {
     #[must_use]
     pub fn holds(&self, version: Version) -> bool {
         self.commits.contains_key(&version)
+    }
+
+    /// How many commits have left the view: what was in it is there still while this is the same.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.left
     }
 
     /// The known versions of a key that are not folded, oldest first.

@@ -2,6 +2,7 @@
 
 mod commit;
 mod index;
+mod memory;
 mod open;
 mod read;
 mod throughput;
@@ -27,7 +28,7 @@ pub struct Case {
     pub group: &'static str,
     /// To how much of it.
     pub what: Shape,
-    /// The sides: first the plain one, named `plain`, then aft's, in one or more circumstances.
+    /// The sides: first what it is compared with, mostly named `plain`, then aft's, in one or more circumstances.
     pub sides: Vec<(&'static str, Run)>,
 }
 
@@ -49,6 +50,9 @@ pub fn all(backend: &Backend) -> Vec<Case> {
     cases.extend(throughput::cases(backend));
     cases.extend(read::cases(backend));
     cases.extend(open::cases(backend));
+    if matches!(backend, Backend::Memory) {
+        cases.push(memory::case());
+    }
     if !backend.waits() {
         cases.extend(index::cases());
     }
@@ -66,13 +70,18 @@ impl<T: 'static> Shared<T> {
         Rc::new(Self { cell: OnceCell::new(), make: Box::new(move || make().boxed_local()) })
     }
 
+    /// What is shared.
+    async fn made(&self) -> &T {
+        self.cell.get_or_init(&self.make).await
+    }
+
     /// A side that does this.
     fn side(self: &Rc<Self>, operation: impl AsyncFn(&T) + Copy + 'static) -> Run {
         let shared = Rc::clone(self);
         Box::new(move |rounds| {
             let shared = Rc::clone(&shared);
             async move {
-                let made = shared.cell.get_or_init(&shared.make).await;
+                let made = shared.made().await;
                 let watch = Stopwatch::start();
                 for _ in 0..rounds {
                     operation(made).await;

@@ -5,8 +5,8 @@ use aft_core::planted::Planted;
 pub(crate) const ELSEWHERE: [&[Planted]; 3] = [&FOUND_BY_MODELS, &FOUND_BY_CLONES, &FOUND_BY_NODES];
 
 /// The planted bugs that the models beside the code find: `aft-core/src/protocol/fold/history.rs` the first three, `clock_check.rs` the last,
-/// `knowledge/brute_force.rs` those between.
-const FOUND_BY_MODELS: [Planted; 9] = [
+/// `oracle/anomalies.rs` the two before it, `knowledge/brute_force.rs` those between.
+const FOUND_BY_MODELS: [Planted; 10] = [
     Planted::PublishedByDate,
     Planted::KeepOlderVersion,
     Planted::DuplicateIsGarbage,
@@ -14,7 +14,8 @@ const FOUND_BY_MODELS: [Planted; 9] = [
     Planted::SweepsOutrun,
     Planted::FoldByCommitTime,
     Planted::LightSettles,
-    Planted::LightBasisAfterList,
+    Planted::FloorsForgetFolds,
+    Planted::FloorsOfOldViews,
     Planted::TrustListedDates,
 ];
 

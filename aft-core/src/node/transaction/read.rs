@@ -73,6 +73,8 @@ enum Chosen {
 /// What is known of some keys at one moment.
 struct Snapshot {
     base: Arc<Base>,
+    /// How many commits had left the view by then.
+    left: u64,
     /// How often something had been noted by then.
     notes: u64,
     /// Of each key, in the order asked: the versions in the view, and whether the index must be asked.
@@ -161,6 +163,7 @@ impl Transaction {
             return Some(self.own_answer(own));
         }
         let (versions, base) = (view.versions(key), view.base());
+        reads.set.is_of(view.left(), true);
         let asks = needs_index(key, &reads.set, versions, base);
         if asks || reads.through(base, !self.ancestors.is_empty()).is_err() {
             return None;
@@ -226,13 +229,14 @@ impl Transaction {
 
     fn snapshot(&self, keys: &[Bytes]) -> Snapshot {
         self.node.known.read(|known| {
-            let (view, reads) = (known.view(), self.reads.lock());
+            let (view, mut reads) = (known.view(), self.reads.lock());
+            reads.set.is_of(view.left(), true);
             let look = |key: &Bytes| {
                 let versions = view.versions(key);
                 (versions.to_vec(), needs_index(key, &reads.set, versions, view.base()))
             };
             let keys = keys.iter().map(look).collect();
-            Snapshot { keys, base: Arc::clone(view.base()), notes: reads.notes }
+            Snapshot { keys, base: Arc::clone(view.base()), left: view.left(), notes: reads.notes }
         })
     }
 
@@ -263,6 +267,8 @@ impl Transaction {
         let moved = reads.notes != snapshot.notes && !planted(Planted::SnapshotOnce);
         let again = |refused| if moved { Ok(Chosen::Again) } else { Err(refused) };
         let base = &snapshot.base;
+        let newest = reads.notes == snapshot.notes;
+        reads.set.is_of(snapshot.left, newest);
         if let Err(refused) = reads.through(base, !self.ancestors.is_empty()) {
             return again(refused);
         }
@@ -302,10 +308,10 @@ impl Transaction {
         let most = limit.max(1).saturating_add(1);
         let mut failures = 0;
         while failures < INDEX_TRIES {
-            let (base, recent, notes) = self.node.known.read(|known| {
+            let (base, recent, moment) = self.node.known.read(|known| {
                 let keys = known.view().keys_in(&range).take(most);
                 let recent: Vec<_> = keys.map(|found| (found[0].key_bytes(), found.to_vec())).collect();
-                (Arc::clone(known.base()), recent, self.reads.lock().notes)
+                (Arc::clone(known.base()), recent, (known.view().left(), self.reads.lock().notes))
             });
             let rows = match self.node.rows_in(&self.store, &base, &range, most).await {
                 Ok(rows) => rows,
@@ -319,7 +325,7 @@ impl Transaction {
                 self.check_still_alive()?;
             }
             let keys = merged(recent, &rows);
-            let (page, moved) = self.choose_page(range.clone(), limit, keys, &base, notes);
+            let (page, moved) = self.choose_page(range.clone(), limit, keys, &base, moment);
             match page {
                 Ok(page) => {
                     let values = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
@@ -333,17 +339,20 @@ impl Transaction {
         Err(index_moves())
     }
 
-    /// Chooses and notes a page under one lock (I4); and whether another read was noted since there were `notes`.
+    /// Chooses and notes a page under one lock (I4), of a moment when so many commits had left the view and so much was noted; and whether another
+    /// read was noted since.
     fn choose_page(
         &self,
         range: KeyRange,
         limit: usize,
         keys: Vec<(Bytes, Vec<Found>)>,
         base: &Base,
-        notes: u64,
+        (left, notes): (u64, u64),
     ) -> (Result<ScanPage, Refused>, bool) {
         let mut reads = self.reads.lock();
         let moved = reads.notes != notes && !planted(Planted::SnapshotOnce);
+        let newest = reads.notes == notes;
+        reads.set.is_of(left, newest);
         if let Err(refused) = reads.through(base, !self.ancestors.is_empty()) {
             return (Err(refused), moved);
         }

@@ -166,7 +166,6 @@ impl Gathered {
         if planted(Planted::LightSettles) {
             horizon = limits.horizon(begun.min(known_until)).max(horizon);
         }
-        let basis = if planted(Planted::LightBasisAfterList) { known_until } else { basis };
         let last_sweep = if planted(Planted::LightHasSwept) { begun } else { last_sweep };
         recent.published.retain(|(id, dated)| {
             let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));

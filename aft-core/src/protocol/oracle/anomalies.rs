@@ -26,7 +26,41 @@ fn brought(key_read: usize, number: Number, writes: &Writes) -> ReadSet {
     let found = Found::Recent { ordinal: commit.writes.position(KEYS[key_read]).unwrap() as u32, commit };
     let mut reads = ReadSet::default();
     reads.record(&key(key_read), Some(&found));
+    reads.is_of(0, false);
     reads
+}
+
+/// Of what was read a commit has left the view since, or the versions are older than the read: what it demands is known all the same.
+#[test]
+fn lower_bound_looked_for_in_a_view_that_does_not_hold_the_commit() {
+    let x = commit(3, &wrote(&[A, B]));
+    let found = |key: usize| Found::Recent {
+        ordinal: x.writes.position(KEYS[key]).unwrap() as u32,
+        commit: Arc::clone(&x),
+    };
+    let older = Found::Recent { ordinal: 0, commit: commit(1, &wrote(&[B])) };
+    let choose = |left, newest, versions: &[Found]| {
+        let mut reads = ReadSet::default();
+        reads.is_of(0, true);
+        reads.record(&key(A), Some(&found(A)));
+        reads.is_of(left, newest);
+        let chosen = choose::choose(&key(B), &reads, versions, &crate::protocol::base::Base::default());
+        chosen.map(|found| found.map(|found| found.version())).map_err(|lost| lost.floor)
+    };
+    let folds = || choose(1, true, std::slice::from_ref(&older));
+    let outrun = || choose(0, false, std::slice::from_ref(&older));
+    assert_eq!(choose(0, true, &[older.clone(), found(B)]), Ok(Some(version(3))));
+    assert_eq!((folds(), outrun()), (Err(version(3)), Err(version(3))));
+    #[cfg(feature = "planted-bugs")]
+    {
+        use crate::planted::{Planted, plant};
+        plant(Some(Planted::FloorsForgetFolds));
+        let forgets = folds();
+        plant(Some(Planted::FloorsOfOldViews));
+        let of_old = outrun();
+        plant(None);
+        assert_eq!((forgets, of_old), (Ok(Some(version(1))), Ok(Some(version(1)))), "they are noticed");
+    }
 }
 
 #[test]
@@ -70,7 +104,7 @@ fn lower_bound_lost_to_an_older_commit_of_the_same_keys() {
     // Read a@3 (cowritten b@3), then z@1 (cowritten b@1): the floor of b stays 3.
     let mut reader = begin(&[(1, wrote(&[B, Z])), (3, wrote(&[A, B]))]);
     assert_eq!((reader.read(A), reader.read(Z)), (3, 1));
-    assert_eq!(reader.reads.floor(KEYS[B]), version(3));
+    assert_eq!(reader.reads.floor_written(KEYS[B]), version(3));
     assert_eq!(reader.read(B), 3);
 }
 

@@ -56,7 +56,7 @@ proptest! {
         for (ordinal, name) in KEYS.iter().enumerate().filter(|(ordinal, _)| !reader.model.contains_key(ordinal)) {
             let wrote = |number: &&Number| reader.history.0.get(number).is_some_and(|writes| writes.contains_key(&ordinal));
             let floor = reader.model.values().filter(wrote).max().copied().unwrap_or(0);
-            prop_assert_eq!(reader.reads.floor(name), version(floor));
+            prop_assert_eq!(reader.reads.floor_written(name), version(floor));
         }
     }
 
