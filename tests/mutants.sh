@@ -33,7 +33,7 @@ scan: a tombstone is recorded as absent|choose.rs|s/else \{\s*read\(&key, reads,
 scan: a page covers the whole range|choose.rs|s/Some\(last\) if more =>/Some(last) if more && false =>/
 scan: a page of no keys|choose.rs|s/limit\.max\(1\)/limit/
 scan: a floor under an unknown key is passed over|choose.rs|s/in reads\.unread_floors_in\(&covered\) \{/in reads.unread_floors_in(&covered).into_iter().take(0) {/
-read set: absent reads are forgotten|read_set.rs|s/self\.reads\.insert\(key\.clone\(\), found\.cloned\(\)\);/if found.is_some() { self.reads.insert(key.clone(), found.cloned()); }/
+read set: absent reads are forgotten|read_set.rs|s/self\.reads\.insert\(key, found\.cloned\(\)\);/if found.is_some() { self.reads.insert(key, found.cloned()); }/
 read set: floors are not raised|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| !self\.commits/if true || !self.commits/
 read set: a floor is lowered again|read_set.rs|s/\*floor = \(\*floor\)\.max\(at_least\)/*floor = at_least/
 read set: the single-write shortcut for all|read_set.rs|s/if commit\.writes\.len\(\) == 1 \|\| self\.commits/if commit.writes.len() > 0 || self.commits/

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Demo(Demo),
     Probe(Probe),
     Cost(Cost),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// What works on a store that is there when the command has ended.
@@ -65,6 +67,7 @@ pub(crate) enum StoreCommand {
     Load(Load),
     Log(Log),
     Status(Status),
+    Versions(Versions),
     Txn(Txn),
     Cancel(Cancel),
     Sweep(Sweep),
@@ -237,6 +240,36 @@ pub(crate) struct Log {
 /// Show the store: its settings, what is in it, and how fresh the view is
 #[derive(Debug, Args)]
 pub(crate) struct Status {}
+
+/// Show the versions of a key that the store still knows
+///
+/// Newest first, deletions included: the first is what a reader gets now. Of each its size, the transaction that wrote it, with how many
+/// keys, when other processes were told, and the object that holds it. What is folded into the index is marked so: of that a run of the index keeps the newest.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: aft versions config/limits")]
+pub(crate) struct Versions {
+    pub(crate) key: Key,
+}
+
+/// Print what a shell needs to complete commands and options
+///
+/// For bash: `aft completions bash > ~/.local/share/bash-completion/completions/aft`; for zsh a file `_aft` in a folder of $fpath; for fish
+/// `~/.config/fish/completions/aft.fish`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// bash, elvish, fish, powershell or zsh
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page of aft, or write those of all commands to a folder
+///
+/// `aft man | man -l -` shows it. Into a folder go `aft.1`, and one for each command: `aft man --dir ~/.local/share/man/man1`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder; made where there is none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
 
 /// Show what became of a transaction
 ///

@@ -23,6 +23,7 @@ mod load;
 mod log;
 mod logging;
 mod ls;
+mod manual;
 #[cfg(not(unix))]
 mod no_directories;
 mod output;
@@ -38,6 +39,7 @@ mod sweep;
 #[cfg(unix)]
 mod tree;
 mod txn;
+mod versions;
 mod watch;
 
 #[cfg(not(unix))]
@@ -87,6 +89,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Probe(args) => probe::run(args, common.store.as_deref(), &output).await,
         Command::Cost(args) => cost::run(args, &output).await,
+        Command::Completions(args) => manual::completions(&args, &output),
+        Command::Man(args) => manual::man(&args, &output),
     }
 }
 
@@ -123,6 +127,7 @@ async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Resu
         StoreCommand::Load(args) => load::run(args, store, output).await,
         StoreCommand::Log(args) => log::run(args, store, output).await,
         StoreCommand::Status(_) => status::run(store, output).await,
+        StoreCommand::Versions(args) => versions::run(args, store, output).await,
         StoreCommand::Txn(args) => txn::show(args, store, output).await,
         StoreCommand::Cancel(args) => txn::cancel(args, store, output).await,
         StoreCommand::Sweep(args) => sweep::run(store, &args, output).await,

@@ -168,6 +168,7 @@ fn commands_that_need_a_store_say_so_and_make_none() {
         vec!["status"],
         vec!["del", "k"],
         vec!["sweep"],
+        vec!["versions", "k"],
         vec!["txn", ID],
         vec!["cancel", ID],
         vec!["export", "out", "-p", "x"],
@@ -202,6 +203,7 @@ fn reading_writes_not_a_byte() {
         vec!["ls"],
         vec!["log"],
         vec!["status"],
+        vec!["versions", "k"],
         vec!["txn", ID],
         vec!["export", "out", "-p", ""],
     ] {

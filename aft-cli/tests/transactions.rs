@@ -96,3 +96,24 @@ fn an_ancient_transaction_is_forgotten_and_nothing_is_written_for_it() {
     }
     assert_eq!(common::read_tree(&place.store()), before);
 }
+
+#[tokio::test]
+async fn the_versions_of_a_key_are_shown_newest_first() {
+    let place = Place::new();
+    place.aft(&["put", "k", "one"]).ok();
+    let first = place.json(&["put", "k", "three"]);
+    place.aft(&["del", "k"]).ok();
+    let shown = place.json(&["versions", "k"]);
+    let versions = shown["versions"].as_array().unwrap();
+    assert_eq!((shown["key"].as_str(), versions.len()), (Some("k"), 3));
+    assert_eq!((&versions[0]["deleted"], &versions[0]["size"]), (&true.into(), &0.into()));
+    assert_eq!((&versions[1]["txn_id"], &versions[1]["size"]), (&first["commit"]["txn_id"], &5.into()));
+    assert_eq!((&versions[2]["folded"], &versions[2]["keys"]), (&false.into(), &1.into()));
+    let text = place.aft(&["versions", "k"]).ok();
+    for word in ["deleted", "5 B", "no such key now", versions[1]["object"].as_str().unwrap()] {
+        assert!(text.text().contains(word), "{word} in {}", text.text());
+    }
+    place.aft(&["put", "k", "again"]).ok();
+    assert!(place.aft(&["versions", "k"]).ok().text().contains("a reader gets the newest now: 5 B"));
+    place.aft(&["versions", "absent"]).fails(3, &["no version of the key absent"]);
+}

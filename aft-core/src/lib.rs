@@ -155,8 +155,8 @@ pub use key_range::KeyRange;
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
     CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, Entry, GarbageClass,
-    GarbageKind, GarbageReport, LostCommit, Outcome, Run, ScanPages, Stats, StoreInfo, SweepAllReport,
-    SweepReport, Transaction, Unpublished, ValueStream,
+    GarbageKind, GarbageReport, LostCommit, Outcome, RecentVersion, Run, ScanPages, Stats, StoreInfo,
+    SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream, VersionInfo,
 };
 pub use path::check_path;
 pub use receipt::Receipt;

@@ -17,6 +17,7 @@ mod store;
 mod transaction;
 mod turns;
 mod upkeep;
+mod versions;
 mod write_once;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub use transaction::stream::ValueStream;
 pub use upkeep::adopt::{AdoptReport, Unpublished};
 pub use upkeep::checkpoint::CheckpointReport;
 pub use upkeep::collect::{GarbageClass, GarbageKind, GarbageReport};
+pub use versions::{RecentVersion, VersionInfo};
 
 use crate::clock::Clock;
 use crate::clock::millis;

@@ -402,6 +402,14 @@ pub enum Planted {
     FloorsOfOldViews,
     /// What was listed when the store was opened is believed, however long that took.
     TrustOldListing,
+    /// A full checkpoint goes on where a newer one cannot be read, which may have folded more.
+    OverDamage,
+    /// Files that no listed checkpoint names are nobody's where they are older than the newest, though that is a light one.
+    FilesByLightOnes,
+    /// Whose manifest it is that cannot be read is decided: another's.
+    DamageIsTheirs,
+    /// What all older checkpoints need as well is taken for proven, though no collection ran before.
+    OldestIsProven,
     /// A light checkpoint is made before it is proven that the store honours create-if-absent.
     LightBeforeProof,
 }

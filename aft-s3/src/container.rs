@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use aft_core::{Clock, SystemClock};
 use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, AwsCredential};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody};
 use object_store::{ClientOptions, CredentialProvider, Error};
@@ -41,19 +43,37 @@ enum Token {
     File(PathBuf),
 }
 
+/// Credentials, and when they expire.
+type Found = (SystemTime, Arc<AwsCredential>);
+
+/// A request for them that is under way, for all who wait for it; or why there are none.
+type Flight = Shared<BoxFuture<'static, Result<Found, Arc<str>>>>;
+
 /// Gets the credentials of a container.
 pub(crate) struct ContainerCredentials {
+    service: Arc<Service>,
+    cached: Mutex<Cached>,
+}
+
+#[derive(Default)]
+struct Cached {
+    found: Option<Found>,
+    flight: Option<Flight>,
+}
+
+/// The service that has them.
+struct Service {
     url: Url,
     token: Token,
     client: HttpClient,
     clock: SystemClock,
-    /// With when they expire.
-    cached: Mutex<Option<(SystemTime, Arc<AwsCredential>)>>,
 }
 
 impl fmt::Debug for ContainerCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ContainerCredentials").field("url", &self.url.as_str()).finish_non_exhaustive()
+        f.debug_struct("ContainerCredentials")
+            .field("url", &self.service.url.as_str())
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,12 +115,26 @@ impl ContainerCredentials {
         let options = ClientOptions::new().with_allow_http(true).with_timeout(PATIENCE);
         let client = connector.connect(&options.with_connect_timeout(Duration::from_secs(1)));
         let client = client.map_err(|error| SettingError::new(name, error))?;
-        let found = Self { url, token, client, clock: SystemClock::new(), cached: Mutex::default() };
+        let service = Service { url, token, client, clock: SystemClock::new() };
         // Read again for each request, since it changes; looked at here so that what is wrong with it is said at once.
-        found.token()?;
-        Ok(Some(found))
+        service.token()?;
+        Ok(Some(Self { service: Arc::new(service), cached: Mutex::default() }))
     }
 
+    /// The credentials where they are young enough, else the request for them: one, however many want them.
+    fn look(&self) -> Result<Arc<AwsCredential>, Flight> {
+        let mut cached = self.cached.lock();
+        let now = self.service.clock.now();
+        if let Some((_, credential)) = cached.found.as_ref().filter(|(until, _)| now + EARLY < *until) {
+            return Ok(Arc::clone(credential));
+        }
+        let service = Arc::clone(&self.service);
+        let fetch = async move { service.fetch().await.map_err(|error| Arc::from(error.to_string())) };
+        Err(cached.flight.get_or_insert_with(|| fetch.boxed().shared()).clone())
+    }
+}
+
+impl Service {
     fn token(&self) -> Result<Option<String>, SettingError> {
         match &self.token {
             Token::None => Ok(None),
@@ -109,9 +143,7 @@ impl ContainerCredentials {
         }
     }
 
-    async fn fetch(
-        &self,
-    ) -> Result<(SystemTime, Arc<AwsCredential>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn fetch(&self) -> Result<Found, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.uri_mut() = self.url.as_str().parse()?;
         if let Some(token) = self.token()? {
@@ -152,17 +184,22 @@ impl CredentialProvider for ContainerCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let now = self.clock.now();
-        if let Some((_, credential)) = self.cached.lock().as_ref().filter(|(until, _)| now + EARLY < *until) {
-            return Ok(Arc::clone(credential));
+        let flight = match self.look() {
+            Ok(credential) => return Ok(credential),
+            Err(flight) => flight,
+        };
+        let landed = flight.clone().await;
+        let mut cached = self.cached.lock();
+        // Of those who waited for it the first takes it off; another may be under way by then.
+        if cached.flight.as_ref().is_some_and(|it| it.ptr_eq(&flight)) {
+            cached.flight = None;
+            cached.found = landed.clone().ok().or(cached.found.take());
         }
-        let found = self.fetch().await.map_err(|source| Error::Generic {
+        let service = &self.service.url;
+        landed.map(|(_, credential)| credential).map_err(|source| Error::Generic {
             store: "S3",
-            source: format!("no credentials from {}: {source}", self.url).into(),
-        })?;
-        let credential = Arc::clone(&found.1);
-        *self.cached.lock() = Some(found);
-        Ok(credential)
+            source: format!("no credentials from {service}: {source}").into(),
+        })
     }
 }
 

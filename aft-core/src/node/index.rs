@@ -124,7 +124,12 @@ impl Node {
         Ok(rows)
     }
 
-    async fn row_in(&self, store: &Store, file: &RunFile, key: &[u8]) -> Result<Option<Row>, Error> {
+    pub(crate) async fn row_in(
+        &self,
+        store: &Store,
+        file: &RunFile,
+        key: &[u8],
+    ) -> Result<Option<Row>, Error> {
         let tail = self.tail(store, file).await?;
         if !tail.may_hold(key) {
             return Ok(None);

@@ -54,11 +54,13 @@ impl Base {
         any && self.folded_until() >= known_until
     }
 
-    /// Whether there is more in the runs than in those of another base, which this one was built on or beside.
+    /// Whether this is more than a light checkpoint on another base, or on what that one is a light checkpoint on.
     #[must_use]
     pub fn folds_beyond(&self, other: &Self) -> bool {
         let runs = |base: &Self| base.0.as_ref().map_or_else(Vec::new, |manifest| manifest.runs.clone());
-        self.horizon() != other.horizon() || runs(self) != runs(other)
+        self.full_begun() != other.full_begun()
+            || self.horizon() != other.horizon()
+            || runs(self) != runs(other)
     }
 
     /// Every commit whose transaction started before this (milliseconds since 1970) is in the runs.

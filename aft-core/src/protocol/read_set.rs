@@ -47,9 +47,15 @@ impl ReadSet {
     /// The least version that `key` may be read at, of which a view [knows](Self::is_of) these versions, oldest first.
     #[must_use]
     pub fn floor(&self, key: &[u8], versions: &[Found]) -> Version {
-        let read = |found: &&Found| self.commits.contains(&found.version());
-        let shown = if self.in_view.is_empty() { None } else { versions.iter().rev().find(read) };
-        let shown = shown.map_or(Version::ABSENT, Found::version);
+        let shown = if self.in_view.is_empty() {
+            None
+        } else if versions.len() <= self.commits.len() {
+            versions.iter().rev().map(Found::version).find(|version| self.commits.contains(version))
+        } else {
+            let knows = |version: &&Version| versions.binary_search_by_key(*version, Found::version).is_ok();
+            self.commits.iter().rev().find(knows).copied()
+        };
+        let shown = shown.unwrap_or(Version::ABSENT);
         self.floors.get(key).map_or(shown, |floor| shown.max(*floor))
     }
 

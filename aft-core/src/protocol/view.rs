@@ -446,6 +446,12 @@ impl View {
         self.commits.iter().map(|(commit, dates)| (&commit.0, dates.publication()))
     }
 
+    /// When a commit of the view was published, as far as is known.
+    #[must_use]
+    pub fn publication(&self, version: Version) -> Option<PublishedAt> {
+        self.commits.get(&version).and_then(Dates::publication)
+    }
+
     /// The commits that this decision tells, and when each was published, where that is known. A version's clock is never below its
     /// transaction's start.
     pub fn decided_by(&self, id: TxnId) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {

@@ -21,6 +21,7 @@ mod guards;
 mod healing;
 mod lies;
 mod light;
+mod light_damage;
 mod proof;
 mod pruning;
 mod reads;
@@ -553,7 +554,8 @@ fn every_planted_bug_is_found_by_a_case_by_seeds_or_by_a_model() {
     let seeds = || FOUND_BY_SEEDS.iter().chain(&FOUND_WITH_UPKEEP);
     let by_seeds = |bug| seeds().any(|(found, ..)| *found == bug);
     for bug in Planted::ALL.iter().copied() {
-        let cases: [&[Planted]; 4] = [FOUND_BY_CASES, &direct::FOUND, &guards::FOUND, &light::FOUND];
+        let cases: [&[Planted]; 5] =
+            [FOUND_BY_CASES, &direct::FOUND, &guards::FOUND, &light::FOUND, &light_damage::FOUND];
         let lists = cases.iter().chain(&found::ELSEWHERE);
         assert!(lists.into_iter().any(|list| list.contains(&bug)) || by_seeds(bug), "nothing finds {bug:?}");
     }

@@ -83,6 +83,8 @@ pub(crate) struct Written {
 
 /// Tries before a manifest is given up as unknown: about 15 s of waiting.
 const MANIFEST_TRIES: u32 = 14;
+/// How many light checkpoints a full one goes on over.
+const LIGHT_MOST: u32 = 256;
 /// How often a maker begins anew because others were faster.
 const CHECKPOINT_TRIES: u32 = 3;
 
@@ -122,14 +124,19 @@ impl Node {
             Ok(made) => made,
             Err(error) => {
                 self.delete_files(&written).await;
-                return self.overtaken(number, error).await;
+                return self.overtaken(&draft.base, error).await;
             }
         };
+        let mut tries = LIGHT_MOST;
         let made = loop {
             match self.land(&manifest).await? {
                 Landed::Theirs => match self.number_beyond(&draft.base).await {
-                    // Others told those who start what there is, and folded nothing: what this one folded, it folded of the same runs.
-                    Ok(Some(number)) => self.renumber(&mut manifest, number, &keyed, &mut written).await?,
+                    // Others told those who start what there is, and folded nothing: what this one folded, it folded of the same runs. (A
+                    // listing that shows less than is there shows a number that is taken.)
+                    Ok(Some(number)) if number > manifest.number && tries > 0 => {
+                        tries -= 1;
+                        self.renumber(&mut manifest, number, &keyed, &mut written).await?;
+                    }
                     lost => {
                         self.delete_files(&written).await;
                         lost?;
@@ -195,9 +202,9 @@ impl Node {
     }
 
     /// What could not be read may have been folded and collected meanwhile: then another node made the checkpoint, and nothing is wrong.
-    async fn overtaken(self: &Arc<Self>, number: u64, error: Error) -> Result<CheckpointReport, Error> {
+    async fn overtaken(self: &Arc<Self>, base: &Base, error: Error) -> Result<CheckpointReport, Error> {
         let gone = matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::VersionUnavailable);
-        if gone && !planted(Planted::NeverOvertaken) && !self.list_manifests(number - 1).await?.is_empty() {
+        if gone && !planted(Planted::NeverOvertaken) && matches!(self.number_beyond(base).await, Ok(None)) {
             return self.lost().await;
         }
         Err(error)
@@ -285,15 +292,24 @@ impl Node {
         Ok((draft.manifest(number, self.marker.store_id.clone(), self.rng.next(), named), keyed))
     }
 
-    /// The number after all manifests above this base, where none that counts folded anything beyond it.
+    /// The number after all manifests above this base, where all of them that count are light ones; `None` where one folded more.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read: it may have.
     async fn number_beyond(&self, base: &Base) -> Result<Option<u64>, Error> {
         let above = self.list_manifests(base.number()).await?;
         let newest = self.newest_manifest(&above).await?;
+        if let Some(error) = newest.as_ref().and_then(|newest| newest.instead_of.clone())
+            && !planted(Planted::OverDamage)
+        {
+            return Err(error.wrapped("no checkpoint was made: a newer one must be mended first".to_owned()));
+        }
         let folds = newest.is_some_and(|it| {
             it.base.folds_beyond(base) && !planted(Planted::OverAnyCheckpoint)
                 || planted(Planted::LoseToLight)
         });
-        Ok(above.first().filter(|_| !folds).map(|newest| newest + 1))
+        let newest = above.first().copied().unwrap_or(base.number());
+        Ok((!folds).then_some(newest + 1))
     }
 
     /// Gives a manifest another number, and the list that has it in its name.
@@ -345,9 +361,14 @@ impl Node {
                 Ok(object) => {
                     let made = StoreTime::of(object.last_modified);
                     self.note_date(made, &path);
-                    let there = Manifest::decode(&object.bytes);
-                    let ours = there.is_ok_and(|there| there.attempt == manifest.attempt);
-                    Ok(Some(if ours { Landed::Ours(made) } else { Landed::Theirs }))
+                    let ours = Manifest::decode(&object.bytes).map(|there| there.attempt == manifest.attempt);
+                    Ok(match ours {
+                        Ok(true) => Some(Landed::Ours(made)),
+                        Ok(false) => Some(Landed::Theirs),
+                        Err(_) if planted(Planted::DamageIsTheirs) => Some(Landed::Theirs),
+                        // On its way, or in the store: whose it is nobody can say, and its files may be needed.
+                        Err(_) => None,
+                    })
                 }
                 Err(error) if error.is_too_large().is_some() => Ok(Some(Landed::Theirs)),
                 Err(StorageError::NotFound { .. }) => Ok(None),

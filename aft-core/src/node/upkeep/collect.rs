@@ -434,11 +434,13 @@ impl Collection<'_> {
     }
 
     /// Whether a file that no manifest names cannot be one of a checkpoint under way either, nor of one that the listing of the
-    /// checkpoints did not show: that is newer than those it did show, and so are its files. It builds on one of them, and takes over nothing
+    /// checkpoints did not show: that was begun after the newest full one that it did show, and so its files are newer. It builds on one of them, and takes over nothing
     /// that those left behind which were deleted.
     pub(super) fn is_unreferenced(&self, manifests: &Manifests, object: &ObjectInfo) -> bool {
         let dated = StoreTime::of(object.last_modified);
-        let begun = manifests.all.values().next_back().map(|newest| StoreTime(newest.begun));
+        let newest = manifests.all.values().next_back();
+        let by_light = planted(Planted::FilesByLightOnes);
+        let begun = newest.map(|newest| StoreTime(if by_light { newest.begun } else { newest.full_begun }));
         planted(Planted::CollectFilesEarly)
             || self.node.limits.unreferenced_file_may_go(dated, self.now)
                 && (planted(Planted::TrustListings)

@@ -67,10 +67,14 @@ impl Node {
     /// Makes a checkpoint that folds nothing; `None` where somebody else made one, of any kind.
     pub(crate) async fn checkpoint_lightly(self: &Arc<Self>) -> Result<Option<CheckpointReport>, Error> {
         // From where on whoever begins from it lists is what was shown before its maker's last listing began, so one more is needed.
+        self.check_writable()?;
         self.refresh().await?;
+        let began = self.now();
         let draft = self.gather()?.light();
         // Only right after what it builds on: a void one between them, or one that listings hide, is for a full checkpoint to deal with.
-        if !self.list_manifests(draft.base.number()).await?.is_empty() {
+        let above = self.list_manifests(draft.base.number()).await?;
+        // Nor one that may land too late, and block the number.
+        if !above.is_empty() || self.now().elapsed_since(began) > self.limits.lifetime_ms / 2 {
             return Ok(None);
         }
         self.land_light(draft).await

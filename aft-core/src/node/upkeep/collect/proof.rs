@@ -135,19 +135,26 @@ impl Collection<'_> {
         Ok(Arc::new(named.await?))
     }
 
-    /// The files of a manifest that not all before it need as well. Where none is left before it, those that were made for it: its maker
-    /// named them after `begun`.
+    /// The files of a manifest that no earlier collection is sure to have read: those that not all before it need as well, and those that were made
+    /// for the oldest of these, or for it where none is left before it. (The oldest may have settled before any collection ran, and its maker named its files after the full checkpoint was
+    /// begun that it is or builds on. What that one took over, the collection had read which let those before it go.)
     fn new_files(&self, manifests: &Manifests, manifest: &Manifest) -> Vec<RunFile> {
-        let mut older = manifests.all.range(..manifest.number).map(|(_, older)| {
-            let files = older.files().map(|file| file.id);
-            files.collect::<BTreeSet<FileId>>()
-        });
-        let common = older.next().map(|first| older.fold(first, |all, one| &all & &one));
+        let number = manifest.number;
+        let mut older: Vec<_> = manifests.all.range(..number).map(|(_, older)| older).collect();
+        older.extend(manifests.aside.values().filter(|aside| aside.number < number));
+        older.sort_unstable_by_key(|older| older.number);
+        let files = |of: &Manifest| of.files().map(|file| file.id).collect::<BTreeSet<FileId>>();
+        let common = older.iter().fold(files(manifest), |all, one| &all & &files(one));
+        let oldest = older.first().copied().filter(|_| !planted(Planted::OldestIsProven));
+        let since_ms = match (oldest, older.is_empty()) {
+            (Some(oldest), _) => oldest.full_begun.saturating_mul(1000),
+            (None, true) => manifest.full_begun.saturating_mul(1000),
+            (None, false) => u64::MAX,
+        };
         let limits = &self.node.limits;
         let slack = 2 * limits.skew_ms + limits.visibility_ms;
-        let is_new = |file: &&RunFile| match &common {
-            Some(common) => !common.contains(&file.id),
-            None => file.id.0.start_ms().saturating_add(slack) >= manifest.begun.saturating_mul(1000),
+        let is_new = |file: &&RunFile| {
+            !common.contains(&file.id) || file.id.0.start_ms().saturating_add(slack) >= since_ms
         };
         manifest.files().filter(is_new).cloned().collect()
     }
