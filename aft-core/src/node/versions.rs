@@ -43,7 +43,7 @@ pub struct VersionInfo {
 pub struct RecentVersion {
     /// The id of its decision: the transaction's own, or that of the group that it was decided in.
     pub decided_by: TxnId,
-    /// When the feed told other nodes of it, by the store's clock; `None` where this node does not know that.
+    /// The date of the feed object that told other nodes of it first, by the store's clock, in whole seconds; `None` where this node does not know it.
     pub published: Option<SystemTime>,
     /// How many keys its commit wrote, this one included.
     pub keys: u64,
@@ -169,5 +169,6 @@ impl Node {
 /// When the feed told of a version, as far as is known.
 fn published(view: &crate::protocol::view::View, found: &Found) -> Option<SystemTime> {
     let published = view.publication(found.version())?;
-    Some(UNIX_EPOCH + Duration::from_secs(published.at.0))
+    // As listings date it: from when on it counts as published lies P later.
+    Some(UNIX_EPOCH + Duration::from_secs(published.dated.0))
 }
