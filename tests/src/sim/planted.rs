@@ -40,7 +40,7 @@ pub const FOUND_BY_SEEDS: [(Planted, u64); 25] = [
 /// ([`Options::upkeep`](super::Options::upkeep)).
 pub const FOUND_WITH_UPKEEP: [(Planted, u64); 13] = [
     (Planted::HorizonWithoutLifetime, 0),
-    (Planted::SettleWithoutUnfolded, 1070),
+    (Planted::SettleWithoutUnfolded, 1260),
     (Planted::SettleTooMuch, 0),
     (Planted::SettledComesBack, 0),
     (Planted::CollectKeyedDecisions, 0),
