@@ -129,7 +129,7 @@ pub struct Config {
     /// that are resumed here have it too. Default false.
     pub publish_before_ack: bool,
     /// How many feed objects beyond the newest checkpoint a node may have to read when it starts before it makes a *light* checkpoint beside its work: one
-    /// that folds nothing, for those who start next. One is made in ten seconds at most, by one of those that had so many to read; it costs six
+    /// that folds nothing, for those who start next. One is made in ten seconds at most, by one of those that had so many to read; it costs seven
     /// requests. Zero turns it off. Default 128.
     pub reads_at_start: u64,
     /// Makes checkpoints and collects garbage from a background task, for servers that run all the time. Nodes share the work out,

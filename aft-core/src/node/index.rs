@@ -20,7 +20,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
 use crate::format::manifest::{RunFile, SortedRun};
-use crate::format::name::ObjectName;
+use crate::format::name::{FileId, ObjectName};
 use crate::format::row::Row;
 use crate::format::run::{Block, Tail};
 use crate::key_range::KeyRange;
@@ -84,15 +84,15 @@ impl Node {
         run_range(store, &self.rng, path, range).await
     }
 
-    /// The rows of these keys: of each the newest that any run holds.
-    pub(crate) async fn rows(
+    /// The rows of these keys, each with the file of its run: of each key one per run that holds it.
+    pub(crate) async fn rows_by_run(
         &self,
         store: &Store,
         base: &Base,
-        keys: Vec<Bytes>,
-    ) -> Result<BTreeMap<Bytes, Row>, Error> {
-        let Some(manifest) = base.manifest() else { return Ok(BTreeMap::new()) };
-        let (keys, runs) = (&keys, &manifest.runs);
+        keys: &[Bytes],
+    ) -> Result<Vec<(FileId, Row)>, Error> {
+        let Some(manifest) = base.manifest() else { return Ok(Vec::new()) };
+        let runs = &manifest.runs;
         let asked: Vec<_> = (0..keys.len())
             .flat_map(|key| (0..runs.len()).map(move |run| (key, run)))
             .filter(|&(key, run)| runs[run].file_for(&keys[key]).is_some())
@@ -101,21 +101,30 @@ impl Node {
         let look = |(key, run): (usize, usize)| -> BoxFuture<'_, _> {
             let (key, run) = (&keys[key], &runs[run]);
             async move {
-                match run.file_for(key) {
-                    Some(file) => self.row_in(store, file, key).await,
-                    None => Ok(None),
-                }
+                let Some(file) = run.file_for(key) else { return Ok(None) };
+                let row = self.row_in(store, file, key).await?;
+                Ok(row.map(|row| (file.id, row)))
             }
             .boxed()
         };
-        let found: Vec<_> = futures::stream::iter(asked)
+        futures::stream::iter(asked)
             .map(look)
             .buffer_unordered(self.config.parallel_requests)
             .try_filter_map(|row| async { Ok(row) })
             .try_collect()
-            .await?;
+            .await
+    }
+
+    /// The rows of these keys: of each the newest that any run holds.
+    pub(crate) async fn rows(
+        &self,
+        store: &Store,
+        base: &Base,
+        keys: Vec<Bytes>,
+    ) -> Result<BTreeMap<Bytes, Row>, Error> {
+        let found = self.rows_by_run(store, base, &keys).await?;
         let mut rows: BTreeMap<Bytes, Row> = BTreeMap::new();
-        for row in found {
+        for (_, row) in found {
             let newer = rows.get(&row.key).is_none_or(|known| known.version < row.version);
             if newer {
                 rows.insert(row.key.clone(), row);
@@ -124,12 +133,7 @@ impl Node {
         Ok(rows)
     }
 
-    pub(crate) async fn row_in(
-        &self,
-        store: &Store,
-        file: &RunFile,
-        key: &[u8],
-    ) -> Result<Option<Row>, Error> {
+    async fn row_in(&self, store: &Store, file: &RunFile, key: &[u8]) -> Result<Option<Row>, Error> {
         let tail = self.tail(store, file).await?;
         if !tail.may_hold(key) {
             return Ok(None);

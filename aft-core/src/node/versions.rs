@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
-use crate::format::name::ObjectName;
+use crate::error::Error;
+use crate::format::name::{FileId, ObjectName};
 use crate::format::row::{Row, RowValue};
 use crate::node::Node;
 use crate::node::handle::Aft;
 use crate::node::index::fetch::INDEX_TRIES;
 use crate::node::transaction::checked_key;
-use crate::protocol::base::Base;
-use crate::protocol::view::{Found, Place};
+use crate::node::transaction::read::index_moves;
+use crate::protocol::view::{Found, Place, View};
 use crate::txn_id::TxnId;
 use crate::version::Version;
 
@@ -91,7 +91,7 @@ impl Node {
                 let recent = view.versions(key).iter().map(|found| (found.clone(), published(view, found)));
                 (Arc::clone(known.base()), recent.collect::<Vec<_>>())
             });
-            let rows = match self.rows_by_run(&base, key).await {
+            let rows = match self.rows_by_run(&self.store, &base, std::slice::from_ref(key)).await {
                 Ok(rows) => rows,
                 Err(failure) => {
                     self.recover_index(&base, failure).await?;
@@ -99,38 +99,16 @@ impl Node {
                 }
             };
             let mut versions: BTreeMap<Version, VersionInfo> =
-                rows.iter().map(|(file, row)| (row.version, self.folded(file, row))).collect();
+                rows.iter().map(|(file, row)| (row.version, self.folded(*file, row))).collect();
             for (found, published) in &recent {
                 versions.extend(self.recent_version(found, *published).map(|info| (info.version, info)));
             }
             return Ok(versions.into_values().rev().collect());
         }
-        let message = "the index was replaced again and again while it was read; try again";
-        Err(Error::new(ErrorKind::Unavailable, message))
+        Err(index_moves())
     }
 
-    /// The row of a key in each run that has one, and the path of its file.
-    async fn rows_by_run(&self, base: &Base, key: &Bytes) -> Result<Vec<(String, Row)>, Error> {
-        let runs = base.manifest().map_or(&[][..], |manifest| &manifest.runs);
-        let files: Vec<_> = runs.iter().filter_map(|run| run.file_for(key)).collect();
-        let look = |n: usize| -> BoxFuture<'_, Result<Option<(String, Row)>, Error>> {
-            let file = files.get(n).copied();
-            async move {
-                let Some(file) = file else { return Ok(None) };
-                let row = self.row_in(&self.store, file, key).await?;
-                Ok(row.map(|row| (self.path(ObjectName::Run(file.id)), row)))
-            }
-            .boxed()
-        };
-        futures::stream::iter(0..files.len())
-            .map(look)
-            .buffer_unordered(self.config.parallel_requests)
-            .try_filter_map(|row| async { Ok(row) })
-            .try_collect()
-            .await
-    }
-
-    fn folded(&self, file: &str, row: &Row) -> VersionInfo {
+    fn folded(&self, file: FileId, row: &Row) -> VersionInfo {
         let (deleted, bytes, object) = match &row.value {
             RowValue::Tombstone => (true, 0, None),
             RowValue::Inline(value) => (false, value.len() as u64, None),
@@ -140,7 +118,7 @@ impl Node {
                 (false, stored.len, first.map(|name| self.path(name)))
             }
         };
-        let object = object.unwrap_or_else(|| file.to_owned());
+        let object = object.unwrap_or_else(|| self.path(ObjectName::Run(file)));
         VersionInfo { version: row.version, deleted, bytes, object, recent: None }
     }
 
@@ -167,7 +145,7 @@ impl Node {
 }
 
 /// When the feed told of a version, as far as is known.
-fn published(view: &crate::protocol::view::View, found: &Found) -> Option<SystemTime> {
+fn published(view: &View, found: &Found) -> Option<SystemTime> {
     let published = view.publication(found.version())?;
     // As listings date it: from when on it counts as published lies P later.
     Some(UNIX_EPOCH + Duration::from_secs(published.dated.0))

@@ -1,11 +1,10 @@
 //! Light checkpoints where something is damaged, or listings lie: what a fresh reviewer found (decision 0074).
 
-use aft_core::Storage;
 use aft_tests::{HidingStorage, get, write};
 
 use super::*;
 use crate::light::{feed_objects, start};
-use crate::proof::under;
+use crate::proof::{replace, under};
 
 /// The planted bugs that these cases find.
 pub(crate) const FOUND: [Planted; 4] =
@@ -14,11 +13,11 @@ pub(crate) const FOUND: [Planted; 4] =
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn damage(world: &World, path: &str) {
-    let mut bytes = world.memory.get(path).await.unwrap().bytes.to_vec();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x55;
-    world.memory.delete(&[path.to_owned()]).await.unwrap();
-    world.memory.create(path, bytes.into()).await.unwrap();
+    replace(world, path, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x55;
+    })
+    .await;
 }
 
 /// The checkpoint that settles first is a light one, or a second full one: the files of the one before were never read.

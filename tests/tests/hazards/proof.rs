@@ -15,7 +15,7 @@ pub(crate) fn under(world: &World, folder: &str) -> Vec<String> {
     world.memory.paths().into_iter().filter(|path| path.starts_with(folder)).collect()
 }
 
-async fn replace(world: &World, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) async fn replace(world: &World, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = world.memory.get(path).await.unwrap().bytes.to_vec();
     change(&mut bytes);
     world.memory.delete(&[path.to_owned()]).await.unwrap();

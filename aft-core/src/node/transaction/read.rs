@@ -388,7 +388,7 @@ fn merged(recent: Vec<(Bytes, Vec<Found>)>, rows: &[Row]) -> Vec<(Bytes, Vec<Fou
     keys
 }
 
-fn index_moves() -> Error {
+pub(crate) fn index_moves() -> Error {
     let message = "the index was replaced again and again while it was read; try again";
     Error::new(ErrorKind::Unavailable, message)
 }

@@ -66,8 +66,8 @@ impl Node {
 
     /// Makes a checkpoint that folds nothing; `None` where somebody else made one, of any kind.
     pub(crate) async fn checkpoint_lightly(self: &Arc<Self>) -> Result<Option<CheckpointReport>, Error> {
-        // From where on whoever begins from it lists is what was shown before its maker's last listing began, so one more is needed.
         self.check_writable()?;
+        // From where on whoever begins from it lists is what was shown before its maker's last listing began, so one more is needed.
         self.refresh().await?;
         let began = self.now();
         let draft = self.gather()?.light();

@@ -167,17 +167,11 @@ impl Gathered {
             horizon = limits.horizon(begun.min(known_until)).max(horizon);
         }
         let last_sweep = if planted(Planted::LightHasSwept) { begun } else { last_sweep };
-        recent.published.retain(|(id, dated)| {
-            let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));
-            *dated != NOT_DATED.0 && (*dated >= horizon.0 || unsettled)
-        });
-        let unfolded = commits.iter().map(|(commit, _)| commit.version.txn);
-        let unfolded = unfolded
-            .filter(|txn| limits.may_be_published_before(txn.start_ms(), horizon))
-            .filter(|_| !planted(Planted::LightForgetsUnfolded))
-            .collect();
-        recent.commits =
-            commits.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();
+        let unsettled_ms = settled_ms.min(limits.sweep_window_from_ms(told_through));
+        let mut unfolded = tell(&mut recent, &commits, &limits, horizon, unsettled_ms);
+        if planted(Planted::LightForgetsUnfolded) {
+            unfolded.clear();
+        }
         recent.pruned = pruned;
         Draft {
             begun,
@@ -238,14 +232,8 @@ impl Gathered {
         } else if planted(Planted::SettleWithoutUnfolded) {
             settled_ms = base.settled_ms().max(window_from_ms);
         }
-        recent.published.retain(|(id, dated)| {
-            let unsettled = id.start_ms() >= settled_ms.min(limits.sweep_window_from_ms(told_through));
-            *dated != NOT_DATED.0 && (*dated >= horizon.0 || unsettled)
-        });
-        let unfolded = young.iter().map(|(commit, _)| commit.version.txn);
-        let unfolded =
-            unfolded.filter(|txn| limits.may_be_published_before(txn.start_ms(), horizon)).collect();
-        recent.commits = young.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();
+        let unsettled_ms = settled_ms.min(limits.sweep_window_from_ms(told_through));
+        let unfolded = tell(&mut recent, &young, &limits, horizon, unsettled_ms);
         recent.pruned = young_pruned;
         let fold = fold.into_iter().map(|(commit, _)| commit).collect();
         // What is restored is older than what is settled: a deletion that hides it stays until both lie in the runs.
@@ -269,6 +257,23 @@ impl Gathered {
             recent,
         }
     }
+}
+
+/// Tells in a recent file of these commits, and of what was published only what is not folded, or whose id starts at `unsettled_ms` or later. Which of the commits
+/// others may take for folded by a date.
+fn tell(
+    recent: &mut Recent,
+    young: &[(Arc<Commit>, PublishedAt)],
+    limits: &Limits,
+    horizon: StoreTime,
+    unsettled_ms: u64,
+) -> BTreeSet<TxnId> {
+    recent.published.retain(|(id, dated)| {
+        *dated != NOT_DATED.0 && (*dated >= horizon.0 || id.start_ms() >= unsettled_ms)
+    });
+    recent.commits = young.iter().map(|(commit, publication)| recent_of(commit, *publication)).collect();
+    let txns = young.iter().map(|(commit, _)| commit.version.txn);
+    txns.filter(|txn| limits.may_be_published_before(txn.start_ms(), horizon)).collect()
 }
 
 /// A commit as a recent file tells it.

@@ -145,17 +145,13 @@ impl Collection<'_> {
         older.sort_unstable_by_key(|older| older.number);
         let files = |of: &Manifest| of.files().map(|file| file.id).collect::<BTreeSet<FileId>>();
         let common = older.iter().fold(files(manifest), |all, one| &all & &files(one));
-        let oldest = older.first().copied().filter(|_| !planted(Planted::OldestIsProven));
-        let since_ms = match (oldest, older.is_empty()) {
-            (Some(oldest), _) => oldest.full_begun.saturating_mul(1000),
-            (None, true) => manifest.full_begun.saturating_mul(1000),
-            (None, false) => u64::MAX,
-        };
+        let oldest = older.first().copied().unwrap_or(manifest);
+        let trusted = !older.is_empty() && planted(Planted::OldestIsProven);
         let limits = &self.node.limits;
         let slack = 2 * limits.skew_ms + limits.visibility_ms;
-        let is_new = |file: &&RunFile| {
-            !common.contains(&file.id) || file.id.0.start_ms().saturating_add(slack) >= since_ms
-        };
+        let since_ms = oldest.full_begun.saturating_mul(1000);
+        let made_for_it = |file: &RunFile| file.id.0.start_ms().saturating_add(slack) >= since_ms && !trusted;
+        let is_new = |file: &&RunFile| !common.contains(&file.id) || made_for_it(file);
         manifest.files().filter(is_new).cloned().collect()
     }
 }
