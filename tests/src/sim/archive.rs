@@ -30,6 +30,8 @@ pub(crate) struct Archive {
     deleted: Arc<Mutex<BTreeMap<String, Object>>>,
     /// When objects whose date was changed were made.
     redated: Arc<Mutex<BTreeMap<String, SystemTime>>>,
+    /// When the whole store was dated anew.
+    all_redated: Arc<Mutex<Option<SystemTime>>>,
     /// Of each manifest by its number, the greatest version of a deletion that had left the index by then.
     purged: Arc<Mutex<BTreeMap<u64, Version>>>,
     /// Whether what was deleted is shown again, and the dates are those of old.
@@ -38,8 +40,8 @@ pub(crate) struct Archive {
 
 impl Archive {
     pub(crate) fn new(store: MemoryStorage) -> Self {
-        let (deleted, redated, purged) = (Arc::default(), Arc::default(), Arc::default());
-        Self { store, deleted, redated, purged, opened: Arc::default() }
+        let (deleted, redated, all_redated) = (Arc::default(), Arc::default(), Arc::default());
+        Self { store, deleted, redated, all_redated, purged: Arc::default(), opened: Arc::default() }
     }
 
     /// From now on every decision and every feed object is there that ever was: of each path the first.
@@ -82,11 +84,17 @@ impl Archive {
 
     /// Everything is dated anew; how many objects.
     pub(crate) async fn redate_all(&self, date: SystemTime) -> u64 {
+        *self.all_redated.lock() = Some(date);
         let mut redated = 0;
         for path in self.store.paths() {
             redated += u64::from(self.redate(&path, date).await);
         }
         redated
+    }
+
+    /// When the whole store was dated anew: whoever adopts it takes everything that was there for made then, and in time.
+    pub(crate) fn all_redated(&self) -> Option<SystemTime> {
+        *self.all_redated.lock()
     }
 
     /// When an object was made, whatever its date says.

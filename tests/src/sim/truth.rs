@@ -21,7 +21,8 @@ use crate::sim::workload::alone;
 pub(crate) struct Truth {
     /// The outcome of each id under which anything was to be written, as its first decision says.
     pub(crate) outcomes: BTreeMap<u128, Outcome>,
-    /// When each commit was published: the date of the first feed object in time that carries it, in seconds since 1970.
+    /// When each commit was published: the date of the first feed object in time that carries it, in seconds since 1970; that of the
+    /// store's adoption where those that were there by then were late.
     published: BTreeMap<u128, u64>,
     /// Of each checkpoint by its number, the greatest version of a deletion that had left the index by then.
     purged: BTreeMap<u64, Version>,
@@ -104,6 +105,7 @@ impl Truth {
             Err(error) => recorder.problem(format!("the archive cannot be opened: {error}")),
         }
         let ids: BTreeSet<u128> = ids.iter().chain(unasked.keys()).map(|id| id.as_u128()).collect();
+        let adopted = archive.all_redated().map(|at| unix_ms(at) / 1000);
         let feed: Vec<_> = storage.list("feed/", None).try_collect().await.unwrap_or_default();
         for object in feed {
             let (Ok(read), Some(name_ms)) = (archive.get(&object.path).await, feed_time_ms(&object.path))
@@ -111,9 +113,13 @@ impl Truth {
                 recorder.problem(format!("the archive has lost {}", object.path));
                 continue;
             };
-            let dated = unix_ms(object.last_modified) / 1000;
+            let mut dated = unix_ms(object.last_modified) / 1000;
             if dated * 1000 > name_ms + windows.publish_ms {
-                continue;
+                // One that came late publishes nothing, unless the store was adopted with it.
+                match adopted {
+                    Some(adopted) if dated <= adopted => dated = adopted,
+                    _ => continue,
+                }
             }
             for id in read.bytes.windows(16).filter_map(id_in) {
                 let id = alone(id.as_u128());
