@@ -10,8 +10,11 @@ mod handle;
 mod index;
 mod info;
 mod known;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod open;
 mod single_flight;
+mod spans;
 mod stats;
 mod store;
 mod transaction;
@@ -105,6 +108,9 @@ pub(crate) struct Node {
     /// Who else guards what this node guards.
     pub(crate) contention: transaction::contention::Contention,
     pub(crate) counters: stats::Counters,
+    /// What was handed to the recorder of metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) recorded: metrics::Recorded,
     closed: AtomicBool,
 }
 

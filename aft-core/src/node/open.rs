@@ -385,6 +385,8 @@ impl Builder {
             deciding: Mutex::default(),
             contention: crate::node::transaction::contention::Contention::default(),
             counters: stats::Counters::default(),
+            #[cfg(feature = "metrics")]
+            recorded: crate::node::metrics::Recorded::default(),
             closed: false.into(),
             marker: opened.marker,
             marker_dated: opened.last_modified,

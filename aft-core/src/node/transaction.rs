@@ -300,21 +300,6 @@ impl Transaction {
         async move { self.get_checked(&keys?).await }.boxed()
     }
 
-    pub(crate) async fn get_checked(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
-        self.check_alive()?;
-        if self.begin.serializable {
-            self.guard(keys).await?;
-        }
-        let before = planted(Planted::NoteAfterFetch).then(|| self.reads.lock().clone());
-        let answers = self.read(keys).await.map_err(|error| self.named(error))?;
-        let late = before.map(|before| std::mem::replace(&mut *self.reads.lock(), before));
-        let values = self.node.answers(&self.store, answers).await.map_err(|error| self.named(error));
-        if let Some(late) = late {
-            *self.reads.lock() = late;
-        }
-        values
-    }
-
     pub(crate) fn own_answer(&self, own: Own<'_>) -> Answer {
         match own {
             Own::Deleted => Answer::Absent,

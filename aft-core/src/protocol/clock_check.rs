@@ -183,18 +183,21 @@ impl ClockCheck {
         dated_between(offset, sent, answered).1 - signed(name_ms) <= signed(limits.publish_ms)
     }
 
+    /// By how many milliseconds the node's clock is at least ahead of the store's (negative: behind), where that was measured; 0 where it may be right.
+    #[must_use]
+    pub fn off_by(&self, limits: &Limits, now: LocalTime) -> Option<i64> {
+        let offset = self.verified(now, limits)?;
+        Some(if offset.low > 0 { -offset.low } else { (-offset.high).max(0) })
+    }
+
     /// By how many milliseconds the node's clock is certainly ahead of the store's (negative: behind), where that is more
     /// than the allowed skew. `newest` is the newest `last_modified` known: the store's clock is at least there.
     #[must_use]
     pub fn skewed_by(&self, limits: &Limits, now: LocalTime, newest: Option<StoreTime>) -> Option<i64> {
         let skew = signed(limits.skew_ms);
-        if let Some(offset) = self.verified(now, limits) {
-            if offset.low > skew {
-                return Some(-offset.low);
-            }
-            if offset.high < -skew {
-                return Some(-offset.high);
-            }
+        let measured = self.off_by(limits, now).filter(|by| by.abs() > skew);
+        if measured.is_some() {
+            return measured;
         }
         let behind = signed(newest?.ms()) - signed(now.wall_ms);
         (behind > skew).then_some(-behind)

@@ -177,7 +177,7 @@ impl Node {
         if drafts.is_empty() || tasks.is_bundling() || node.check_open().is_err() {
             return;
         }
-        let task = Arc::clone(node).make_bundles(drafts).instrument(tracing::debug_span!("bundle"));
+        let task = Arc::clone(node).make_bundles(drafts).instrument(tracing::debug_span!("aft.bundle"));
         tasks.bundle(tokio::spawn(task));
     }
 

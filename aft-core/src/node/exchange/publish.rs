@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::clock::millis;
 use crate::error::Error;
 use crate::format::feed::Entry;
 use crate::format::name::FeedName;
 use crate::node::Node;
+use crate::node::spans::{OK, noted};
 use crate::node::stats::add;
 use crate::node::store::backoff;
 use crate::node::unencodable;
@@ -36,9 +37,12 @@ impl Node {
         if self.feed.lock().len() == 0 {
             return Ok(());
         }
-        let node = Arc::clone(self);
-        let span = tracing::debug_span!("publish");
-        self.publishing.fresh(|| async move { node.publish_waiting().await }.instrument(span).boxed()).await
+        let publish = || {
+            let node = Arc::clone(self);
+            let span = tracing::debug_span!("aft.publish", commits = node.feed.lock().len(), outcome = Empty);
+            noted(span, node.publish_waiting(), |_, ()| OK).boxed()
+        };
+        self.publishing.fresh(publish).await
     }
 
     /// Queues a commit that is decided and in time.

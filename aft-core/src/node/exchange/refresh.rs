@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::clock::millis;
 use crate::error::{Error, ErrorKind};
@@ -16,6 +16,7 @@ use crate::format::envelope::checksum;
 use crate::format::feed::Feed;
 use crate::format::name::{FEED, FeedName};
 use crate::node::exchange::register::RegisterState;
+use crate::node::spans::{OK, noted};
 use crate::node::stats::add;
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
@@ -62,8 +63,8 @@ impl Node {
     }
 
     fn fly_refresh(self: Arc<Self>) -> futures::future::BoxFuture<'static, Result<(), Error>> {
-        let span = tracing::debug_span!("refresh");
-        async move { self.refresh_once().await }.instrument(span).boxed()
+        let span = tracing::debug_span!("aft.refresh", outcome = Empty);
+        noted(span, self.refresh_once(), |_, ()| OK).boxed()
     }
 
     async fn refresh_once(self: Arc<Self>) -> Result<(), Error> {

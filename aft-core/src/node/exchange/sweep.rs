@@ -195,7 +195,7 @@ impl Node {
         if !node.known.write(|known| known.offer_sweep(now, interval, epoch)) {
             return;
         }
-        let span = tracing::debug_span!("sweep", epoch);
+        let span = tracing::debug_span!("aft.sweep", epoch);
         let mut tasks = node.tasks.lock();
         // Whoever closes the node takes its tasks after that.
         if node.check_open().is_ok() {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use tracing::field::Empty;
 
 use crate::error::{Error, ErrorKind};
 use crate::node::exchange::register::RegisterState;
+use crate::node::spans::{OK, noted};
 use crate::node::stats::add;
 use crate::node::transaction::Transaction;
 use crate::node::transaction::request::check_request_key;
@@ -216,7 +218,17 @@ impl Begin {
 }
 
 impl Node {
-    pub(crate) async fn begin(self: &Arc<Self>, mut begin: Begin) -> Result<Transaction, Error> {
+    pub(crate) async fn begin(self: &Arc<Self>, begin: Begin) -> Result<Transaction, Error> {
+        let (latest, receipts) = (begin.latest, begin.after.len());
+        let span = tracing::debug_span!("aft.begin", txn = Empty, latest, receipts, outcome = Empty);
+        let begun = noted(span, self.begin_now(begin), |span, tx| {
+            span.record("txn", tracing::field::display(tx.id));
+            OK
+        });
+        begun.await
+    }
+
+    async fn begin_now(self: &Arc<Self>, mut begin: Begin) -> Result<Transaction, Error> {
         self.check_open()?;
         if let Some(key) = &begin.request {
             self.check_writable()?;

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::decision::{Decision, Verdict};
 use crate::format::record::CommitRecord;
 use crate::node::exchange::register::{Committed, Decided, Proposal, RegisterState, commit_of};
+use crate::node::spans::noted;
 use crate::node::stats::{Cost, add};
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::expired;
@@ -70,6 +71,14 @@ pub enum CommitOutcome {
     Replayed,
 }
 
+/// How a commit ended, in one word.
+pub(crate) const fn ended_as(commit: &Commit) -> &'static str {
+    match commit.outcome {
+        CommitOutcome::Fresh => "fresh",
+        CommitOutcome::Replayed => "replayed",
+    }
+}
+
 /// The receipt of a read-only transaction names so many commits before it asks for a refresh instead: one list in place of as many gets.
 const NAMED_BEFORE_REFRESH: usize = 16;
 
@@ -114,9 +123,29 @@ impl Transaction {
     /// # Ok::<(), aft_core::Error>(())
     /// # }).unwrap();
     /// ```
-    pub fn commit(self) -> BoxFuture<'static, Result<Commit, Error>> {
-        let span = tracing::debug_span!("commit", txn = %self.id);
-        self.commit_inner().instrument(span).boxed()
+    #[cfg_attr(not(feature = "metrics"), allow(unused_mut, reason = "it is asked whether it wrote"))]
+    pub fn commit(mut self) -> BoxFuture<'static, Result<Commit, Error>> {
+        let span = tracing::debug_span!(
+            "aft.commit",
+            txn = %self.id,
+            keys = self.buffer.keys().count(),
+            bytes = self.buffer.record_bytes(),
+            requests = Empty,
+            outcome = Empty,
+        );
+        #[cfg(feature = "metrics")]
+        let timed = crate::node::metrics::TimedCommit::begin(&mut self);
+        let committed = noted(span, self.commit_inner(), |span, commit| {
+            span.record("requests", commit.cost.requests());
+            ended_as(commit)
+        });
+        #[cfg(feature = "metrics")]
+        let committed = committed.inspect(|result| {
+            if let Some(timed) = timed {
+                timed.end(result);
+            }
+        });
+        committed.boxed()
     }
 
     async fn commit_inner(mut self) -> Result<Commit, Error> {
@@ -124,8 +153,7 @@ impl Transaction {
         if let Some(own) = self.settle_claim().await? {
             return self.replayed(own).await;
         }
-        let guarded = self.is_guarded();
-        if self.buffer.is_empty() && self.result.is_none() && !self.shared && !guarded {
+        if self.only_reads() {
             self.check_alive()?;
             return self.read_only_commit().await;
         }
@@ -140,10 +168,17 @@ impl Transaction {
         }
         self.wait_for_room().await?;
         self.settle_uploads(u64::MAX).await?;
-        if guarded && let Err(error) = self.make_guards().await {
+        if self.is_guarded()
+            && let Err(error) = self.make_guards().await
+        {
             return self.not_guarded(error).await;
         }
         if self.may_share() { self.commit_in_turn().await } else { self.decide_alone().await }
+    }
+
+    /// Whether there is nothing to decide.
+    pub(crate) fn only_reads(&mut self) -> bool {
+        self.buffer.is_empty() && self.result.is_none() && !self.shared && !self.is_guarded()
     }
 
     /// Makes the decision of this transaction alone.

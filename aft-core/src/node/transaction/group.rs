@@ -205,7 +205,7 @@ impl Transaction {
             node.decide_together(group, members, turn).await;
             drop(direct);
         };
-        tokio::spawn(decide.instrument(tracing::debug_span!("group", %group)));
+        tokio::spawn(decide.instrument(tracing::debug_span!("aft.group", %group)));
         replied.await.unwrap_or_else(|_| Err(given_up(group)))
     }
 }

@@ -13,11 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::field::Empty;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
 use crate::node::index::fetch::{Answer, INDEX_TRIES};
+use crate::node::spans::{OK, noted};
 use crate::node::transaction::Transaction;
 use crate::planted::{Planted, planted};
 use crate::protocol::base::Base;
@@ -170,6 +172,37 @@ impl Transaction {
         }
         let found = reads.read(key, versions, base).ok()?;
         Some(found.map_or(Answer::Absent, Answer::Found))
+    }
+
+    /// The values of keys, in their order.
+    pub(crate) async fn get_checked(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
+        let span = tracing::debug_span!(
+            "aft.get",
+            txn = %self.id,
+            keys = keys.len(),
+            bytes = Empty,
+            outcome = Empty,
+        );
+        let got = noted(span, self.get_now(keys), |span, values: &Vec<Option<Bytes>>| {
+            span.record("bytes", values.iter().flatten().map(Bytes::len).sum::<usize>());
+            OK
+        });
+        got.await
+    }
+
+    async fn get_now(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.check_alive()?;
+        if self.begin.serializable {
+            self.guard(keys).await?;
+        }
+        let before = planted(Planted::NoteAfterFetch).then(|| self.reads.lock().clone());
+        let answers = self.read(keys).await.map_err(|error| self.named(error))?;
+        let late = before.map(|before| std::mem::replace(&mut *self.reads.lock(), before));
+        let values = self.node.answers(&self.store, answers).await.map_err(|error| self.named(error));
+        if let Some(late) = late {
+            *self.reads.lock() = late;
+        }
+        values
     }
 
     /// Where the answers to these reads are: own writes answer first and are no reads.

@@ -96,7 +96,7 @@ impl Node {
     /// Starts to claim a request key for the transaction `fresh`.
     pub(crate) fn start_claim(self: &Arc<Self>, store: Store, request: Request, fresh: TxnId) -> Claiming {
         let node = Arc::clone(self);
-        let span = tracing::debug_span!("claim", txn = %fresh);
+        let span = tracing::debug_span!("aft.claim", txn = %fresh);
         // Stops when nobody waits for the claim any more.
         let task = Task::spawn(async move { node.claim(&store, &request, fresh).await }.instrument(span));
         async move {

@@ -137,7 +137,7 @@ impl Aft {
                     Begun::Open(tx) => *tx,
                 };
                 let (id, attempt) = (tx.id, tx.attempt);
-                let span = tracing::debug_span!("run", txn = %tx.id);
+                let span = tracing::debug_span!("aft.run", txn = %tx.id);
                 let result = work(&mut tx).instrument(span).await.map_err(Failed::Around);
                 finish(tx, (id, attempt), result).await
             };
@@ -211,7 +211,7 @@ impl Aft {
                         Begun::Open(tx) => *tx,
                     };
                     let (id, attempt) = (tx.id, tx.attempt);
-                    let span = tracing::debug_span!("run", txn = %tx.id);
+                    let span = tracing::debug_span!("aft.run", txn = %tx.id);
                     let lent = Arc::new(Mutex::new(tx));
                     let tx = Attempt(Arc::clone(&lent).lock_owned().await);
                     let result = work(tx).instrument(span).await.map_err(|error| Failed::Work(error, None));

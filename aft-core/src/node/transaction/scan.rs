@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
+use tracing::field::Empty;
 
 use crate::error::Error;
 use crate::key_range::KeyRange;
 use crate::node::index::fetch::Answer;
+use crate::node::spans::{OK, noted};
 use crate::node::transaction::Transaction;
 use crate::node::transaction::read::Page;
 use crate::protocol::view::Found;
@@ -259,6 +261,20 @@ impl Transaction {
 
     /// Chooses the versions of a page, and merges the own writes in.
     async fn scan_rows<R>(
+        &self,
+        range: KeyRange,
+        limit: usize,
+        row: impl Fn(Bytes, RowOf<'_>) -> R,
+    ) -> Result<(Vec<R>, Option<KeyRange>), Error> {
+        let span = tracing::debug_span!("aft.scan", txn = %self.id, keys = Empty, outcome = Empty);
+        let scanned = noted(span, self.scan_now(range, limit, row), |span, (rows, _)| {
+            span.record("keys", rows.len());
+            OK
+        });
+        scanned.await
+    }
+
+    async fn scan_now<R>(
         &self,
         range: KeyRange,
         limit: usize,

@@ -82,7 +82,7 @@ impl Aft {
                 let mut tx = node.begin(begin.clone()).await?;
                 begin.since_ms.get_or_insert(tx.id.start_ms());
                 let (id, attempt) = (tx.id, tx.attempt);
-                let span = tracing::debug_span!("transact", txn = %id);
+                let span = tracing::debug_span!("aft.transact", txn = %id);
                 let value = work(&mut tx).instrument(span).await?;
                 if (tx.id, tx.attempt) != (id, attempt) {
                     let message =

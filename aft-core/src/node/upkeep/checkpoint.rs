@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tracing::field::Empty;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::envelope::checksum;
@@ -16,6 +17,7 @@ use crate::format::garbage::Garbage;
 use crate::format::manifest::{FileRef, Manifest};
 use crate::format::name::{FileId, ObjectName};
 use crate::node::Node;
+use crate::node::spans::{OK, noted};
 use crate::node::stats::add;
 use crate::node::unencodable;
 use crate::node::upkeep::fold::Fold;
@@ -97,6 +99,23 @@ enum Landed {
 impl Node {
     /// Makes a checkpoint.
     pub(crate) async fn checkpoint(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
+        let span = tracing::info_span!(
+            "aft.checkpoint",
+            number = Empty,
+            made = Empty,
+            folded = Empty,
+            bytes = Empty,
+            outcome = Empty,
+        );
+        let made = noted(span, self.make_checkpoint(), |span, report: &CheckpointReport| {
+            span.record("number", report.number).record("made", report.made);
+            span.record("folded", report.folded).record("bytes", report.bytes_written);
+            OK
+        });
+        made.await
+    }
+
+    async fn make_checkpoint(self: &Arc<Self>) -> Result<CheckpointReport, Error> {
         self.check_writable()?;
         self.check_dates().await?;
         self.known.look_again();

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use tracing::field::Empty;
 
 pub use report::{GarbageClass, GarbageKind, GarbageReport};
 
@@ -29,6 +30,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::garbage::Garbage;
 use crate::format::manifest::Manifest;
 use crate::format::name::{CHECKPOINTS, EPOCHS, FileId, GARBAGE, INDEX, ObjectName, RECENT, ValueName};
+use crate::node::spans::{OK, noted};
 use crate::node::store::retry_read;
 use crate::node::{Node, format_error};
 use crate::planted::{Planted, planted};
@@ -102,6 +104,17 @@ impl Manifests {
 impl Node {
     /// Deletes what no transaction can reach any more; in a dry run only says what that is.
     pub(crate) async fn collect_garbage(self: &Arc<Self>, dry_run: bool) -> Result<GarbageReport, Error> {
+        let span =
+            tracing::info_span!("aft.collect", dry_run, objects = Empty, bytes = Empty, outcome = Empty);
+        let collected = noted(span, self.collect(dry_run), |span, report: &GarbageReport| {
+            let bytes: u64 = report.classes.values().map(|class| class.bytes).sum();
+            span.record("objects", report.objects()).record("bytes", bytes);
+            OK
+        });
+        collected.await
+    }
+
+    async fn collect(self: &Arc<Self>, dry_run: bool) -> Result<GarbageReport, Error> {
         if !dry_run {
             self.check_writable()?;
         }

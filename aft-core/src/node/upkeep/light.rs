@@ -42,7 +42,7 @@ impl Node {
         let mut tasks = node.tasks.lock();
         // Whoever closes the node takes its tasks after that.
         if node.check_open().is_ok() {
-            let work = Arc::clone(node).lighten(epoch).instrument(tracing::debug_span!("light", epoch));
+            let work = Arc::clone(node).lighten(epoch).instrument(tracing::debug_span!("aft.light", epoch));
             tasks.checkpoint(tokio::spawn(work));
         }
     }

@@ -72,6 +72,13 @@ impl Knowledge {
         Some((by, ahead.map(|(_, path)| path)))
     }
 
+    /// By how many milliseconds this node's clock is at least ahead of the store's (negative: behind); 0 where nothing says that it is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn clock_off_ms(&self, now: LocalTime) -> i64 {
+        let skewed = self.skewed_by(now, self.store_time(now));
+        skewed.or_else(|| self.time.check.off_by(&self.limits, now)).unwrap_or(0)
+    }
+
     /// The same, judged by this date.
     pub(crate) fn skewed_by(&self, now: LocalTime, newest: Option<StoreTime>) -> Option<i64> {
         self.time.check.skewed_by(&self.limits, now, newest)

@@ -176,7 +176,12 @@ fn latest_ms(name: FeedName, limits: &Limits) -> u64 {
 impl Knowledge {
     /// Whether the last refresh began longer than this ago (I7).
     pub(crate) fn is_stale(&self, now: LocalTime, most_ms: u64) -> bool {
-        self.feed.began.is_none_or(|began| now.elapsed_since(began) > most_ms)
+        self.refreshed_ms_ago(now).is_none_or(|ago| ago > most_ms)
+    }
+
+    /// How long ago the last complete refresh began.
+    pub(crate) fn refreshed_ms_ago(&self, now: LocalTime) -> Option<u64> {
+        self.feed.began.map(|began| now.elapsed_since(began))
     }
 
     /// Whether no refresh was complete yet.
