@@ -13,8 +13,10 @@ use crate::listing::NoListing;
 /// Which kind of request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// A get or a list: nothing can have happened.
+    /// A get: nothing can have happened.
     Read,
+    /// A list: nor by this.
+    List,
     /// A create.
     Create,
     /// A delete.
@@ -133,8 +135,11 @@ fn no_trust(_: &Error) -> Option<(Kind, Option<&'static str>)> {
 type Kind = fn(String) -> StorageError;
 
 const NO_BUCKET: &str = "there is no such bucket: make it, or mend the URL or the endpoint";
-const NOT_ALLOWED: &str =
-    "the credentials do not allow this: aft lists the bucket, and gets, puts and deletes objects in it";
+const NOT_ALLOWED_TO_READ: &str = "the credentials do not allow to read this (s3:GetObject), or there is no such object and they do not allow to list \
+                                  the bucket (s3:ListBucket, without a condition that a get does not meet), which a store asks for before it says so";
+const NOT_ALLOWED_TO_LIST: &str = "the credentials do not allow to list what begins so (s3:ListBucket)";
+const NOT_ALLOWED_TO_CREATE: &str = "the credentials do not allow to write this (s3:PutObject)";
+const NOT_ALLOWED_TO_DELETE: &str = "the credentials do not allow to delete this (s3:DeleteObject)";
 const FULL: &str = "the store is full: make room, or raise its quota";
 const ELSEWHERE: &str =
     "the bucket is in another region, or at another endpoint: set the region (AWS_REGION) or the endpoint";
@@ -152,8 +157,18 @@ fn no_listing(error: &Error) -> Option<(Kind, Option<&'static str>)> {
     Some((kind, Some(NO_LISTING)))
 }
 
+/// The permission that is missing, in S3's words.
+const fn not_allowed(request: Request) -> &'static str {
+    match request {
+        Request::Read => NOT_ALLOWED_TO_READ,
+        Request::List => NOT_ALLOWED_TO_LIST,
+        Request::Create => NOT_ALLOWED_TO_CREATE,
+        Request::Delete => NOT_ALLOWED_TO_DELETE,
+    }
+}
+
 /// What is meant by S3's codes that say more than their status.
-fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
+fn by_code(code: &str, request: Request) -> Option<(Kind, Option<&'static str>)> {
     let (kind, hint): (Kind, &'static str) = match code {
         "NoSuchBucket" | "InvalidBucketName" => (StorageError::invalid, NO_BUCKET),
         "NoSuchUpload" => (StorageError::unknown, "the upload was lost"),
@@ -163,7 +178,9 @@ fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
             (StorageError::denied, "the credentials have expired: get new ones")
         }
-        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => (StorageError::denied, NOT_ALLOWED),
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => {
+            (StorageError::denied, not_allowed(request))
+        }
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "InvalidToken"
@@ -205,10 +222,10 @@ fn by_code(code: &str) -> Option<(Kind, Option<&'static str>)> {
 }
 
 /// What is meant by a status without a telling code.
-fn by_status(status: u16) -> Option<(Kind, Option<&'static str>)> {
+fn by_status(status: u16, request: Request) -> Option<(Kind, Option<&'static str>)> {
     let (kind, hint): (Kind, Option<&'static str>) = match status {
         300..=399 => (StorageError::invalid, Some(ELSEWHERE)),
-        401 | 403 => (StorageError::denied, Some(NOT_ALLOWED)),
+        401 | 403 => (StorageError::denied, Some(not_allowed(request))),
         408 => (StorageError::unknown, None),
         413 => (StorageError::invalid, Some("the object is too large for the store")),
         429 => (StorageError::unavailable, None),
@@ -232,10 +249,16 @@ pub(crate) fn is_not_implemented(error: &Error) -> bool {
         || matches!(code(&text), Some("NotImplemented" | "MethodNotAllowed"))
 }
 
+/// Whether a request was denied as a whole, for want of a permission.
+pub(crate) fn is_denied(error: &Error) -> bool {
+    let text = error.to_string();
+    status(&text) == Some(403) && matches!(code(&text), None | Some("AccessDenied"))
+}
+
 /// The error of a request at `path`.
 pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
     let text = error.to_string();
-    let told = code(&text).and_then(by_code);
+    let told = code(&text).and_then(|code| by_code(code, request));
     let (kind, hint) = match &error {
         _ if told.is_some() => told.unwrap_or((StorageError::unknown, None)),
         Error::NotFound { .. } if request == Request::Read => (StorageError::not_found as Kind, None),
@@ -246,7 +269,7 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
             (StorageError::already_exists as Kind, None)
         }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            (StorageError::denied as Kind, Some(NOT_ALLOWED))
+            (StorageError::denied as Kind, Some(not_allowed(request)))
         }
         Error::NotSupported { .. }
         | Error::NotImplemented { .. }
@@ -263,7 +286,7 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
         }
         Error::Generic { .. } => {
             let told = no_trust(&error).or_else(|| no_listing(&error));
-            let told = told.or_else(|| status(&text).and_then(by_status));
+            let told = told.or_else(|| status(&text).and_then(|status| by_status(status, request)));
             told.unwrap_or((StorageError::unknown as Kind, None))
         }
         _ => (StorageError::unknown as Kind, None),
@@ -272,7 +295,7 @@ pub(crate) fn map(error: Error, path: &str, request: Request) -> StorageError {
     let kind = kind(path.to_owned());
     let settled = match kind {
         // A read has no effect that could be unknown.
-        StorageError::Unknown { path, source } if request == Request::Read => {
+        StorageError::Unknown { path, source } if matches!(request, Request::Read | Request::List) => {
             StorageError::Unavailable { path, source }
         }
         other => other,

@@ -283,11 +283,7 @@ impl Storage for ObjectStorage {
         listed
             .filter_map(move |item| {
                 let wanted = match item {
-                    Err(error) => Some(Err(match failure::map(error, &prefix, Request::Read) {
-                        // Only the bucket itself can be missing for a list.
-                        StorageError::NotFound { path, source } => StorageError::Invalid { path, source },
-                        other => other,
-                    })),
+                    Err(error) => Some(Err(failure::map(error, &prefix, Request::List))),
                     Ok(meta) => {
                         let path = meta.location.as_ref().strip_prefix(&self.root);
                         let path = path.filter(|path| path.starts_with(&prefix));
@@ -316,6 +312,12 @@ impl Storage for ObjectStorage {
         if !self.one_by_one.load(Ordering::Relaxed) {
             match self.delete_by(&*self.reads, locations.clone()).await {
                 Err(error) if failure::is_not_implemented(&error) => {
+                    self.one_by_one.store(true, Ordering::Relaxed);
+                }
+                // Ceph RGW 16.2 judges it by a permission for the bucket: each object may be allowed all the same. One tells.
+                Err(error) if failure::is_denied(&error) => {
+                    let one = locations.iter().take(1).cloned().collect();
+                    self.delete_by(&**singly, one).await.map_err(failed)?;
                     self.one_by_one.store(true, Ordering::Relaxed);
                 }
                 deleted => return deleted.map_err(failed),

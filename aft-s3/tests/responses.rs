@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 #[derive(Debug, Clone, Copy)]
 enum Answer {
     Status(u16, &'static str),
+    /// No bulk delete is allowed; else all is well.
+    NoBulk,
     Closed,
     Nothing,
     /// An answer whose body never comes to its end.
@@ -27,7 +29,7 @@ enum Answer {
     Long(usize),
 }
 
-use Answer::{Closed, Long, Nothing, Stalls, Status};
+use Answer::{Closed, Long, NoBulk, Nothing, Stalls, Status};
 
 /// A server that gives one answer to everything, and counts the requests.
 async fn server(answer: Answer) -> (String, Arc<AtomicUsize>) {
@@ -47,7 +49,13 @@ async fn serve(mut socket: TcpStream, answer: Answer, count: Arc<AtomicUsize>) {
     let mut request = [0; 16_384];
     let _ = socket.read(&mut request).await;
     count.fetch_add(1, Ordering::SeqCst);
+    let answer = match answer {
+        NoBulk if request.starts_with(b"POST") => Status(403, "AccessDenied"),
+        NoBulk => Status(204, ""),
+        other => other,
+    };
     match answer {
+        NoBulk => {}
         Closed => {}
         Nothing => tokio::time::sleep(Duration::from_secs(30)).await,
         Stalls => {
@@ -198,9 +206,9 @@ async fn hints_say_what_is_wrong_and_what_to_do() {
         (Status(400, "ExpiredToken"), "expired: get new ones"),
         (Status(403, "InvalidAccessKeyId"), "not accepted: check the access key"),
         (Status(403, "SignatureDoesNotMatch"), "not accepted: check the access key"),
-        (Status(403, "AccessDenied"), "do not allow this: aft lists the bucket"),
-        (Status(403, ""), "do not allow this"),
-        (Status(401, ""), "do not allow this"),
+        (Status(403, "AccessDenied"), "do not allow to write"),
+        (Status(403, ""), "do not allow to write"),
+        (Status(401, ""), "do not allow to write"),
         (Status(400, "AuthorizationHeaderMalformed"), "check the region"),
         (Status(301, "PermanentRedirect"), "set the region"),
         (Status(307, ""), "set the region"),
@@ -221,6 +229,35 @@ async fn hints_say_what_is_wrong_and_what_to_do() {
         let code = if let Status(_, code) = answer { code } else { "" };
         assert!(matches!(answer, Status(301, _)) || text.contains(code), "the store's own word: {text}");
     }
+}
+
+#[tokio::test]
+async fn the_permission_that_is_missing_is_named() {
+    let (endpoint, _) = server(Status(403, "AccessDenied")).await;
+    let storage = store(endpoint);
+    let refused = [
+        (storage.get("a").await.unwrap_err(), "s3:GetObject"),
+        (storage.list("a/", None).try_next().await.unwrap_err(), "list what begins so (s3:ListBucket)"),
+        (storage.create("a", Bytes::new()).await.unwrap_err(), "s3:PutObject"),
+        (storage.delete(&["a".to_owned()]).await.unwrap_err(), "s3:DeleteObject"),
+    ];
+    for (error, permission) in refused {
+        assert_eq!(kind(&error), "Denied");
+        let text = error.source().unwrap().to_string();
+        assert!(text.contains(permission), "{permission}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_bulk_delete_is_allowed_objects_go_one_by_one() {
+    let (endpoint, requests) = server(NoBulk).await;
+    let storage = store(endpoint);
+    let paths = ["a", "b", "c"].map(str::to_owned);
+    storage.delete(&paths).await.unwrap();
+    // The bulk delete, one object that tells that each may go, and all of them.
+    assert_eq!(requests.swap(0, Ordering::SeqCst), 1 + 1 + 3);
+    storage.delete(&paths).await.unwrap();
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]

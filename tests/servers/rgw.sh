@@ -66,16 +66,17 @@ rgw() {
   fi
   ceph-osd -f -i 0 &
   if ((new)); then
-    rgw_patiently rgw_user >/dev/null
+    rgw_patiently rgw_user aft "$access_key" "$secret_key" >/dev/null
     touch "$dir/made"
   fi
   # Without tcp_nodelay a get takes 44 ms.
   radosgw -f -n client.rgw.a --rgw-frontends="beast endpoint=127.0.0.1:$port tcp_nodelay=1" &
 }
 
+# rgw_user NAME KEY SECRET
 rgw_user() {
-  timeout 60 radosgw-admin user info --uid=aft 2>/dev/null ||
-    timeout 60 radosgw-admin user create --uid=aft --display-name=aft --access-key="$access_key" --secret-key="$secret_key"
+  timeout 60 radosgw-admin user info --uid="$1" 2>/dev/null ||
+    timeout 60 radosgw-admin user create --uid="$1" --display-name="$1" --access-key="$2" --secret-key="$3"
 }
 
 # Tries again for a while: a monitor that has just begun may say that nothing is permitted. All that is tried can be done twice.

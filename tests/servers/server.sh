@@ -9,7 +9,10 @@
 #   server.sh kill DIR                 kill -9 of all its processes at once; its data stay
 #   server.sh restart DIR              kills it if it runs, and starts it on the same data at the same port
 #   server.sh run NAME COMMAND…        starts a new one on free ports, runs the command in its environment, removes all of it;
-#                                      AFT_TEST_S3_KILL and AFT_TEST_S3_RESTART say how the command may kill and restart it
+#                                      AFT_TEST_S3_KILL and AFT_TEST_S3_RESTART say how the command may kill and restart it,
+#                                      AFT_TEST_S3_USER and AFT_TEST_S3_POLICY how it may make users and set a policy
+#   server.sh user DIR NAME            makes another user, who may do nothing yet, and prints their keys, a NAME=value per line (rgw alone)
+#   server.sh policy DIR FILE          makes this JSON the policy of the bucket (rgw alone)
 #   server.sh version NAME             says which version is installed
 #
 # NAME is one of
@@ -185,11 +188,11 @@ print_env() {
   esac
 }
 
-# request METHOD PORT PATH: the HTTP status, 000 where there was none. The key is on nobody's command line.
+# request METHOD PORT PATH [FILE SHA256]: the HTTP status, 000 where there was none. The key is on nobody's command line.
 request() {
   printf 'user = "%s:%s"\n' "$access_key" "$secret_key" | curl --config - --silent --output /dev/null --max-time 10 \
-    --write-out '%{http_code}' --aws-sigv4 "aws:amz:$region:s3" --header "x-amz-content-sha256: $empty_sha256" \
-    --request "$1" --data '' \
+    --write-out '%{http_code}' --aws-sigv4 "aws:amz:$region:s3" --header "x-amz-content-sha256: ${5-$empty_sha256}" \
+    --request "$1" --data-binary "${4+@}${4-}" \
     "http://127.0.0.1:$2/$3" || true
 }
 
@@ -235,6 +238,21 @@ start() {
   print_env "$dir"
 }
 
+user() {
+  local name
+  name=$(cat "$1/name")
+  [[ $name == rgw* ]] || fail "$name has no users of its own here"
+  CEPH_CONF=$1/ceph.conf rgw_patiently rgw_user "$2" "key-$2" "secret-$2" >/dev/null
+  printf '%s\n' "AWS_ACCESS_KEY_ID=key-$2" "AWS_SECRET_ACCESS_KEY=secret-$2"
+}
+
+policy() {
+  local put sha256
+  sha256=$(sha256sum "$2" | cut -d ' ' -f 1)
+  put=$(request PUT "$(cat "$1/port")" "$bucket?policy=" "$2" "$sha256")
+  [[ $put == 20? ]] || fail "the policy was not taken: HTTP $put"
+}
+
 # Ten ports in a row that nobody listens at, below those that systems give to clients.
 free_port() {
   local port offset taken
@@ -257,6 +275,7 @@ run() {
   environment=$(AFT_SERVER_OWNER=$$ "$BASH" "$here/server.sh" start "$name" "$new" "$(free_port)")
   mapfile -t environment <<<"$environment"
   environment+=("AFT_TEST_S3_KILL='$here/server.sh' kill '$new'" "AFT_TEST_S3_RESTART='$here/server.sh' restart '$new'")
+  environment+=("AFT_TEST_S3_USER='$here/server.sh' user '$new'" "AFT_TEST_S3_POLICY='$here/server.sh' policy '$new'")
   env "${environment[@]}" "$@"
 }
 
@@ -278,6 +297,8 @@ case $command:$# in
     start "$(cat "$1/name")" "$1" "$(cat "$1/port")"
     ;;
   run:*) (($# > 1)) || usage; run "$@" ;;
+  user:2) user "$@" ;;
+  policy:2) policy "$@" ;;
   version:1) version "$1" ;;
   serve:3) serve "$@" ;;
   *) usage ;;
