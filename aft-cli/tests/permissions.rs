@@ -5,7 +5,7 @@
 //! $ tests/servers/server.sh run rgw cargo test -p aft-cli --test permissions -- --ignored
 //! ```
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

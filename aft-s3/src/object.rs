@@ -314,7 +314,7 @@ impl Storage for ObjectStorage {
                 Err(error) if failure::is_not_implemented(&error) => {
                     self.one_by_one.store(true, Ordering::Relaxed);
                 }
-                // Ceph RGW 16.2 judges it by a permission for the bucket: each object may be allowed all the same. One tells.
+                // Ceph RGW 16.2 asks for a permission on the bucket as well: each object may be allowed all the same. One tells.
                 Err(error) if failure::is_denied(&error) => {
                     let one = locations.iter().take(1).cloned().collect();
                     self.delete_by(&**singly, one).await.map_err(failed)?;
