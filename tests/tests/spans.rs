@@ -21,9 +21,12 @@ use tracing_subscriber::registry::LookupSpan;
 /// A span: its name and its fields, as text.
 type Seen = (&'static str, BTreeMap<&'static str, String>);
 
-/// Notes every span that closes, with the span it was in.
+/// A span, and the name of the one it was in.
+type Within = (Seen, Option<&'static str>);
+
+/// Notes every span that closes.
 #[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<(Seen, Option<&'static str>)>>>);
+struct Spans(Arc<Mutex<Vec<Within>>>);
 
 #[derive(Default)]
 struct Fields(BTreeMap<&'static str, String>);
