@@ -35,7 +35,10 @@ async fn what_a_transaction_costs_to_look_at_does_not_depend_on_how_many_there_a
         let told = other.transaction(receipt.txn_id()).await.unwrap();
         let after = requests(&other);
         assert_eq!(after, (before.0, before.1 + 2, before.2, before.3), "the outcome, and the decision");
-        assert!(matches!(told.publication, Some(Publication::Published { since: Some(_), node: Some(_), .. })));
+        assert!(matches!(
+            told.publication,
+            Some(Publication::Published { since: Some(_), node: Some(_), .. })
+        ));
         let decision = told.decision.unwrap();
         assert_eq!(decision.request_key.as_deref(), Some(&b"order"[..]));
 

@@ -17,7 +17,7 @@ use crate::node::handle::Aft;
 use crate::node::store::{Store, retry_read};
 use crate::node::{Node, format_error};
 use crate::protocol::timeliness::StoreTime;
-use crate::protocol::view::Home;
+use crate::protocol::view::{Found, Home};
 use crate::storage::StorageError;
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -181,7 +181,7 @@ impl Node {
         let own = |record: &CommitRecord| version.map_or(record.txn == id, |it| record.version() == it);
         if let Some(record) = records.into_iter().find(own) {
             if let Some(version) = version {
-                let publication = match self.publication_told(decided_by) {
+                let publication = match self.publication_told(&record, version, decided_by) {
                     Some(told) => told,
                     None => self.standing_of(&record, version, dated).await?,
                 };
@@ -197,11 +197,17 @@ impl Node {
     }
 
     /// What the feed tells of the publication of a decision; `None` where it tells nothing that this node knows.
-    fn publication_told(&self, decided_by: TxnId) -> Option<Publication> {
+    fn publication_told(
+        &self,
+        record: &CommitRecord,
+        version: Version,
+        decided_by: TxnId,
+    ) -> Option<Publication> {
         self.known.read(|known| {
             let view = known.view();
-            let recent = view.decided_by(decided_by).next().map(|(commit, _)| commit);
-            let dated = recent.and_then(|commit| view.publication(commit.version)).map(|it| it.dated);
+            let versions = record.writes.first().map_or(&[][..], |write| view.versions(&write.key));
+            let recent = versions.iter().find(|found| found.version() == version).and_then(Found::commit);
+            let dated = view.publication(version).map(|it| it.dated);
             if dated.is_none() && !known.is_published(decided_by) {
                 return None;
             }
