@@ -81,6 +81,18 @@ async fn a_commit_that_is_folded_and_one_that_nobody_was_told_of_are_told_apart(
     node.publish().await.unwrap();
     let told = node.transaction(unpublished.txn_id()).await.unwrap();
     assert!(matches!(told.publication, Some(Publication::Published { since: None, .. })), "{told:?}");
+    // Long after: that it was published is forgotten, and the index says it.
+    for _ in 0..3 {
+        sleep(HOUR).await;
+        put(&node, "clock", "tick").await;
+        node.publish().await.unwrap();
+        node.checkpoint().await.unwrap();
+    }
+    let later = world.builder().read_only().open().await.unwrap();
+    let before = requests(&later);
+    let told = later.transaction(folded.txn_id()).await.unwrap();
+    assert_eq!(told.publication, Some(Publication::Folded));
+    assert!(requests(&later).2 > before.2, "two keys in the index");
     let never = other.transaction(node.new_txn_id()).await.unwrap();
     assert_eq!((never.outcome, never.decision, never.publication), (Outcome::Undecided, None, None));
 }
@@ -113,6 +125,7 @@ async fn what_changed_is_told_since_the_last_fold_and_what_was_before_comes_from
     node.checkpoint().await.unwrap();
     let all = KeyRange::prefix("");
     let now = put(&node, "d", "four").await;
+    node.publish().await.unwrap();
     write(&node, &[("a", Some("changed")), ("b", None), ("e", None)]).await;
     put(&node, "d", "fourth").await;
     node.publish().await.unwrap();

@@ -36,7 +36,8 @@ pub struct KeyChange {
 impl Aft {
     /// The keys of `range` that differ between two versions, sorted: what a reader sees who sees every commit up to `after`, and who sees every
     /// commit up to `through`. That is the order of versions; a reader of that time may have seen less, since what other nodes commit is learned
-    /// later. A key that was written again with the same bytes differs; one that came and went between the two does not.
+    /// later, and a commit that others of one node overwrote within the same second not at all. A key that was written again with the same bytes
+    /// differs; one that came and went between the two does not.
     ///
     /// It can be told as far back as commits are known one by one: no commit above `after` may be folded. A refresh where one is due; of the index
     /// two ranged gets per run and key at most, for keys of which no older version is recent. Memory: the keys that were written in between.

@@ -208,12 +208,14 @@ impl Node {
             let versions = record.writes.first().map_or(&[][..], |write| view.versions(&write.key));
             let recent = versions.iter().find(|found| found.version() == version).and_then(Found::commit);
             let dated = view.publication(version).map(|it| it.dated);
-            if dated.is_none() && !known.is_published(decided_by) {
-                return None;
-            }
-            // Published, and not in the view: folded, or told by its id alone since others of its batch overwrote it.
-            if recent.is_none() && known.told(decided_by).is_none() {
-                return Some(Publication::Folded);
+            if dated.is_none() {
+                if !known.is_published(decided_by) {
+                    return None;
+                }
+                // It may be in the view all the same: asking for its outcome makes it known, folded or not.
+                if known.told(decided_by).is_none() {
+                    return Some(Publication::Folded);
+                }
             }
             let carried = recent.and_then(|commit| match commit.home() {
                 Home::Feed { name, .. } => Some(name),
