@@ -76,6 +76,8 @@ pub(crate) enum StoreCommand {
     Status(Status),
     Versions(Versions),
     Txn(Txn),
+    Request(Request),
+    Diff(Diff),
     Cancel(Cancel),
     Sweep(Sweep),
     Checkpoint(Checkpoint),

@@ -31,7 +31,7 @@ Exit codes:
   0  done
   1  another error
   2  bad arguments or bad input (a key or value past its limits, a refused file or key); nothing was written
-  3  the key is not there
+  3  the key, or that version of it, is not there
   4  the transaction did not commit (aborted, expired, conflict); run the command again
   5  the outcome is unknown: it may or may not have committed; `aft txn` with its id tells
   6  the store cannot be reached, denies access, or this machine's clock is off; nothing was written

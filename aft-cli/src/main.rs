@@ -7,8 +7,10 @@ mod checkpoint;
 mod chunks;
 mod clone;
 mod cost;
+mod decision;
 mod del;
 mod demo;
+mod diff;
 mod dump;
 mod exit;
 #[cfg(unix)]
@@ -28,9 +30,11 @@ mod manual;
 mod no_directories;
 mod output;
 mod place;
+mod point;
 mod probe;
 mod progress;
 mod put;
+mod request;
 mod requests;
 mod signals;
 mod status;
@@ -129,6 +133,8 @@ async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Resu
         StoreCommand::Status(_) => status::run(store, output).await,
         StoreCommand::Versions(args) => versions::run(args, store, output).await,
         StoreCommand::Txn(args) => txn::show(args, store, output).await,
+        StoreCommand::Request(args) => request::run(args, store, output).await,
+        StoreCommand::Diff(args) => diff::run(args, store, output).await,
         StoreCommand::Cancel(args) => txn::cancel(args, store, output).await,
         StoreCommand::Sweep(args) => sweep::run(store, &args, output).await,
         StoreCommand::Checkpoint(_) => checkpoint::run(store, output).await,

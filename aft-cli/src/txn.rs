@@ -4,6 +4,7 @@ use aft_core::{Outcome, TxnId};
 use serde_json::{Value, json};
 
 use crate::args::{Cancel, Txn};
+use crate::decision;
 use crate::failure::Failure;
 use crate::key::Key;
 use crate::output::{Output, put_bytes, size, table, time};
@@ -14,22 +15,35 @@ const SHOWN: usize = 1024;
 
 pub(crate) async fn show(args: Txn, store: &Store, output: &Output) -> Result<(), Failure> {
     let aft = store.open_to_read().await?;
-    let outcome = aft.outcome(args.id).await?;
+    let told = aft.transaction(args.id).await?;
+    let most = if args.all_keys { usize::MAX } else { decision::SHOWN };
+    let now = decision::now(&aft, &told, most).await?;
     if output.is_json() {
-        return output.json(&document(args.id, &outcome));
+        let mut document = document(args.id, &told.outcome);
+        decision::put(&mut document, &told, &now);
+        return output.json(&document);
     }
     let mut table = table(["transaction", &args.id.to_string()]);
-    let mut row = |name: &str, value: &str| {
-        table.add_row([name, value]);
-    };
-    row("started", &time(args.id.started_at()));
-    row("outcome", &format!("{}: {}", name(&outcome), meaning(&outcome)));
-    if let Outcome::Committed { receipt, result } = &outcome {
-        row("version", &receipt.version().to_string());
-        row("receipt", &receipt.to_string());
-        row("result", &result.as_deref().map_or("none".to_owned(), shown));
+    for (name, value) in rows(args.id, &told.outcome).into_iter().chain(decision::rows(&told)) {
+        table.add_row([name, &value]);
     }
-    output.lines([table.trim_fmt()])
+    let keys = told.decision.as_ref().filter(|decision| !decision.members.is_empty());
+    let keys = keys.map(|it| format!("\n{}", decision::keys(it, &now)));
+    output.lines([table.trim_fmt()].into_iter().chain(keys))
+}
+
+/// What became of a transaction, as rows for people.
+pub(crate) fn rows(id: TxnId, outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("started", time(id.started_at())),
+        ("outcome", format!("{}: {}", name(outcome), meaning(outcome))),
+    ];
+    if let Outcome::Committed { receipt, result } = outcome {
+        rows.push(("version", receipt.version().to_string()));
+        rows.push(("receipt", receipt.to_string()));
+        rows.push(("result", result.as_deref().map_or("none".to_owned(), shown)));
+    }
+    rows
 }
 
 pub(crate) async fn cancel(args: Cancel, store: &Store, output: &Output) -> Result<(), Failure> {
@@ -62,7 +76,7 @@ fn meaning(outcome: &Outcome) -> &'static str {
 }
 
 /// The outcome, for programs.
-fn document(id: TxnId, outcome: &Outcome) -> Value {
+pub(crate) fn document(id: TxnId, outcome: &Outcome) -> Value {
     let mut document = json!({
         "txn_id": id.to_string(), "started": time(id.started_at()), "outcome": name(outcome),
     });

@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Versions, store: &Store, output: &Output) -> Resul
     output.lines([table.trim_fmt(), now])
 }
 
-fn decided(version: &VersionInfo) -> String {
+pub(crate) fn decided(version: &VersionInfo) -> String {
     time(UNIX_EPOCH + Duration::from_millis(version.version.clock_ms()))
 }
 

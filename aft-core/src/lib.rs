@@ -81,7 +81,8 @@
 //! | opening | [`Aft`], [`Builder`], [`Config`], [`StoreInfo`] |
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`], [`Entry`], [`json`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
-//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`], [`CommitInfo`] |
+//! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`] |
+//! | looking into a store | [`StoreInfo`], [`CommitInfo`], [`VersionInfo`], [`RecentVersion`], [`KeyChange`], [`TransactionInfo`], [`DecisionInfo`], [`WriteInfo`], [`GuardInfo`], [`Publication`], [`RequestInfo`] |
 //! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
@@ -154,9 +155,10 @@ pub use error::{Error, ErrorKind};
 pub use key_range::KeyRange;
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
-    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, Entry, GarbageClass,
-    GarbageKind, GarbageReport, LostCommit, Outcome, RecentVersion, Run, ScanPages, Stats, StoreInfo,
-    SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream, VersionInfo,
+    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, DecisionInfo, Entry,
+    GarbageClass, GarbageKind, GarbageReport, GuardInfo, KeyChange, LostCommit, Outcome, Publication,
+    RecentVersion, RequestInfo, Run, ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction,
+    TransactionInfo, Unpublished, ValueStream, VersionInfo, WriteInfo,
 };
 pub use path::check_path;
 pub use receipt::Receipt;

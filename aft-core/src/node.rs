@@ -1,6 +1,7 @@
 //! The edge: each file drives the protocol against a [`Storage`](crate::Storage) and a [`Clock`].
 
 mod background;
+mod changes;
 mod check;
 mod clone;
 mod dates;
@@ -13,11 +14,13 @@ mod known;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod open;
+mod request_info;
 mod single_flight;
 mod spans;
 mod stats;
 mod store;
 mod transaction;
+mod transaction_info;
 mod turns;
 mod upkeep;
 mod versions;
@@ -29,6 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
+pub use changes::KeyChange;
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
 pub use clone::{CloneOptions, CloneProgress, CloneReport};
 pub use exchange::outcome::Outcome;
@@ -37,6 +41,7 @@ pub use exchange::sweep_all::{LostCommit, SweepAllReport};
 pub use handle::Aft;
 pub use info::{CommitInfo, StoreInfo};
 pub use open::Builder;
+pub use request_info::RequestInfo;
 pub use stats::{Cost, Stats};
 pub use transaction::Transaction;
 pub use transaction::begin::Begin;
@@ -44,6 +49,7 @@ pub use transaction::commit::{Commit, CommitOutcome};
 pub use transaction::run::{Attempt, Run};
 pub use transaction::scan::{Entry, ScanPages};
 pub use transaction::stream::ValueStream;
+pub use transaction_info::{DecisionInfo, GuardInfo, Publication, TransactionInfo, WriteInfo};
 pub use upkeep::adopt::{AdoptReport, Unpublished};
 pub use upkeep::checkpoint::CheckpointReport;
 pub use upkeep::collect::{GarbageClass, GarbageKind, GarbageReport};

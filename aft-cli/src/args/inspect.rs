@@ -3,7 +3,8 @@
 use aft_core::TxnId;
 use clap::Args;
 
-use crate::key::Key;
+use crate::key::{Key, Prefix};
+use crate::point::Point;
 
 /// Show the recent commits, newest first
 ///
@@ -29,13 +30,51 @@ pub(crate) struct Versions {
     pub(crate) key: Key,
 }
 
-/// Show what became of a transaction
+/// Show what became of a transaction, and what its decision says while that can be read
 ///
 /// It is committed (with its version, receipt and stored result), aborted, undecided (it may still commit), or forgotten
 /// (it can no longer commit, and whether it once did is not recorded any more). With --json the result is the text
 /// `result` where it is UTF-8, and `result_base64` where it is not.
+///
+/// Of a decision: when it was made, the object, its request key and guards, whether and by which node other processes were told, and each
+/// key that was written: whether that is what a reader gets now, or what superseded it. What one member of a group wrote is told by the id of the
+/// member, and by that of the group what its newest member wrote.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: aft txn 0198f3f4-0000-7000-8000-000000000000")]
 pub(crate) struct Txn {
     /// The transaction's id, a UUIDv7, as `aft log` and error messages print it
     pub(crate) id: TxnId,
+    /// Look up all keys that it wrote, not only the first 20
+    #[arg(long)]
+    pub(crate) all_keys: bool,
+}
+
+/// Show which transaction a request key leads to, and what became of it
+///
+/// Nothing is claimed: the key stays as it is. Where it was never used, or is forgotten, the exit code is 3.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: aft request order-4711")]
+pub(crate) struct Request {
+    /// The request key, spelled like a key
+    pub(crate) key: Key,
+}
+
+/// Show which keys differ between two versions
+///
+/// A reader who sees every commit up to FROM, and one who sees every commit up to TO: which keys were added, removed and written again, with
+/// the sizes of their values and the transaction. No value is read, so a key that was written again with the same bytes is named too. Both may be a
+/// version, a receipt or a transaction's id, as commands print them, or `now`.
+///
+/// It can be told as far back as commits are known one by one: since the last checkpoint folded any, some 20 minutes in a store in use.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: aft diff 0198f3f4-0000-7000-8000-000000000000 --prefix stock/")]
+pub(crate) struct Diff {
+    /// Since when
+    pub(crate) from: Point,
+    /// Until when
+    #[arg(default_value = "now")]
+    pub(crate) to: Point,
+    /// Only the keys that begin with this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) prefix: Prefix,
 }

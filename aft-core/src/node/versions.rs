@@ -9,14 +9,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::format::name::{FileId, ObjectName};
 use crate::format::row::{Row, RowValue};
 use crate::node::Node;
 use crate::node::handle::Aft;
-use crate::node::index::fetch::INDEX_TRIES;
+use crate::node::index::fetch::{Answer, INDEX_TRIES};
 use crate::node::transaction::checked_key;
 use crate::node::transaction::read::index_moves;
+use crate::node::transaction::stream::{AT_ONCE, ValueStream};
+use crate::protocol::base::Base;
 use crate::protocol::view::{Found, Place, View};
 use crate::txn_id::TxnId;
 use crate::version::Version;
@@ -78,6 +80,39 @@ impl Aft {
         let key = checked_key(key.as_ref());
         async move { self.node().versions(&key?).await }.boxed()
     }
+
+    /// The value that a key had at one of its [versions](Self::versions), as a stream; `None` where that version deleted it. Of a version that is
+    /// superseded the value is there until a collection takes it.
+    ///
+    /// The requests of [`versions`](Self::versions), and those of [`Transaction::get_stream`](crate::Transaction::get_stream).
+    ///
+    /// # Errors
+    /// [`VersionUnavailable`](ErrorKind::VersionUnavailable) where the store does not know that version of the key any more, or never did, and where its
+    /// value was collected; else as [`Transaction::get_stream`](crate::Transaction::get_stream).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// for value in ["one", "three"] {
+    ///     let mut tx = aft.begin().await?;
+    ///     tx.put("k", value)?;
+    ///     tx.commit().await?;
+    /// }
+    /// let older = aft.versions("k").await?[1].version;
+    /// assert_eq!(aft.value_at("k", older).await?.unwrap().len(), 3);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn value_at(
+        &self,
+        key: impl AsRef<[u8]>,
+        version: Version,
+    ) -> BoxFuture<'_, Result<Option<ValueStream>, Error>> {
+        let key = checked_key(key.as_ref());
+        async move { self.node().value_at(&key?, version).await }.boxed()
+    }
 }
 
 impl Node {
@@ -88,7 +123,7 @@ impl Node {
             // Of one moment: what one base folded is missing from the views that build on it.
             let (base, recent) = self.known.read(|known| {
                 let view = known.view();
-                let recent = view.versions(key).iter().map(|found| (found.clone(), published(view, found)));
+                let recent = view.versions(key).iter().filter_map(|found| self.recent_version(view, found));
                 (Arc::clone(known.base()), recent.collect::<Vec<_>>())
             });
             let rows = match self.rows_by_run(&self.store, &base, std::slice::from_ref(key)).await {
@@ -100,15 +135,49 @@ impl Node {
             };
             let mut versions: BTreeMap<Version, VersionInfo> =
                 rows.iter().map(|(file, row)| (row.version, self.folded(*file, row))).collect();
-            for (found, published) in &recent {
-                versions.extend(self.recent_version(found, *published).map(|info| (info.version, info)));
-            }
+            versions.extend(recent.into_iter().map(|info| (info.version, info)));
             return Ok(versions.into_values().rev().collect());
         }
         Err(index_moves())
     }
 
-    fn folded(&self, file: FileId, row: &Row) -> VersionInfo {
+    async fn value_at(self: &Arc<Self>, key: &Bytes, version: Version) -> Result<Option<ValueStream>, Error> {
+        self.check_open()?;
+        self.refresh_if_stale().await?;
+        for _ in 0..INDEX_TRIES {
+            let (base, recent) = self.known.read(|known| {
+                let recent = known.view().versions(key).iter().find(|found| found.version() == version);
+                (Arc::clone(known.base()), recent.cloned())
+            });
+            let found = match recent {
+                Some(found) => Ok(Some(Answer::Found(found))),
+                None => self.folded_at(&base, key, version).await,
+            };
+            match found {
+                Ok(Some(answer)) => {
+                    let source = self.source(&self.store, answer, AT_ONCE).await?;
+                    return Ok(source.map(|source| self.stream_of(&self.store, source)));
+                }
+                Ok(None) => return Err(unknown_version(key, version)),
+                Err(failure) => self.recover_index(&base, failure).await?,
+            }
+        }
+        Err(index_moves())
+    }
+
+    /// Where a version of a key is that some run still holds.
+    async fn folded_at(&self, base: &Base, key: &Bytes, version: Version) -> Result<Option<Answer>, Error> {
+        let rows = self.rows_by_run(&self.store, base, std::slice::from_ref(key)).await?;
+        let row = rows.into_iter().map(|(_, row)| row).find(|row| row.version == version);
+        Ok(row.map(|row| match row.value {
+            RowValue::Tombstone => Answer::Absent,
+            // A copy: a slice would hold on to the whole block.
+            RowValue::Inline(value) => Answer::Held(Bytes::copy_from_slice(&value)),
+            RowValue::Stored(_) => Answer::Found(Found::from_row(&row)),
+        }))
+    }
+
+    pub(crate) fn folded(&self, file: FileId, row: &Row) -> VersionInfo {
         let (deleted, bytes, object) = match &row.value {
             RowValue::Tombstone => (true, 0, None),
             RowValue::Inline(value) => (false, value.len() as u64, None),
@@ -122,7 +191,8 @@ impl Node {
         VersionInfo { version: row.version, deleted, bytes, object, recent: None }
     }
 
-    fn recent_version(&self, found: &Found, published: Option<SystemTime>) -> Option<VersionInfo> {
+    /// A version that the view knows.
+    pub(crate) fn recent_version(&self, view: &View, found: &Found) -> Option<VersionInfo> {
         let Found::Recent { commit, ordinal } = found else { return None };
         let object = match commit.place(*ordinal as usize) {
             Place::Inline { object, .. } => object,
@@ -134,6 +204,7 @@ impl Node {
             }
         };
         let (decided_by, keys) = (commit.decided_by(), commit.writes.len() as u64);
+        let published = published(view, found);
         Some(VersionInfo {
             version: found.version(),
             deleted: found.is_tombstone(),
@@ -142,6 +213,14 @@ impl Node {
             recent: Some(RecentVersion { decided_by, published, keys }),
         })
     }
+}
+
+fn unknown_version(key: &[u8], version: Version) -> Error {
+    let message = format!(
+        "the store does not know the version {version} of the key {:?}: it never was, or it was superseded and is gone",
+        key.escape_ascii().to_string()
+    );
+    Error::new(ErrorKind::VersionUnavailable, message)
 }
 
 /// When the feed told of a version, as far as is known.

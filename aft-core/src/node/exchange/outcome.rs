@@ -54,34 +54,33 @@ impl Node {
     /// Reads what became of a transaction: one get; a list and a get more where it is old and has no decision. What denies a commit that
     /// this node knows of is not believed.
     pub(crate) async fn outcome(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
-        if id.is_in_group() && !planted(Planted::AskTheMember) {
-            return self.outcome_in_group(store, id).await;
-        }
-        let (looked, known) = self.read_register_surely(store, id).await?;
+        let decision = self.decision_of(id).await?;
+        let (looked, known) = self.read_register_surely(store, decision).await?;
         Ok(self.tell(id, looked, known))
     }
 
-    /// The same of a transaction that committed in a group. It has no register: where this node knows the commit, it knows its group.
-    async fn outcome_in_group(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
+    /// The id that the decision of a transaction is named by: its own, but for one that committed in a group. That one has no register: where
+    /// this node knows the commit, it knows its group.
+    pub(crate) async fn decision_of(self: &Arc<Self>, id: TxnId) -> Result<TxnId, Error> {
+        if !id.is_in_group() || planted(Planted::AskTheMember) {
+            return Ok(id);
+        }
         let look = || {
             self.known.read(|known| {
                 let mut commits = known.view().newest_first();
                 commits.find(|commit| commit.version.txn == id).map(|commit| commit.decided_by())
             })
         };
-        let mut group = look();
-        if group.is_none() {
-            // It may have been published since the last refresh.
-            self.refresh().await?;
-            group = look();
+        if let Some(group) = look() {
+            return Ok(group);
         }
-        let Some(group) = group else {
+        // It may have been published since the last refresh.
+        self.refresh().await?;
+        look().ok_or_else(|| {
             let message = "a transaction of this id commits in a group and has no decision of its own, and this node knows no commit of it: \
                            it may be old, or not published yet; ask for its group, which its receipt names (Receipt::decided_by)";
-            return Err(Error::invalid(message).with_txn(id));
-        };
-        let (looked, known) = self.read_register_surely(store, group).await?;
-        Ok(self.tell(id, looked, known))
+            Error::invalid(message).with_txn(id)
+        })
     }
 
     /// What a caller is told. A commit that this node has told of it shows from now on: whoever was left without an answer, asks, and
@@ -150,11 +149,12 @@ impl Node {
     /// Decides that a transaction aborts, unless it is decided or forgotten already.
     pub(crate) async fn cancel(self: &Arc<Self>, store: &Store, id: TxnId) -> Result<Outcome, Error> {
         self.check_writable()?;
-        if id.is_in_group() && !planted(Planted::AskTheMember) {
-            return self.outcome_in_group(store, id).await;
-        }
-        let (looked, known) = self.read_register_surely(store, id).await?;
+        let decision = self.decision_of(id).await?;
+        let (looked, known) = self.read_register_surely(store, decision).await?;
         let outcome = self.tell(id, looked, known);
+        if decision != id {
+            return Ok(outcome);
+        }
         if outcome != Outcome::Undecided {
             return Ok(outcome);
         }

@@ -5,6 +5,7 @@
 //! at most one transaction of a key does, and whoever finds the newest claim need look no further back.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -247,6 +248,16 @@ impl Node {
         request: &Request,
         number: u32,
     ) -> Result<Option<Claim>, Error> {
+        Ok(self.read_dated_claim(store, request, number).await?.map(|(claim, _)| claim))
+    }
+
+    /// The same, with its date.
+    async fn read_dated_claim(
+        &self,
+        store: &Store,
+        request: &Request,
+        number: u32,
+    ) -> Result<Option<(Claim, SystemTime)>, Error> {
         let path = self.path(ObjectName::Request(request.hash, number));
         let object = match retry_read(&self.rng, || store.get(&path)).await {
             Ok(object) => object,
@@ -259,7 +270,24 @@ impl Node {
                 format!("the object {path:?} holds the claim of another request key; it was left as it is");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        Ok(Some(claim))
+        Ok(Some((claim, object.last_modified)))
+    }
+
+    /// The newest claim of a request, with its number and its date; nothing is claimed. A list and two gets.
+    pub(crate) async fn find_claim(
+        &self,
+        store: &Store,
+        request: &Request,
+    ) -> Result<Option<(u32, Claim, SystemTime)>, Error> {
+        let mut number = self.newest_claim(store, request.hash).await?;
+        let mut newest = None;
+        // A listing may not show the youngest yet.
+        for _ in 0..CLAIMS_AT_MOST {
+            let Some((claim, dated)) = self.read_dated_claim(store, request, number).await? else { break };
+            newest = Some((number, claim, dated));
+            number = number.saturating_add(1);
+        }
+        Ok(newest)
     }
 
     async fn newest_claim(&self, store: &Store, hash: RequestHash) -> Result<u32, Error> {

@@ -31,7 +31,7 @@ use crate::txn_id::TxnId;
 /// How many parts of one stream are under way at once.
 const PARALLEL_PARTS: usize = 4;
 /// Values up to this size are fetched before their stream is polled.
-const AT_ONCE: u64 = 1 << 20;
+pub(crate) const AT_ONCE: u64 = 1 << 20;
 
 /// The value of a key, part by part: from [`Transaction::get_stream`]. Every part is verified before it is handed out, and the value
 /// as a whole before the last one. It can be read on while the transaction that it came from goes on, or has ended; but only
@@ -236,18 +236,7 @@ impl Transaction {
         let keys: Result<Vec<_>, _> = keys.into_iter().map(|key| checked_key(key.as_ref())).collect();
         async move {
             let sources = self.sources(&keys?, AT_ONCE).await?;
-            let stream = |source| match source {
-                Source::Held(value) => ValueStream {
-                    len: value.len() as u64,
-                    parts: futures::stream::iter((!value.is_empty()).then_some(Ok(value))).boxed(),
-                    failed: false,
-                },
-                Source::Stored(txn, stored) => ValueStream {
-                    len: stored.len,
-                    parts: self.node.stream_stored(&self.store, txn, &stored, PARALLEL_PARTS),
-                    failed: false,
-                },
-            };
+            let stream = |source| self.node.stream_of(&self.store, source);
             Ok(sources.into_iter().map(|source| source.map(stream)).collect())
         }
         .boxed()
@@ -314,7 +303,7 @@ impl Transaction {
 }
 
 /// Where the bytes of a value come from.
-enum Source {
+pub(crate) enum Source {
     /// They are here.
     Held(Bytes),
     /// Value objects of this transaction.
@@ -323,7 +312,7 @@ enum Source {
 
 impl Node {
     /// Where the bytes of what was read come from; values of one part that are not too large come at once, through the cache.
-    async fn source(
+    pub(crate) async fn source(
         self: &Arc<Self>,
         store: &Store,
         answer: Answer,
@@ -341,6 +330,20 @@ impl Node {
             return Ok(Some(Source::Stored(found.version().txn, stored.clone())));
         }
         Ok(self.value(store, &found).await?.map(Source::Held))
+    }
+
+    /// A value as a stream.
+    pub(crate) fn stream_of(self: &Arc<Self>, store: &Store, source: Source) -> ValueStream {
+        let (len, parts) = match source {
+            Source::Held(value) => {
+                let len = value.len() as u64;
+                (len, futures::stream::iter((!value.is_empty()).then_some(Ok(value))).boxed())
+            }
+            Source::Stored(txn, stored) => {
+                (stored.len, self.stream_stored(store, txn, &stored, PARALLEL_PARTS))
+            }
+        };
+        ValueStream { len, parts, failed: false }
     }
 
     async fn upload_part(
