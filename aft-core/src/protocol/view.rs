@@ -453,9 +453,10 @@ impl View {
     }
 
     /// The commits that this decision tells, and when each was published, where that is known. A version's clock is never below its
-    /// transaction's start.
+    /// transaction's start; but the id of a decision in the feed has the time of the feed object's name, which may be later than the versions in it.
     pub fn decided_by(&self, id: TxnId) -> impl Iterator<Item = (&Arc<Commit>, Option<StoreTime>)> {
-        let from = Version::new(Timestamp::from_ms(id.start_ms()), TxnId::from_bytes([0; 16]));
+        let from = if id.is_direct() { 0 } else { id.start_ms() };
+        let from = Version::new(Timestamp::from_ms(from), TxnId::from_bytes([0; 16]));
         let commits = self.commits.range(from..).map(|(commit, dates)| (&commit.0, dates.first()));
         commits.filter(move |(commit, _)| commit.decided_by() == id)
     }
@@ -477,7 +478,7 @@ impl View {
 mod tests {
     use super::*;
     use crate::format::manifest::{FileRef, Manifest};
-    use crate::format::name::FileId;
+    use crate::format::name::{DIRECT, FeedName, FileId};
     use crate::format::record::{CommitRecord, Value, Write};
 
     const SETTLED_MS: u64 = 5_000_000;
@@ -537,5 +538,25 @@ mod tests {
         // Whatever copy comes afterwards.
         view.insert_published(commit(false), None);
         assert!(view.holds(commit(true).version));
+    }
+
+    /// A clock that was set forward between a commit's version and the name of the feed object that decides it.
+    #[test]
+    fn what_a_decision_in_the_feed_tells_is_found_whatever_time_its_name_has() {
+        let id = TxnId::of_direct(FeedName { time_ms: 60_000, node: 1, seq: DIRECT }).unwrap();
+        let of = |decided_by: TxnId| {
+            let record = CommitRecord {
+                txn: TxnId::from_parts(1_000, &mut crate::rng::seeded(3)),
+                clock: Timestamp::from_ms(1_000),
+                request_key: None,
+                result: None,
+                guards: Vec::new(),
+                writes: vec![Write { key: "k".into(), value: Value::Tombstone }],
+            };
+            Arc::new(Commit::new(&record, decided_by, Home::Decision { inline_offset: 0 }))
+        };
+        let mut view = View::default();
+        assert!(view.insert_published(of(id), None));
+        assert_eq!(view.decided_by(id).count(), 1);
     }
 }
