@@ -78,12 +78,12 @@ async fn what_running_it_again_cannot_mend_says_so() {
         (Trouble::Refuses(403, "RequestTimeTooSkewed"), 6, &["clock of this machine", "does not help"]),
         (Trouble::Refuses(301, "PermanentRedirect"), 7, &["another region", "AWS_REGION"]),
         (Trouble::Refuses(404, "NoSuchBucket"), 7, &["bucket"]),
-        (Trouble::Ahead(Duration::from_secs(3_600)), 6, &["clock", "does not help"]),
+        (Trouble::Behind(Duration::from_secs(3_600)), 6, &["clock", "does not help"]),
     ] {
         server.suffer(trouble);
         for arguments in [&["get", "k"][..], &["put", "k", "w"]] {
             // A reader need not know what time it is.
-            if matches!(trouble, Trouble::Ahead(_)) && arguments[0] == "get" {
+            if matches!(trouble, Trouble::Behind(_)) && arguments[0] == "get" {
                 continue;
             }
             let ran = aft(&place, &server, arguments).fails(code, words);

@@ -21,8 +21,8 @@ pub enum Trouble {
     SlowParts(Duration),
     /// Every request is answered with this status and code.
     Refuses(u16, &'static str),
-    /// Its clock is ahead by this.
-    Ahead(Duration),
+    /// Its clock is behind by this.
+    Behind(Duration),
     /// Every request for a decision is lost and answered with an error that tells nothing.
     Decisions,
 }
@@ -118,7 +118,7 @@ impl Server {
             Trouble::Refuses(status, code) => {
                 return (status, format!("<Error><Code>{code}</Code></Error>").into_bytes(), now);
             }
-            Trouble::Ahead(by) => now += by,
+            Trouble::Behind(by) => now -= by,
             _ => {}
         }
         if let (Trouble::SlowLists(wait), true) = (trouble, target.contains("list-type")) {
