@@ -3,7 +3,7 @@
 //! Only where somebody can answer: scripts, which have no terminal, go on as they always did.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Read, Write, stderr, stdin};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr, stdin};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,12 +30,9 @@ pub(crate) async fn ask(what: impl Display) -> Result<(), Failure> {
 
 /// Whether the first line says yes.
 fn answer_of(from: impl Read) -> bool {
-    let (mut line, mut bytes) = (Vec::new(), from.take(ANSWER_BYTES).bytes());
-    while let Some(Ok(byte)) = bytes.next()
-        && byte != b'\n'
-    {
-        line.push(byte);
-    }
+    let mut line = Vec::new();
+    // What cannot be read says nothing, and so not yes.
+    let _ = BufReader::new(from.take(ANSWER_BYTES)).read_until(b'\n', &mut line);
     matches!(line.trim_ascii().to_ascii_lowercase().as_slice(), b"y" | b"yes")
 }
 

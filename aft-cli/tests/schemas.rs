@@ -1,6 +1,6 @@
 //! What every command prints with `--json` is what docs/schemas says.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
 
 mod common;
 #[path = "common/schema.rs"]
