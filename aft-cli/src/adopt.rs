@@ -14,6 +14,15 @@ pub(crate) async fn run(args: Adopt, store: &Store, output: &Output) -> Result<(
         Some(UnpublishedAs::Commit) => Unpublished::Commit,
         Some(UnpublishedAs::Abort) => Unpublished::Abort,
     };
+    if let Some(as_what) = args.unpublished {
+        let become_what =
+            if as_what == UnpublishedAs::Commit { "count as committed" } else { "are made aborts" };
+        let what = format!(
+            "Decisions in {} that no process published {become_what}, which cannot be undone.",
+            store.shown()
+        );
+        output.confirm(what).await?;
+    }
     let report = store.adopt(unpublished).await?;
     let document = serde_json::to_value(&report).map_err(|cause| Failure::stdout(cause.into()))?;
     let number =

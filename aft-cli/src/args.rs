@@ -6,7 +6,9 @@ mod keys;
 mod maintain;
 mod transfer;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::apart::*;
 pub(crate) use self::inspect::*;
@@ -14,6 +16,7 @@ pub(crate) use self::keys::*;
 pub(crate) use self::maintain::*;
 pub(crate) use self::transfer::*;
 use crate::exit;
+use crate::key::Form;
 
 const LONG_ABOUT: &str = "\
 Atomic, exactly-once transactions over any object store: use, inspect and clean a store.
@@ -48,6 +51,17 @@ pub(crate) struct Common {
     /// Log to stderr (-v, -vv, -vvv); RUST_LOG overrules it
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
+    /// How keys are shown and taken, in arguments and in all output but that of `dump`
+    #[arg(long, global = true, value_name = "FORM", default_value = "escaped", hide_default_value = true)]
+    #[arg(help_heading = "Global options")]
+    pub(crate) keys_as: Form,
+    /// Delete without asking; where there is no terminal nothing asks
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub(crate) yes: bool,
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(help_heading = "Global options")]
+    pub(crate) color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,11 +101,59 @@ pub(crate) enum StoreCommand {
     Clone(CloneTo),
 }
 
+/// What must be known before the rest of the command line can be taken: how it spells keys, and how errors in it are shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Early {
+    pub(crate) keys_as: Form,
+    pub(crate) color: ColorChoice,
+}
+
+impl Early {
+    /// Looks for it. What is no such value is refused when all is taken.
+    pub(crate) fn of(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let (mut keys_as, mut color) = (None, None);
+        let mut texts = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+        while let Some(text) = texts.next().filter(|text| text != "--") {
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (text, None),
+            };
+            match &*name {
+                "--keys-as" => keys_as = value.or_else(|| texts.next()),
+                "--color" => color = value.or_else(|| texts.next()),
+                _ => {}
+            }
+        }
+        fn parsed<T: ValueEnum>(text: Option<String>) -> Option<T> {
+            T::from_str(&text?, false).ok()
+        }
+        Self { keys_as: parsed(keys_as).unwrap_or_default(), color: parsed(color).unwrap_or_default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn what_must_be_known_before_is_found_anywhere_before_the_end_of_options() {
+        let early = |line: &[&str]| Early::of(line.iter().map(Into::into));
+        let found = |keys_as, color| Early { keys_as, color };
+        assert_eq!(early(&["aft", "ls"]), found(Form::Escaped, ColorChoice::Auto));
+        assert_eq!(early(&["aft", "get", "00", "--keys-as", "hex"]), found(Form::Hex, ColorChoice::Auto));
+        assert_eq!(
+            early(&["aft", "--keys-as=base64", "--color=never", "ls"]),
+            found(Form::Base64, ColorChoice::Never)
+        );
+        assert_eq!(early(&["aft", "del", "--", "--keys-as", "hex"]), found(Form::Escaped, ColorChoice::Auto));
+        // What is none is refused later, with the rest.
+        assert_eq!(
+            early(&["aft", "ls", "--keys-as", "octal", "--color"]),
+            found(Form::Escaped, ColorChoice::Auto)
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -110,9 +172,11 @@ mod tests {
         assert_eq!(put(&["k", ""]).unwrap().value.unwrap(), "");
         assert_eq!(put(&["k", "-"]).unwrap().value.unwrap(), "-");
         assert_eq!(put(&["k", "--", "-5"]).unwrap().value.unwrap(), "-5");
-        assert_eq!(put(&["k\\x00", "--file", "f"]).unwrap().key.as_bytes(), b"k\0");
+        assert_eq!(put(&["k\\x00", "--file", "f"]).unwrap().key.unwrap().as_bytes(), b"k\0");
         assert!(put(&["k", "v", "--file", "f"]).is_err());
         assert!(put(&["", "v"]).is_err());
+        assert!(put(&[]).is_err() && put(&["--from-jsonl", "-"]).is_ok());
+        assert!(put(&["k", "--from-jsonl", "-"]).is_err() && put(&["k", "v", "--request", "r"]).is_err());
     }
 
     #[test]

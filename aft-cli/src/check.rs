@@ -10,7 +10,7 @@ use crate::output::{Output, count, size, table, thousands};
 use crate::store::Store;
 
 pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
-    let report = store.check().await?;
+    let report = store.showing(output, "checking", store.check()).await?;
     if output.is_json() {
         output.json(&document(&report)?)?;
     } else {

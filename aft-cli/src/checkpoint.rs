@@ -8,7 +8,7 @@ use crate::store::{self, Store};
 
 pub(crate) async fn run(store: &Store, output: &Output) -> Result<(), Failure> {
     let aft = store.open_existing().await?;
-    let report = aft.checkpoint().await?;
+    let report = store.showing(output, "folding", aft.checkpoint()).await?;
     store::close(aft, output).await;
     let horizon = report.horizon.map(time);
     if output.is_json() {

@@ -20,7 +20,7 @@ pub(crate) async fn run(args: CloneTo, store: &Store, output: &Output) -> Result
     let options = CloneOptions {
         checkpoint: args.checkpoint,
         check: args.check,
-        progress: Some(Arc::new(move |progress| shown.reach(progress.bytes, progress.bytes_known))),
+        progress: Some(Arc::new(move |progress| shown.reach_of(progress.bytes, progress.bytes_known))),
     };
     let made = aft.clone_to(place.storage()?, options).await;
     drop(bar);

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::args::Del;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals;
 use crate::store::{self, Committed, Store};
 
 pub(crate) async fn run(args: Del, store: &Store, output: &Output) -> Result<(), Failure> {
@@ -13,6 +14,7 @@ pub(crate) async fn run(args: Del, store: &Store, output: &Output) -> Result<(),
     for key in &args.keys {
         tx.delete(key)?;
     }
+    signals::committing(true);
     let commit = tx.commit().await?;
     store::close(aft, output).await;
     if !output.is_json() {

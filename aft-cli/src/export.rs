@@ -39,6 +39,9 @@ pub(crate) async fn run(args: Export, store: &Store, output: &Output) -> Result<
         Failure::usage(what).items(refused)
     })?;
     let shown = target.path().to_path_buf();
+    if std::fs::read_dir(&shown).is_ok_and(|mut entries| entries.next().is_some()) {
+        output.confirm(format!("All that is in {} is replaced, whatever it is.", shown.display())).await?;
+    }
     let staging = Staging::new(target)?;
     let progress = Progress::new(output.is_json(), "exporting", keys.len() as u64);
     let mut bytes = 0;

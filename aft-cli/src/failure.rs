@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use aft_core::{BoxError, Error, ErrorKind, StorageError};
 use serde_json::json;
 
+use crate::colour;
 use crate::exit::Exit;
 
 /// Why a command ended early.
@@ -117,7 +118,7 @@ impl Failure {
         texts
     }
 
-    /// Writes the failure for people, or with `json` for programs.
+    /// Writes the failure for people, in colours, which `to` takes out where they are not wanted; or with `json` for programs.
     pub(crate) fn report(&self, to: &mut dyn Write, json: bool) -> io::Result<()> {
         if self.silent {
             return Ok(());
@@ -129,20 +130,24 @@ impl Failure {
             });
             return writeln!(to, "{error}");
         }
-        writeln!(to, "error: {}", self.message)?;
+        writeln!(to, "{}", colour::led(&format!("error: {}", self.message)))?;
         for item in &self.items {
             writeln!(to, "  {item}")?;
         }
         for cause in self.causes() {
             writeln!(to, "  caused by: {cause}")?;
         }
-        self.advice.iter().try_for_each(|advice| writeln!(to, "  hint: {advice}"))
+        self.advice
+            .iter()
+            .try_for_each(|advice| writeln!(to, "  {}", colour::led(&format!("hint: {advice}"))))
     }
 }
 
 impl From<Error> for Failure {
     fn from(cause: Error) -> Self {
         let exit = match cause.kind() {
+            // An object that is not there will not be there the next time.
+            ErrorKind::VersionUnavailable if lacks_object(&cause) => Exit::BadStore,
             ErrorKind::Aborted | ErrorKind::Expired | ErrorKind::Conflict | ErrorKind::VersionUnavailable => {
                 Exit::Aborted
             }
@@ -154,9 +159,25 @@ impl From<Error> for Failure {
             ErrorKind::InvalidInput => Exit::Usage,
             _ => Exit::Error,
         };
-        let advice = match exit {
-            Exit::OutcomeUnknown => Some("running the same command again is safe: it writes the same"),
-            Exit::Aborted => Some("run the command again"),
+        let advice = match (exit, cause.kind()) {
+            (Exit::OutcomeUnknown, _) => Some("running the same command again is safe: it writes the same"),
+            (Exit::Aborted, _) => Some("run the command again"),
+            (_, ErrorKind::VersionUnavailable) => Some(
+                "an object that the store needs is gone: `aft check` names all that are; running the command again does not help",
+            ),
+            (_, ErrorKind::Corrupt) => {
+                Some("`aft check` names all that is damaged; running the command again does not help")
+            }
+            (_, ErrorKind::ClockSkew) => Some(
+                "set this machine's clock right, or the store's; until then running the command again does not help",
+            ),
+            (_, ErrorKind::Denied) => Some(
+                "the cause says whether it is the credentials, what they may do, or this machine's clock; until that is mended running the \
+                 command again does not help",
+            ),
+            (_, ErrorKind::Unpublished) => Some(
+                "it did commit: do not run the command again; the next sweep of any process tells the others",
+            ),
             _ => None,
         };
         // The message is the first of the causes, which is then not printed again.
@@ -168,14 +189,26 @@ impl From<Error> for Failure {
     }
 }
 
+/// Whether an object that should be there is not: that is no version which another transaction would find.
+fn lacks_object(error: &Error) -> bool {
+    let mut next: Option<&dyn StdError> = Some(error);
+    while let Some(cause) = next {
+        if matches!(cause.downcast_ref(), Some(StorageError::NotFound { .. })) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn text(failure: &Failure, json: bool) -> String {
-        let mut to = Vec::new();
+        let mut to = anstream::StripStream::new(Vec::new());
         failure.report(&mut to, json).unwrap();
-        String::from_utf8(to).unwrap()
+        String::from_utf8(to.into_inner()).unwrap()
     }
 
     #[test]

@@ -21,7 +21,14 @@ pub(crate) const KEEPS_VERSIONS: &str = "the bucket keeps versions, so deleting 
 
 pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), Failure> {
     let aft = if args.dry_run { store.open_to_read().await? } else { store.open_existing().await? };
-    let report = aft.collect_garbage(args.dry_run).await?;
+    if !args.dry_run {
+        let what = format!(
+            "What no transaction can reach any more is deleted from {} (--dry-run says what that is).",
+            store.shown()
+        );
+        output.confirm(what).await?;
+    }
+    let report = store.showing(output, "collecting", aft.collect_garbage(args.dry_run)).await?;
     let checkpoint = aft.store_info().checkpoint;
     store::close(aft, output).await;
     if output.is_json() {

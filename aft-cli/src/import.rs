@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::key::{Key, Prefix};
 use crate::output::{Output, count, size};
 use crate::progress::Progress;
+use crate::signals;
 use crate::store::{self, Committed, Store};
 use crate::tree::walk::{Walk, changed, walk};
 
@@ -119,6 +120,15 @@ async fn import(
             }
         }
     }
+    if deleted > 0 {
+        let what = format!(
+            "{} under the prefix have no file in {} and are deleted.",
+            count(deleted, "key"),
+            dir.display()
+        );
+        output.confirm(what).await?;
+    }
+    signals::committing(true);
     let commit = tx.commit().await?;
     Ok(Imported { commit, bytes, deleted })
 }

@@ -1,13 +1,73 @@
 //! Keys on the command line: text in which any byte can be said, and which says every byte.
 //!
 //! Keys are arbitrary bytes. What `aft` prints is what it takes: a backslash is `\\`, and a byte that is not part of
-//! printable UTF-8 text is `\x` and two hexadecimal digits.
+//! printable UTF-8 text is `\x` and two hexadecimal digits. With `--keys-as` they are hexadecimal digits or base64 instead, both ways.
+//!
+//! That is one setting of the process, made before the command line is read: a key is taken where its argument is, and `--keys-as` may stand behind
+//! it. What is stored (dumps, results) has keys in the escaped form always: [`Key::parse`] and [`Key::escaped`].
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use aft_core::MAX_KEY_BYTES;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
 use serde::{Serialize, Serializer};
+
+/// How the bytes of keys are shown and taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Form {
+    /// Text, in which `\\` is a backslash and `\xNN` the byte NN
+    #[default]
+    Escaped,
+    /// Two hexadecimal digits for each byte
+    Hex,
+    /// Base64, of the alphabet with `+` and `/`, padded
+    Base64,
+}
+
+/// The form of this process.
+static FORM: OnceLock<Form> = OnceLock::new();
+
+impl Form {
+    /// Sets the form of this process, once, before any key is taken or shown.
+    pub(crate) fn set(self) {
+        let _ = FORM.set(self);
+    }
+
+    /// The form of this process.
+    pub(crate) fn of_process() -> Self {
+        FORM.get().copied().unwrap_or_default()
+    }
+
+    /// The bytes that `text` says.
+    fn decode(self, text: &str) -> Result<Vec<u8>, KeyError> {
+        match self {
+            Self::Escaped => unescape(text),
+            Self::Hex => unhex(text).ok_or(KeyError::Hex),
+            Self::Base64 => STANDARD.decode(text).map_err(|_| KeyError::Base64),
+        }
+    }
+
+    fn encode(self, bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Escaped => escape(bytes, f),
+            Self::Hex => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Self::Base64 => f.write_str(&STANDARD.encode(bytes)),
+        }
+    }
+}
+
+/// Bytes, shown in this form.
+struct Spelled<'a>(&'a [u8], Form);
+
+impl fmt::Display for Spelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.encode(self.0, f)
+    }
+}
 
 /// A key, or the prefix of keys, as the command line spells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +79,8 @@ pub(crate) enum KeyError {
     Empty,
     TooLong(usize),
     Escape(String),
+    Hex,
+    Base64,
 }
 
 impl Key {
@@ -27,14 +89,23 @@ impl Key {
         Self(bytes.into())
     }
 
-    /// The key that `text` spells.
+    /// The key that `text` spells in the escaped form, whatever the form of the process is.
     pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
-        let bytes = unescape(text)?;
+        Self::parse_as(text, Form::Escaped)
+    }
+
+    fn parse_as(text: &str, form: Form) -> Result<Self, KeyError> {
+        let bytes = form.decode(text)?;
         match bytes.len() {
             0 => Err(KeyError::Empty),
             length if length > MAX_KEY_BYTES => Err(KeyError::TooLong(length)),
             _ => Ok(Self(bytes)),
         }
+    }
+
+    /// The key in the escaped form, whatever the form of the process is.
+    pub(crate) fn escaped(&self) -> impl fmt::Display {
+        Spelled(&self.0, Form::Escaped)
     }
 
     #[cfg(test)]
@@ -53,7 +124,7 @@ impl FromStr for Key {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        Self::parse(text)
+        Self::parse_as(text, Form::of_process())
     }
 }
 
@@ -64,6 +135,11 @@ pub(crate) struct Prefix(Vec<u8>);
 impl Prefix {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The prefix in the escaped form, whatever the form of the process is.
+    pub(crate) fn escaped(&self) -> impl fmt::Display {
+        Spelled(&self.0, Form::Escaped)
     }
 
     /// The prefix as a folder: ended by `/` unless it is empty, so that `site` never takes in `site2/…`.
@@ -87,9 +163,21 @@ impl FromStr for Prefix {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = unescape(text)?;
+        let bytes = Form::of_process().decode(text)?;
         if bytes.len() > MAX_KEY_BYTES { Err(KeyError::TooLong(bytes.len())) } else { Ok(Self(bytes)) }
     }
+}
+
+/// The bytes of hexadecimal digits, two for each.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
 }
 
 fn unescape(text: &str) -> Result<Vec<u8>, KeyError> {
@@ -146,13 +234,13 @@ impl AsRef<[u8]> for Prefix {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(&self.0, f)
+        Form::of_process().encode(&self.0, f)
     }
 }
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(&self.0, f)
+        Form::of_process().encode(&self.0, f)
     }
 }
 
@@ -176,6 +264,8 @@ impl fmt::Display for KeyError {
             Self::Escape(text) => {
                 write!(f, "{text:?} is no escape; write \\\\ for a backslash and \\xNN for a byte")
             }
+            Self::Hex => f.write_str("not two hexadecimal digits for each byte (--keys-as hex)"),
+            Self::Base64 => f.write_str("not base64 of the standard alphabet, padded (--keys-as base64)"),
         }
     }
 }
@@ -201,6 +291,27 @@ mod tests {
             assert_eq!(Key::parse(&text).unwrap(), key, "{text}");
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }
+    }
+
+    #[test]
+    fn every_form_takes_what_it_prints_and_refuses_the_rest() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for form in [Form::Escaped, Form::Hex, Form::Base64] {
+            let text = Spelled(&bytes, form).to_string();
+            assert_eq!(Key::parse_as(&text, form).unwrap().as_bytes(), bytes, "{form:?}");
+            assert_eq!(Key::parse_as("", form), Err(KeyError::Empty));
+        }
+        assert_eq!(Key::parse_as("00fF", Form::Hex).unwrap().as_bytes(), b"\0\xff");
+        assert_eq!(Key::parse_as("AP8=", Form::Base64).unwrap().as_bytes(), b"\0\xff");
+        for text in ["0", "0g", "+1", "é", "\\x00", "00 "] {
+            assert_eq!(Key::parse_as(text, Form::Hex), Err(KeyError::Hex), "{text}");
+        }
+        for text in ["AP8", "AP8_", "=", "A P8="] {
+            assert_eq!(Key::parse_as(text, Form::Base64), Err(KeyError::Base64), "{text}");
+        }
+        // Of its bytes, not of its digits.
+        assert!(Key::parse_as(&"00".repeat(4096), Form::Hex).is_ok());
+        assert_eq!(Key::parse_as(&"00".repeat(4097), Form::Hex), Err(KeyError::TooLong(4097)));
     }
 
     #[test]

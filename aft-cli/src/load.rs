@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::key::{Key, Prefix};
 use crate::output::{Output, count, size};
 use crate::progress::Progress;
+use crate::signals;
 use crate::store::{self, Committed, Store};
 
 /// How many bytes of small values are held in memory until they are uploaded side by side. Beyond it each goes up by itself.
@@ -73,7 +74,7 @@ pub(crate) async fn run(args: Load, store: &Store, output: &Output) -> Result<()
         left_out: 0,
         commits: Vec::new(),
     };
-    let end = loading.load().await;
+    let end = signals::until_commit(loading.load(), STOPPED, output).await;
     let Loading { keys, bytes, left_out, commits, .. } = loading;
     // Also where it failed: what was committed before is told to other processes.
     store::close(aft, output).await;
@@ -98,6 +99,9 @@ pub(crate) async fn run(args: Load, store: &Store, output: &Output) -> Result<()
     output.done(&document, line)
 }
 
+/// What is true where a signal stops a load between two commits.
+const STOPPED: &str =
+    "nothing was committed beyond whole batches (--batch); run the same command again: it writes the same";
 const NOTHING: &str = "nothing was committed";
 
 impl Loading<'_> {
@@ -152,7 +156,10 @@ impl Loading<'_> {
                 if self.request.is_some() {
                     tx.set_result(result.clone()).map_err(|error| self.failed(error))?;
                 }
-                tx.commit().await.map_err(|error| self.unfit(error))?
+                signals::committing(true);
+                let committed = tx.commit().await;
+                signals::committing(false);
+                committed.map_err(|error| self.unfit(error))?
             }
         };
         if commit.outcome == CommitOutcome::Replayed && commit.result.as_deref() != Some(result.as_bytes()) {
@@ -173,7 +180,7 @@ impl Loading<'_> {
     fn result(&self, sha256: &str, number: u64) -> String {
         let batch =
             self.batch.map_or(String::new(), |batch| format!(", batch {number} of {batch} keys each"));
-        format!("load of dump {sha256}, prefix \"{}\"{batch}", self.prefix)
+        format!("load of dump {sha256}, prefix \"{}\"{batch}", self.prefix.escaped())
     }
 
     /// Takes as many keys as one transaction has, or all. Without a transaction they only go by.

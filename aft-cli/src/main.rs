@@ -6,6 +6,8 @@ mod check;
 mod checkpoint;
 mod chunks;
 mod clone;
+mod colour;
+mod confirm;
 mod cost;
 mod decision;
 mod del;
@@ -34,6 +36,7 @@ mod point;
 mod probe;
 mod progress;
 mod put;
+mod put_lines;
 mod request;
 mod requests;
 mod signals;
@@ -54,23 +57,30 @@ use no_directories as import;
 use std::io::stderr;
 use std::process::ExitCode;
 
+use anstream::AutoStream;
 use clap::Parser;
 
-use crate::args::{Arguments, Command, Common, StoreCommand};
+use crate::args::{Arguments, Command, Common, Early, StoreCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::signals::unless_interrupted;
+use crate::signals::{unless_interrupted, until_commit};
 use crate::store::Store;
 use crate::watch::{Patience, Watch};
 
+/// What is true where a signal stops a command before it commits.
+const NOTHING: &str = "nothing was committed";
+
 fn main() -> ExitCode {
+    let early = Early::of(std::env::args_os());
+    early.keys_as.set();
+    colour::choose(early.color);
     let arguments = Arguments::parse();
     let json = arguments.common.json;
     logging::start(arguments.common.verbose);
     let Err(failure) = start(arguments) else { return Exit::Done.into() };
     // Where stderr is gone too, the exit code is all that can be said.
-    let _ = failure.report(&mut stderr().lock(), json);
+    let _ = failure.report(&mut AutoStream::auto(stderr()).lock(), json);
     failure.exit().into()
 }
 
@@ -84,7 +94,7 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { common, command } = arguments;
-    let output = Output::new(common.json);
+    let output = Output::new(common.json).asking(!common.yes);
     match command {
         Command::Store(command) => watched(command, &common, &output).await,
         Command::Demo(args) => {
@@ -116,11 +126,11 @@ async fn watched(command: StoreCommand, common: &Common, output: &Output) -> Res
 
 async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Result<(), Failure> {
     match command {
-        StoreCommand::Put(args) => put::run(args, store, output).await,
+        StoreCommand::Put(args) => until_commit(put::run(args, store, output), NOTHING, output).await,
         StoreCommand::Get(args) => get::run(args, store, output).await,
-        StoreCommand::Del(args) => del::run(args, store, output).await,
+        StoreCommand::Del(args) => until_commit(del::run(args, store, output), NOTHING, output).await,
         StoreCommand::Ls(args) => ls::run(args, store, output).await,
-        StoreCommand::Import(args) => import::run(args, store, output).await,
+        StoreCommand::Import(args) => until_commit(import::run(args, store, output), NOTHING, output).await,
         StoreCommand::Export(args) => {
             unless_interrupted(export::run(args, store, output), "the directory is as it was").await
         }
@@ -137,10 +147,31 @@ async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Resu
         StoreCommand::Diff(args) => diff::run(args, store, output).await,
         StoreCommand::Cancel(args) => txn::cancel(args, store, output).await,
         StoreCommand::Sweep(args) => sweep::run(store, &args, output).await,
-        StoreCommand::Checkpoint(_) => checkpoint::run(store, output).await,
-        StoreCommand::Gc(args) => gc::run(args, store, output).await,
-        StoreCommand::Check(_) => check::run(store, output).await,
+        StoreCommand::Checkpoint(_) => {
+            unless_interrupted(
+                checkpoint::run(store, output),
+                "every key is as it was: a checkpoint counts whole or not at all",
+            )
+            .await
+        }
+        StoreCommand::Gc(args) => {
+            unless_interrupted(
+                gc::run(args, store, output),
+                "what was deleted was garbage; the next `aft gc` goes on",
+            )
+            .await
+        }
+        StoreCommand::Check(_) => {
+            unless_interrupted(
+                check::run(store, output),
+                "nothing was changed, and nothing is said of the store",
+            )
+            .await
+        }
         StoreCommand::Adopt(args) => adopt::run(args, store, output).await,
-        StoreCommand::Clone(args) => clone::run(args, store, output).await,
+        StoreCommand::Clone(args) => {
+            let goes_on = "this store is as it was; run the same command again to go on, and until then use no unfinished clone";
+            unless_interrupted(clone::run(args, store, output), goes_on).await
+        }
     }
 }

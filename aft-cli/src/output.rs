@@ -12,16 +12,29 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::{colour, confirm};
 
 /// The standard streams of one command.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
+    asks: bool,
 }
 
 impl Output {
+    /// That of a command which asks nothing.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, asks: false }
+    }
+
+    /// The same, of a command that asks before it deletes, or does not.
+    pub(crate) fn asking(self, asks: bool) -> Self {
+        Self { asks, ..self }
+    }
+
+    /// Goes on where the user says so, or nobody can be asked. `what` says what is about to be deleted.
+    pub(crate) async fn confirm(&self, what: impl Display) -> Result<(), Failure> {
+        if self.asks { confirm::ask(what).await } else { Ok(()) }
     }
 
     /// Whether the caller wants JSON.
@@ -59,7 +72,7 @@ impl Output {
 
     /// A note beside the output, on stderr: a stderr that is gone does not stop a command.
     pub(crate) fn note(&self, note: impl Display) {
-        let _ = writeln!(io::stderr(), "{note}");
+        let _ = writeln!(anstream::stderr(), "{}", colour::led(&note.to_string()));
     }
 }
 
@@ -75,7 +88,10 @@ pub(crate) fn put_bytes(document: &mut Value, name: &str, bytes: &[u8]) {
 /// most; as wide as its content where there is no terminal.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(colour::headings(header));
+    if colour::on(&io::stdout()) {
+        table.enforce_styling();
+    }
     let arrangement =
         if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     table.set_content_arrangement(arrangement);

@@ -17,16 +17,35 @@ impl Progress {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new(length).with_message(label);
-        if let Ok(style) = ProgressStyle::with_template("{msg:>12} {bar:40} {human_pos}/{human_len} {eta}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg:>12} {bar:40} {human_pos}/{human_len}, {per_sec}, {eta} left")
+        {
             bar.set_style(style);
         }
         Self(bar)
     }
 
-    /// So far of so many, where it turns out on the way how many there are.
-    pub(crate) fn reach(&self, done: u64, length: u64) {
-        self.0.set_length(length);
+    /// What came so far and how fast, where nobody knows how many there are.
+    pub(crate) fn counting(json: bool, label: &'static str, noun: &'static str) -> Self {
+        if json || !stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::no_length().with_message(label).with_prefix(noun);
+        if let Ok(style) = ProgressStyle::with_template("{msg:>12} {human_pos} {prefix}, {per_sec}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// So far.
+    pub(crate) fn reach(&self, done: u64) {
         self.0.set_position(done);
+    }
+
+    /// So far of so many, where it turns out on the way how many there are.
+    pub(crate) fn reach_of(&self, done: u64, length: u64) {
+        self.0.set_length(length);
+        self.reach(done);
     }
 
     /// A bar of bytes. Where nobody knows how many there are (a pipe), only what came so far and how fast.
@@ -35,9 +54,10 @@ impl Progress {
             return Self(ProgressBar::hidden());
         }
         let (bar, template) = match length {
-            Some(length) => {
-                (ProgressBar::new(length), "{msg:>12} {bar:40} {binary_bytes}/{binary_total_bytes} {eta}")
-            }
+            Some(length) => (
+                ProgressBar::new(length),
+                "{msg:>12} {bar:40} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+            ),
             None => (ProgressBar::no_length(), "{msg:>12} {binary_bytes} {binary_bytes_per_sec}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -11,6 +11,8 @@ use crate::chunks::chunks;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::put_lines;
+use crate::signals;
 use crate::store::{self, Committed, Store};
 
 /// The bytes of an argument.
@@ -29,7 +31,9 @@ fn bytes(value: OsString) -> Result<Vec<u8>, Failure> {
 }
 
 pub(crate) async fn run(args: Put, store: &Store, output: &Output) -> Result<(), Failure> {
-    let Put { key, value, file } = args;
+    let Put { key, value, file, from_jsonl, request } = args;
+    // One of the two is given: clap sees to that.
+    let Some(key) = key else { return put_lines::run(from_jsonl, request.as_ref(), store, output).await };
     // Before the store is opened: a value that cannot be had makes no store.
     let (source, name, length): (Box<dyn Read + Send>, String, Option<u64>) = match (value, file) {
         (Some(value), _) if value != OsStr::new("-") => {
@@ -48,6 +52,7 @@ pub(crate) async fn run(args: Put, store: &Store, output: &Output) -> Result<(),
     let progress = Progress::of_bytes(output.is_json(), "putting", length);
     let put = tx.put_stream(&key, progress.counted(chunks(source))).await;
     let length = put.map_err(|error| Failure::from(error).within(format!("cannot store {name}")))?;
+    signals::committing(true);
     let commit = tx.commit().await?;
     drop(progress);
     store::close(aft, output).await;

@@ -14,6 +14,7 @@ use url::Url;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::place;
+use crate::progress::Progress;
 use crate::watch::Watch;
 
 /// The environment variable that names the store.
@@ -95,6 +96,21 @@ impl Store {
             Some(watch) => watch.over(storage),
             None => storage,
         })
+    }
+
+    /// Shows how many requests the store got, until `work` has ended: for what takes long and knows no end.
+    pub(crate) async fn showing<T>(
+        &self,
+        output: &Output,
+        label: &'static str,
+        work: impl Future<Output = T>,
+    ) -> T {
+        match &self.watch {
+            Some(watch) => {
+                watch.shown_by(Progress::counting(output.is_json(), label, "requests"), work).await
+            }
+            None => work.await,
+        }
     }
 
     /// Opens the store to read from it, without writing a byte to it.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use futures::stream::{self, BoxStream};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// How long a command waits without an answer.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,9 @@ impl Default for Patience {
         Self { say: Duration::from_secs(5), end: Duration::from_secs(90) }
     }
 }
+
+/// How often it is shown how many requests there were.
+const SHOWN_EVERY: Duration = Duration::from_millis(100);
 
 /// The requests of one command.
 #[derive(Debug, Clone)]
@@ -87,6 +92,18 @@ impl Watch {
         let number = state.next;
         state.waiting.insert(number, Asked { what, writes });
         Request { watch: self, number }
+    }
+
+    /// Shows how many requests were sent, until `work` has ended.
+    pub(crate) async fn shown_by<T>(&self, progress: Progress, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(SHOWN_EVERY) => {}
+            }
+            progress.reach(self.state().next);
+        }
     }
 
     /// Since when the store is silent, and what it is asked.

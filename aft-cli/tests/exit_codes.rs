@@ -1,4 +1,4 @@
-//! The exit codes that only a store in trouble brings: 4 and 5.
+//! The exit codes that only a store in trouble brings, and that none says "run it again" where that cannot help.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
@@ -66,4 +66,52 @@ async fn an_unknown_outcome_ends_with_5_and_txn_and_cancel_settle_it() {
     assert_eq!(outcome("txn"), "undecided");
     assert_eq!(outcome("cancel"), "aborted");
     assert_eq!(outcome("txn"), "aborted");
+}
+
+/// What only somebody can mend is said in its own words, and never that the command should be run again.
+#[tokio::test]
+async fn what_running_it_again_cannot_mend_says_so() {
+    let (place, server) = (Place::new(), store().await);
+    aft(&place, &server, &["put", "k", "v"]).ok();
+    for (trouble, code, words) in [
+        (Trouble::Refuses(403, "AccessDenied"), 6, &["credentials", "does not help"][..]),
+        (Trouble::Refuses(403, "RequestTimeTooSkewed"), 6, &["clock of this machine", "does not help"]),
+        (Trouble::Refuses(301, "PermanentRedirect"), 7, &["another region", "AWS_REGION"]),
+        (Trouble::Refuses(404, "NoSuchBucket"), 7, &["bucket"]),
+        (Trouble::Behind(Duration::from_secs(3_600)), 6, &["clock", "does not help"]),
+    ] {
+        server.suffer(trouble);
+        for arguments in [&["get", "k"][..], &["put", "k", "w"]] {
+            // A reader need not know what time it is.
+            if matches!(trouble, Trouble::Behind(_)) && arguments[0] == "get" {
+                continue;
+            }
+            let ran = aft(&place, &server, arguments).fails(code, words);
+            let again = ran.stderr.replace("running the command again does not help", "").contains("again");
+            assert!(!again, "{trouble:?}: {}", ran.stderr);
+        }
+    }
+    server.suffer(Trouble::Nothing);
+    assert_eq!(aft(&place, &server, &["get", "k"]).ok().text(), "v");
+}
+
+#[test]
+fn an_object_that_is_gone_or_damaged_is_no_reason_to_run_it_again() {
+    let place = Place::new();
+    place.aft_with(&["put", "large"], &[7; 100_000]).ok();
+    place.aft(&["put", "small", "v"]).ok();
+    let values = common::read_tree(&place.store().join("values"));
+    let (value, bytes) = values.iter().find(|(_, bytes)| bytes.len() >= 100_000).unwrap();
+    let value = place.store().join("values").join(std::str::from_utf8(value).unwrap());
+    let fails = |word: &str| {
+        let ran = place.aft(&["get", "large"]).fails(7, &[word, "aft check", "does not help"]);
+        assert!(!ran.stderr.contains("run the command again"), "{}", ran.stderr);
+        assert_eq!(place.aft(&["get", "small"]).ok().text(), "v");
+    };
+    let mut damaged = bytes.clone();
+    damaged[50_000] ^= 1;
+    std::fs::write(&value, damaged).unwrap();
+    fails("damaged");
+    std::fs::remove_file(&value).unwrap();
+    fails("is gone");
 }

@@ -40,6 +40,23 @@ impl KeyRange {
         Self { start: Bytes::copy_from_slice(prefix), end }
     }
 
+    /// The part of the range behind `key`: where a listing goes on that ended with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aft_core::KeyRange;
+    ///
+    /// let rest = KeyRange::prefix("user/").after("user/7");
+    /// assert!(rest.contains(b"user/70") && !rest.contains(b"user/7") && !rest.contains(b"v"));
+    /// assert_eq!(KeyRange::prefix("user/").after("a"), KeyRange::prefix("user/"));
+    /// ```
+    #[must_use]
+    pub fn after(self, key: impl AsRef<[u8]>) -> Self {
+        let start = successor(key.as_ref()).max(self.start);
+        Self { start, end: self.end }
+    }
+
     /// Whether the key lies in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {

@@ -60,7 +60,7 @@ impl<W: Write> LineWriter<W> {
 
     /// Begins a key whose value has `len` bytes.
     pub(crate) fn key(&mut self, key: &[u8], len: u64) {
-        self.key = Key::from_bytes(key).to_string();
+        self.key = Key::from_bytes(key).escaped().to_string();
         (self.part, self.of) = (1, len.div_ceil(PIECE_BYTES as u64).max(1));
     }
 

@@ -35,12 +35,17 @@ impl Source {
         self.path.as_ref().is_some_and(|path| path.is_file())
     }
 
-    /// Begins to read it.
-    pub(crate) fn open(&self) -> Result<Incoming, Failure> {
-        let from: Box<dyn Read + Send> = match &self.path {
+    /// Its bytes.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Read + Send>, Failure> {
+        Ok(match &self.path {
             None => Box::new(io::stdin()),
             Some(path) => Box::new(File::open(path).map_err(|cause| Failure::input(self.name(), cause))?),
-        };
+        })
+    }
+
+    /// Begins to read it.
+    pub(crate) fn open(&self) -> Result<Incoming, Failure> {
+        let from = self.reader()?;
         let (to, items) = mpsc::channel(WAITING);
         // A thread of its own: the process must be able to end while stdin brings nothing.
         std::thread::spawn(move || {

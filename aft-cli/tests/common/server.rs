@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,10 @@ pub enum Trouble {
     SlowLists(Duration),
     /// Reads of values take this long.
     SlowParts(Duration),
+    /// Every request is answered with this status and code.
+    Refuses(u16, &'static str),
+    /// Its clock is behind by this.
+    Behind(Duration),
     /// Every request for a decision is lost and answered with an error that tells nothing.
     Decisions,
 }
@@ -32,6 +37,7 @@ fn is_decision(target: &str) -> bool {
 pub struct Server {
     pub endpoint: String,
     state: Arc<Mutex<State>>,
+    asked: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -46,7 +52,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State { trouble: Trouble::Nothing, objects: BTreeMap::new() }));
-        let server = Self { endpoint, state };
+        let server = Self { endpoint, state, asked: Arc::default() };
         let serving = server.clone();
         std::thread::spawn(move || {
             for socket in listener.incoming() {
@@ -55,6 +61,11 @@ impl Server {
             }
         });
         server
+    }
+
+    /// How many requests came since this was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
     }
 
     pub fn suffer(&self, trouble: Trouble) {
@@ -100,8 +111,16 @@ impl Server {
     }
 
     fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> (u16, Vec<u8>, SystemTime) {
-        let now = SystemClock::new().now();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut now = SystemClock::new().now();
         let trouble = self.state.lock().unwrap().trouble;
+        match trouble {
+            Trouble::Refuses(status, code) => {
+                return (status, format!("<Error><Code>{code}</Code></Error>").into_bytes(), now);
+            }
+            Trouble::Behind(by) => now -= by,
+            _ => {}
+        }
         if let (Trouble::SlowLists(wait), true) = (trouble, target.contains("list-type")) {
             std::thread::sleep(wait);
         }

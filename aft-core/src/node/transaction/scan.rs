@@ -318,6 +318,30 @@ pub struct ScanPages<'a> {
 }
 
 impl ScanPages<'_> {
+    /// Lets the pages from the next one on have at most `page_keys` keys: a small first page comes soon, and larger ones behind it cost fewer reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// for n in 0..5 {
+    ///     tx.put(format!("k{n}"), "v")?;
+    /// }
+    /// tx.commit().await?;
+    /// let tx = aft.begin().await?;
+    /// let mut pages = tx.scan_pages(.., 1);
+    /// assert_eq!(pages.next_entries().await?.unwrap().len(), 1);
+    /// pages.resize(1_000);
+    /// assert_eq!(pages.next_entries().await?.unwrap().len(), 4);
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn resize(&mut self, page_keys: usize) {
+        self.page_keys = page_keys.max(1);
+    }
+
     /// The next page; `None` after the last. A page can be empty while more follow: its keys were deleted.
     ///
     /// # Errors
