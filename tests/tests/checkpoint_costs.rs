@@ -123,11 +123,11 @@ async fn what_was_looked_up_before_costs_nothing_and_a_block_one_range_get() {
     let node = world.node().await;
     assert_eq!(get(&node, &key(0)).await.as_deref(), Some("value 0"));
     spent(&world);
-    for n in [0, 1, 4_095] {
+    for n in [0, 1, 1_538] {
         assert_eq!(get(&node, &key(n)).await, Some(format!("value {n}")));
         assert_eq!(spent(&world), [0; 5], "its block is here");
     }
-    assert_eq!(get(&node, &key(4_096)).await.as_deref(), Some("value 4096"));
+    assert_eq!(get(&node, &key(1_539)).await.as_deref(), Some("value 1539"));
     assert_eq!(spent(&world), [0, 1, 0, 0, 0], "the next block");
 
     let tx = node.begin().await.unwrap();
@@ -147,8 +147,8 @@ async fn what_was_looked_up_before_costs_nothing_and_a_block_one_range_get() {
     assert_eq!(rows.len(), 4_193);
     assert_eq!(
         spent(&world),
-        [0, 1 + 3, 0, 0, 0],
-        "a tail, and each of the three blocks that the range touches"
+        [0, 1 + 1, 0, 0, 0],
+        "a tail, and the four blocks that the range touches, which lie side by side"
     );
     let rows = tx.scan(key(4_000)..key(8_193)).await.unwrap();
     assert_eq!((rows.len(), spent(&world)), (4_193, [0; 5]));
@@ -254,4 +254,38 @@ async fn what_a_collection_costs() {
         "{report:?}"
     );
     assert_eq!(gone(GarbageKind::OrphanValues), 0, "{report:?}");
+}
+
+/// Cold scans ask for many blocks at once, and pages for more and more ahead.
+#[tokio::test(start_paused = true)]
+async fn a_scan_reads_a_mebibyte_with_each_request_and_pages_ahead() {
+    const KEYS: usize = 30_000;
+    let (world, _node) = store_of(KEYS).await;
+    let node = world.node().await;
+    let tx = node.begin().await.unwrap();
+    spent(&world);
+    assert_eq!(tx.scan(..).await.unwrap().len(), KEYS);
+    assert_eq!(spent(&world), [0, 1 + 2, 0, 0, 0], "a tail, and 1.5 MB of blocks");
+
+    let node = world.node().await;
+    let tx = node.begin().await.unwrap();
+    spent(&world);
+    let (mut pages, mut requests) = (tx.scan_pages(.., 1_000), Vec::new());
+    let mut found = 0;
+    while let Some(page) = pages.next_page().await.unwrap() {
+        found += page.len();
+        requests.push(spent(&world)[1]);
+    }
+    assert_eq!(found, KEYS);
+    assert_eq!(requests.len(), 30, "{requests:?}");
+    // Of a thousand rows, of two, four, eight and sixteen thousand.
+    assert!(requests.iter().sum::<u64>() <= 1 + 8, "{requests:?}");
+    // A short scan reads what it needs.
+    let node = world.node().await;
+    let tx = node.begin().await.unwrap();
+    spent(&world);
+    let mut pages = tx.scan_pages(key(15_000).., 10);
+    assert_eq!(pages.next_page().await.unwrap().unwrap().len(), 10);
+    let read = world.storage.counts().bytes_read;
+    assert!(read < 150_000, "{read} bytes");
 }

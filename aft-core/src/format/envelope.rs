@@ -133,6 +133,14 @@ pub fn seal(kind: Kind, meta: &[u8], payload: &[Bytes]) -> Result<Bytes, FormatE
 /// # Errors
 /// [`FormatError`], for any bytes that [`seal`] did not make.
 pub fn open(kind: Kind, object: &Bytes) -> Result<(Bytes, usize), FormatError> {
+    open_piece(kind, object, object.len() as u64)
+}
+
+/// [`open`] of an object that is `len` bytes long, of which `object` is the beginning: its header and meta at least.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_piece(kind: Kind, object: &Bytes, len: u64) -> Result<(Bytes, usize), FormatError> {
     let header = object
         .first_chunk::<HEADER_LEN>()
         .ok_or(FormatError::Length { expected: HEADER_LEN as u64, found: object.len() as u64 })?;
@@ -152,12 +160,14 @@ pub fn open(kind: Kind, object: &Bytes) -> Result<(Bytes, usize), FormatError> {
     let meta_len = u64::from(u32::from_le_bytes([header[8], header[9], header[10], header[11]]));
     let payload_len = read_u64(header, 16);
     let expected = (HEADER_LEN as u64).saturating_add(meta_len).saturating_add(payload_len);
-    if expected != object.len() as u64 {
-        return Err(FormatError::Length { expected, found: object.len() as u64 });
+    if expected != len {
+        return Err(FormatError::Length { expected, found: len });
     }
-    // In range: expected equals the object's length, which is a usize.
-    let payload_start = object.len() - usize::try_from(payload_len).unwrap_or(object.len());
-    let meta = object.slice(HEADER_LEN..payload_start);
+    let before = HEADER_LEN.saturating_add(usize::try_from(meta_len).unwrap_or(usize::MAX));
+    if before > object.len() {
+        return Err(FormatError::Length { expected: before as u64, found: object.len() as u64 });
+    }
+    let (meta, payload_start) = (object.slice(HEADER_LEN..before), before);
     if read_u64(header, 24) != header_checksum(&header[..24], &meta) {
         return Err(FormatError::Checksum);
     }

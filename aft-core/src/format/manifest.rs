@@ -79,13 +79,15 @@ pub struct RunFile {
     pub bytes: u64,
     /// How many of its last bytes say where everything in it is.
     pub tail_bytes: u64,
+    /// How many bytes of the tail are read to find keys: those before the Parquet footer.
+    pub index_bytes: u64,
     /// Rows, tombstones included.
     pub rows: u64,
     /// Bytes of the values that lie in value objects.
     pub stored_bytes: u64,
     /// How many of its rows are tombstones.
     pub tombstones: u64,
-    /// Checksum of its tail, which has those of its blocks.
+    /// Checksum of so many bytes of its tail, which have those of its blocks and of its footer.
     pub checksum: u64,
     /// The least key in it.
     pub first_key: Bytes,
@@ -188,6 +190,20 @@ impl SortedRun {
 }
 
 impl RunFile {
+    /// Where in the file what is read to find keys lies.
+    #[must_use]
+    pub fn index_range(&self) -> std::ops::Range<u64> {
+        let start = self.bytes.saturating_sub(self.tail_bytes);
+        start..start.saturating_add(self.index_bytes)
+    }
+
+    /// Whether a tail, or its beginning of [`index_bytes`](Self::index_bytes), is that of this file.
+    #[must_use]
+    pub fn is_tail(&self, tail: &[u8]) -> bool {
+        let index = usize::try_from(self.index_bytes).ok().and_then(|len| tail.get(..len));
+        index.is_some_and(|index| checksum(index) == self.checksum)
+    }
+
     fn check(&self) -> Result<(), FormatError> {
         let possible = |key: &Bytes| !key.is_empty() && key.len() <= MAX_KEY_BYTES;
         if !possible(&self.first_key) || !possible(&self.last_key) {
@@ -196,7 +212,8 @@ impl RunFile {
         if self.first_key > self.last_key {
             return Err(FormatError::Malformed("a file that ends before it begins"));
         }
-        if self.tail_bytes > self.bytes {
+        let index = (self.tail_bytes.min(1)..=self.tail_bytes).contains(&self.index_bytes);
+        if self.tail_bytes > self.bytes || !index {
             return Err(FormatError::Malformed("a tail that is longer than its file"));
         }
         let least_rows = if self.first_key == self.last_key { 1 } else { 2 };
@@ -243,12 +260,20 @@ struct WireFile {
     id: String,
     bytes: u64,
     tail_bytes: u64,
+    /// 0: all of the tail.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    index_bytes: u64,
     rows: u64,
     stored_bytes: u64,
     tombstones: u64,
     checksum: String,
     first_key: String,
     last_key: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -364,6 +389,7 @@ impl WireFile {
             id: file.id.to_string(),
             bytes: file.bytes,
             tail_bytes: file.tail_bytes,
+            index_bytes: if file.index_bytes == file.tail_bytes { 0 } else { file.index_bytes },
             rows: file.rows,
             stored_bytes: file.stored_bytes,
             tombstones: file.tombstones,
@@ -379,6 +405,7 @@ impl WireFile {
             id: file_id(&self.id)?,
             bytes: self.bytes,
             tail_bytes: self.tail_bytes,
+            index_bytes: if self.index_bytes == 0 { self.tail_bytes } else { self.index_bytes },
             rows: self.rows,
             stored_bytes: self.stored_bytes,
             tombstones: self.tombstones,

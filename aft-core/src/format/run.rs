@@ -7,10 +7,10 @@
 //! ```
 //!
 //! A **block** is one Parquet row group of at most [`BLOCK_ROWS`] rows or about [`BLOCK_BYTES`] of keys and values. It
-//! lies in one piece, so one range request brings it. The **tail** is the last piece of the file: one range request, whose
-//! length the manifest knows, brings everything that finds the block of a key or rules the key out. It is an
+//! lies in one piece, so one range request brings it, and one brings several that follow each other. The **tail** is the last piece of the file. It is an
 //! [envelope](crate::format::envelope) whose meta is the index and whose payload is the Parquet footer; to a Parquet
-//! reader it is a footer behind bytes that nothing points to.
+//! reader it is a footer behind bytes that nothing points to. One range request, whose length the manifest knows, brings all of it before the footer:
+//! everything that finds the block of a key or rules the key out.
 //!
 //! aft itself reads no metadata of Parquet, neither the footer nor the headers of pages: the tail says where the data of each
 //! page lies (there is one to each column of a block), and what its checksum is. So a block is decoded without the rest
@@ -47,4 +47,4 @@ use crate::format::row::Row;
 /// The most rows in a block.
 pub const BLOCK_ROWS: usize = 4096;
 /// The most bytes of keys and values in a block of more than one row.
-pub const BLOCK_BYTES: usize = 256 << 10;
+pub const BLOCK_BYTES: usize = 32 << 10;

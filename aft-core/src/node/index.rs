@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod fetch;
 pub(crate) mod load;
+pub(crate) mod scan;
 mod together;
 
 use std::collections::BTreeMap;
@@ -14,16 +15,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind};
-use crate::format::envelope::checksum;
-use crate::format::manifest::{RunFile, SortedRun};
+use crate::format::manifest::RunFile;
 use crate::format::name::{FileId, ObjectName};
 use crate::format::row::Row;
 use crate::format::run::{Block, Tail};
-use crate::key_range::KeyRange;
 use crate::node::store::{Store, retry_read};
 use crate::node::{Node, format_error};
 use crate::protocol::base::Base;
@@ -31,19 +29,17 @@ use crate::protocol::knowledge::Knowledge;
 use crate::rng::NodeRng;
 use crate::storage::StorageError;
 
-/// Pages of fewer rows than this are read block by block; larger ones with blocks ahead.
-const READ_AHEAD_ROWS: usize = 4096;
-
 impl Node {
     /// The tail of a file: what says where its blocks are, and which keys are surely not in it.
     pub(crate) async fn tail(&self, store: &Store, file: &RunFile) -> Result<Arc<Tail>, Error> {
         let load = || {
             let (store, rng, path) = (store.clone(), self.rng.clone(), self.path(ObjectName::Run(file.id)));
-            let (end, len, expected) = (file.bytes, file.tail_bytes, file.checksum);
+            let file = file.clone();
             async move {
-                let bytes = run_range(&store, &rng, &path, end.saturating_sub(len)..end).await?;
-                let tail = Tail::decode(end, &bytes).map_err(|cause| format_error(&path, cause))?;
-                if checksum(&bytes) != expected {
+                let bytes = run_range(&store, &rng, &path, file.index_range()).await?;
+                let tail = Tail::decode_index(file.bytes, file.tail_bytes, &bytes)
+                    .map_err(|cause| format_error(&path, cause))?;
+                if !file.is_tail(&bytes) {
                     let message = format!("the object {path:?} is not the file that the checkpoint names");
                     return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
                 }
@@ -142,47 +138,6 @@ impl Node {
         Ok(self.block(store, file, &tail, n).await?.find(key))
     }
 
-    /// The first `limit` rows of a range, sorted: of each key the newest that any run holds, tombstones included.
-    pub(crate) async fn rows_in(
-        &self,
-        store: &Store,
-        base: &Base,
-        range: &KeyRange,
-        limit: usize,
-    ) -> Result<Vec<Row>, Error> {
-        let Some(manifest) = base.manifest() else { return Ok(Vec::new()) };
-        let ahead = if limit < READ_AHEAD_ROWS { 1 } else { self.config.parallel_requests };
-        let cursors = manifest.runs.iter().map(|run| Cursor::open(self, store, run, range, ahead).boxed());
-        let cursors: Vec<_> = cursors.collect();
-        let mut cursors: Vec<_> = futures::stream::iter(cursors)
-            .buffered(self.config.parallel_requests)
-            .try_filter_map(|cursor| async { Ok(cursor) })
-            .try_collect()
-            .await?;
-        let mut rows: Vec<Row> = Vec::new();
-        while rows.len() < limit {
-            let Some(key) = cursors.iter().map(|cursor| cursor.row.key.clone()).min() else { break };
-            let mut newest: Option<Row> = None;
-            let mut at = 0;
-            while let Some(cursor) = cursors.get_mut(at) {
-                if cursor.row.key != key {
-                    at += 1;
-                    continue;
-                }
-                if newest.as_ref().is_none_or(|row| row.version < cursor.row.version) {
-                    newest = Some(cursor.row.clone());
-                }
-                if cursor.advance().await? {
-                    at += 1;
-                } else {
-                    cursors.swap_remove(at);
-                }
-            }
-            rows.extend(newest);
-        }
-        Ok(rows)
-    }
-
     /// What to do where the index of `base` could not be read: `Ok` where another manifest is built on now, so that asking again may
     /// help; the failure itself where none is to be had.
     pub(crate) async fn recover_index(self: &Arc<Self>, base: &Base, failure: Error) -> Result<(), Error> {
@@ -225,65 +180,4 @@ async fn run_range(store: &Store, rng: &NodeRng, path: &str, range: Range<u64>) 
         }
         error => Error::storage(format_args!("reading the file {path:?} of the index"), error),
     })
-}
-
-/// A place in one run, on its way through a range.
-struct Cursor<'a> {
-    blocks: BoxStream<'a, Result<Arc<Block>, Error>>,
-    block: Arc<Block>,
-    next: usize,
-    /// The row it stands on.
-    row: Row,
-    range: &'a KeyRange,
-}
-
-impl<'a> Cursor<'a> {
-    /// Stands on the first row of the range; `None` where the run has none in it.
-    async fn open(
-        node: &'a Node,
-        store: &'a Store,
-        run: &'a SortedRun,
-        range: &'a KeyRange,
-        ahead: usize,
-    ) -> Result<Option<Self>, Error> {
-        let (start, end) = range.ends();
-        let files = run.files_in(start, end.map(|end| &**end)).to_vec();
-        let blocks = futures::stream::iter(files)
-            .map(move |file| {
-                async move {
-                    let tail = node.tail(store, &file).await?;
-                    let wanted = tail.blocks_in(range);
-                    let loads =
-                        futures::stream::iter(wanted.map(move |n| (file.clone(), Arc::clone(&tail), n)));
-                    Ok::<_, Error>(loads.map(Ok))
-                }
-                .boxed()
-            })
-            .buffered(1)
-            .try_flatten()
-            .map_ok(move |(file, tail, n)| async move { node.block(store, &file, &tail, n).await }.boxed())
-            .try_buffered(ahead)
-            .boxed();
-        let mut blocks = blocks;
-        while let Some(block) = blocks.next().await.transpose()? {
-            let next = block.lower_bound(start);
-            if next < block.rows() {
-                let row = block.row(next);
-                let within = range.contains(&row.key);
-                return Ok(within.then_some(Self { blocks, block, next, row, range }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Goes to the next row; whether there is one in the range.
-    async fn advance(&mut self) -> Result<bool, Error> {
-        self.next += 1;
-        while self.next >= self.block.rows() {
-            let Some(block) = self.blocks.next().await.transpose()? else { return Ok(false) };
-            (self.block, self.next) = (block, 0);
-        }
-        self.row = self.block.row(self.next);
-        Ok(self.range.contains(&self.row.key))
-    }
 }

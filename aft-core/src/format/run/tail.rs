@@ -103,17 +103,28 @@ impl Tail {
     /// # Errors
     /// [`FormatError`], where `tail` is not the tail of such a file.
     pub fn decode(file_len: u64, tail: &Bytes) -> Result<Self, FormatError> {
-        let (meta, footer) = envelope::open(Kind::Run, tail)?;
+        Self::decode_index(file_len, tail.len() as u64, tail)
+    }
+
+    /// Decodes the beginning of a tail that is `tail_len` bytes long: all of it but the Parquet footer, of which aft needs nothing. Where the footer is
+    /// there as well, it is verified.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_index(file_len: u64, tail_len: u64, index: &Bytes) -> Result<Self, FormatError> {
+        let (meta, footer) = envelope::open_piece(Kind::Run, index, tail_len)?;
         let (wire, rest) = postcard::take_from_bytes::<WireTail<'_>>(&meta)
             .map_err(|_| FormatError::Malformed("not the tail of a run's file"))?;
         if !rest.is_empty() {
             return Err(FormatError::Malformed("bytes behind the tail"));
         }
-        if wire.footer_checksum != checksum(tail.get(footer..).unwrap_or_default()).to_le_bytes() {
+        let footer = index.get(footer..).unwrap_or_default();
+        let whole = index.len() as u64 == tail_len;
+        if (whole || !footer.is_empty()) && wire.footer_checksum != checksum(footer).to_le_bytes() {
             return Err(FormatError::Checksum);
         }
         let (keys, blocks, end) = places(&wire.blocks)?;
-        let expected = end.saturating_add(tail.len() as u64);
+        let expected = end.saturating_add(tail_len);
         if expected != file_len {
             return Err(FormatError::Length { expected, found: file_len });
         }
@@ -169,6 +180,12 @@ impl Tail {
     #[must_use]
     pub fn blocks(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// How many rows a block has; 0 where there is no such block.
+    #[must_use]
+    pub fn rows_of(&self, n: usize) -> usize {
+        self.blocks.get(n).map_or(0, |block| block.rows as usize)
     }
 
     /// How many rows the file has.

@@ -32,6 +32,8 @@ pub struct RunFileContent {
     pub bytes: Bytes,
     /// How many bytes at its end [`Tail::decode`](super::Tail::decode) takes.
     pub tail_len: u64,
+    /// How many bytes of the tail [`Tail::decode_index`](super::Tail::decode_index) takes: those before the Parquet footer.
+    pub index_len: u64,
     /// How many rows it has.
     pub rows: u64,
     /// Its first key.
@@ -181,6 +183,7 @@ impl RunWriter {
         Ok(RunFileContent {
             bytes: bytes.into(),
             tail_len: tail.len() as u64,
+            index_len: (HEADER_LEN + meta.len()) as u64,
             rows,
             first_key,
             last_key: Bytes::copy_from_slice(&self.last_key),

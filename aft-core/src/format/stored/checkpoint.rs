@@ -88,7 +88,18 @@ fn run() -> impl Strategy<Value = SortedRun> {
             let last_key = if single { first_key.clone() } else { keys.next().unwrap() };
             let (tail_bytes, tombstones) = (bytes.min(tail), rows.min(tombstones));
             let checksum = bytes ^ tail;
-            RunFile { id, bytes, tail_bytes, rows, stored_bytes, tombstones, checksum, first_key, last_key }
+            RunFile {
+                id,
+                bytes,
+                tail_bytes,
+                index_bytes: tail_bytes - tail_bytes / 3,
+                rows,
+                stored_bytes,
+                tombstones,
+                checksum,
+                first_key,
+                last_key,
+            }
         };
         SortedRun { files: files.into_iter().map(file).collect() }
     })
@@ -224,6 +235,7 @@ fn file(n: u8, first: &'static str, last: &'static str) -> RunFile {
         id: id(n),
         bytes: 100,
         tail_bytes: 40,
+        index_bytes: 30,
         rows: 2,
         stored_bytes: 7,
         tombstones: 1,
@@ -262,7 +274,7 @@ fn good() -> Manifest {
 /// A rule, and a change that breaks it.
 type Rule = (&'static str, fn(&mut Manifest));
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     ("a sweep at a time that no clock says", |bad| bad.sweeps = [(1 << 38, 1)].into()),
     ("a time that no clock says", |bad| bad.horizon = 1 << 38),
     ("an age that no clock says", |bad| bad.settled_ms = 1000 << 38),
@@ -278,11 +290,28 @@ const RULES: [Rule; 17] = [
     }),
     ("last before first", |bad| bad.runs[1].files[0].first_key = "zz".into()),
     ("a tail of more than all", |bad| bad.runs[0].files[0].tail_bytes = 101),
+    ("more to read than the tail", |bad| bad.runs[0].files[0].index_bytes = 41),
     ("no rows", |bad| bad.runs[0].files[0].rows = 0),
     ("two keys in one row", |bad| bad.runs[0].files[0].rows = 1),
     ("runs from beyond the horizon", |bad| bad.folded_until = bad.horizon),
     ("more tombstones than rows", |bad| bad.runs[0].files[0].tombstones = 3),
 ];
+
+/// As manifests were before the footer was left out.
+#[test]
+fn a_file_without_the_length_of_its_index_has_its_whole_tail_read() {
+    let mut manifest = good();
+    manifest
+        .runs
+        .iter_mut()
+        .flat_map(|run| &mut run.files)
+        .for_each(|file| file.index_bytes = file.tail_bytes);
+    let bytes = manifest.encode().unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("index_bytes"));
+    assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+    assert_eq!(manifest.runs[0].files[0].index_range(), 60..100);
+    assert_eq!(good().runs[0].files[0].index_range(), 60..90);
+}
 
 #[test]
 fn what_breaks_a_rule_of_a_manifest_is_neither_written_nor_read() {

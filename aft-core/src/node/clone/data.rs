@@ -133,9 +133,8 @@ impl Cloning<'_> {
 
     /// Whether the file that is there has the tail that the manifest says.
     async fn is_that_file(&self, path: &str, file: &RunFile) -> Result<bool, Error> {
-        let tail = file.bytes.saturating_sub(file.tail_bytes)..file.bytes;
-        match retry_read(&self.node.rng, || self.there.get_range(path, tail.clone())).await {
-            Ok(tail) => Ok(checksum(&tail) == file.checksum),
+        match retry_read(&self.node.rng, || self.there.get_range(path, file.index_range())).await {
+            Ok(index) => Ok(file.is_tail(&index)),
             Err(StorageError::NotFound { .. }) => Ok(false),
             Err(error) => Err(Error::storage(format_args!("reading {path:?} of the clone"), error)),
         }
@@ -154,7 +153,7 @@ impl Cloning<'_> {
         let other = || damaged(&path, "is not the file of the index that the checkpoint names");
         let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
         let tail = bytes.slice(at(file.bytes.saturating_sub(file.tail_bytes))..);
-        if bytes.len() as u64 != file.bytes || checksum(&tail) != file.checksum || !bytes.starts_with(MAGIC) {
+        if bytes.len() as u64 != file.bytes || !file.is_tail(&tail) || !bytes.starts_with(MAGIC) {
             return Err(other());
         }
         let tail = Tail::decode(file.bytes, &tail).map_err(|cause| format_error(&path, cause))?;

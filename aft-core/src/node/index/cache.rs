@@ -5,6 +5,7 @@
 //! holds up no other.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ enum Name {
     Value(ValueId),
     Tail(FileId),
     Block(FileId, u32),
+    /// Blocks that come in by one request; kept one by one.
+    Span(FileId, u32, u32),
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +38,7 @@ enum Entry {
     Value(Bytes),
     Tail(Arc<Tail>),
     Block(Arc<Block>),
+    Span(Arc<[Arc<Block>]>),
 }
 
 /// What an entry costs besides its bytes, about.
@@ -47,6 +51,7 @@ impl Entry {
                 Self::Value(value) => value.len() as u64,
                 Self::Tail(tail) => tail.weight(),
                 Self::Block(block) => block.weight(),
+                Self::Span(blocks) => blocks.iter().map(|block| block.weight()).sum(),
             }
     }
 }
@@ -102,7 +107,7 @@ impl Cache {
     pub(crate) async fn value(&self, id: ValueId) -> Option<Bytes> {
         match self.entries.as_ref()?.get(&Name::Value(id)).await? {
             Entry::Value(value) => Some(value),
-            Entry::Tail(_) | Entry::Block(_) => None,
+            _ => None,
         }
     }
 
@@ -129,7 +134,7 @@ impl Cache {
         let miss = || miss().map(|value| value.map(Entry::Value)).boxed();
         match self.load(entries, Name::Value(id), miss).await? {
             Entry::Value(value) => Ok(value),
-            Entry::Tail(_) | Entry::Block(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -143,7 +148,7 @@ impl Cache {
         let load = || load().map(|tail| tail.map(|tail| Entry::Tail(Arc::new(tail)))).boxed();
         match self.index(Name::Tail(file), counters, load).await? {
             Entry::Tail(tail) => Ok(tail),
-            Entry::Value(_) | Entry::Block(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -157,7 +162,37 @@ impl Cache {
         let load = || load().map(|block| block.map(|block| Entry::Block(Arc::new(block)))).boxed();
         match self.index(Name::Block(file, n), counters, load).await? {
             Entry::Block(block) => Ok(block),
-            Entry::Value(_) | Entry::Tail(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// Those of these blocks that are here.
+    pub(crate) async fn known_blocks(&self, file: FileId, blocks: Range<usize>) -> Vec<Option<Arc<Block>>> {
+        let mut known = Vec::with_capacity(blocks.len());
+        for n in blocks {
+            let entry = match &self.entries {
+                Some(entries) => entries.get(&Name::Block(file, number(n))).await,
+                None => None,
+            };
+            known.push(if let Some(Entry::Block(block)) = entry { Some(block) } else { None });
+        }
+        known
+    }
+
+    /// Blocks that follow each other, loaded together; each is kept by itself.
+    pub(crate) async fn blocks(
+        &self,
+        file: FileId,
+        blocks: Range<usize>,
+        counters: &Counters,
+        load: impl FnOnce() -> Load<Vec<Arc<Block>>>,
+    ) -> Result<Arc<[Arc<Block>]>, Error> {
+        add(&counters.index_misses, 1);
+        let Some(entries) = &self.entries else { return load().await.map(Arc::from) };
+        let load = || load().map(|blocks| blocks.map(|blocks| Entry::Span(blocks.into()))).boxed();
+        match self.load(entries, Name::Span(file, number(blocks.start), number(blocks.end)), load).await? {
+            Entry::Span(blocks) => Ok(blocks),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -200,7 +235,7 @@ impl Cache {
                 let flight = async move {
                     let loaded = load.await;
                     if let Ok(entry) = &loaded {
-                        entries.insert(name, entry.clone()).await;
+                        keep(&entries, name, entry).await;
                     }
                     drop(under);
                     loaded
@@ -217,6 +252,22 @@ impl Cache {
     pub(crate) fn bytes(&self) -> u64 {
         self.entries.as_ref().map_or(0, Moka::weighted_size)
     }
+}
+
+/// Keeps what was loaded.
+async fn keep(entries: &Moka<Name, Entry>, name: Name, entry: &Entry) {
+    match (name, entry) {
+        (Name::Span(file, from, _), Entry::Span(blocks)) => {
+            for (n, block) in (from..).zip(blocks.iter()) {
+                entries.insert(Name::Block(file, n), Entry::Block(Arc::clone(block))).await;
+            }
+        }
+        _ => entries.insert(name, entry.clone()).await,
+    }
+}
+
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// Names and entries are of one kind by construction.

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::row::{Row, RowValue};
 use crate::key_range::KeyRange;
 use crate::node::index::fetch::{Answer, INDEX_TRIES};
+use crate::node::index::scan::Reach;
 use crate::node::spans::{OK, noted};
 use crate::node::transaction::Transaction;
 use crate::planted::{Planted, planted};
@@ -332,13 +333,16 @@ impl Transaction {
         Ok(Chosen::All)
     }
 
-    /// Reads a page of a range: at most `limit` keys.
-    pub(crate) async fn read_page(&self, range: KeyRange, limit: usize) -> Result<Page, Error> {
+    /// Reads a page of a range: at most `limit` keys; of the index so many rows ahead.
+    pub(crate) async fn read_page(&self, range: KeyRange, limit: usize, ahead: usize) -> Result<Page, Error> {
         if self.begin.serializable {
             let message = "a serializable transaction cannot scan: no guard keeps others from adding keys to a range; guard a key that everybody writes                            who writes to the range, and scan in a transaction that is not serializable";
             return Err(Error::invalid(message));
         }
         let most = limit.max(1).saturating_add(1);
+        let ahead = if self.node.reads_ahead() { ahead.max(most) } else { most };
+        // All that there is is read as it is wanted.
+        let reach = Reach { limit: most, ahead: if most == usize::MAX { 0 } else { ahead } };
         let mut failures = 0;
         while failures < INDEX_TRIES {
             let (base, recent, moment) = self.node.known.read(|known| {
@@ -346,7 +350,7 @@ impl Transaction {
                 let recent: Vec<_> = keys.map(|found| (found[0].key_bytes(), found.to_vec())).collect();
                 (Arc::clone(known.base()), recent, (known.view().left(), self.reads.lock().notes))
             });
-            let rows = match self.node.rows_in(&self.store, &base, &range, most).await {
+            let rows = match self.node.rows_in(&self.store, &base, &range, reach).await {
                 Ok(rows) => rows,
                 Err(error) => {
                     self.node.recover_index(&base, error).await?;

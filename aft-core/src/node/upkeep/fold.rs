@@ -243,7 +243,8 @@ impl Output<'_> {
         let id = self.node.new_file_id();
         let bytes = file.bytes.len() as u64;
         let tail = file.bytes.len().saturating_sub(usize::try_from(file.tail_len).unwrap_or(usize::MAX));
-        let checksum = checksum(&file.bytes[tail..]);
+        let index = tail.saturating_add(usize::try_from(file.index_len).unwrap_or(usize::MAX));
+        let checksum = checksum(file.bytes.get(tail..index).unwrap_or_default());
         let path = self.node.path(ObjectName::Run(id));
         self.node.create_file(self.store, &path, file.bytes, written).await?;
         written.rows += file.rows;
@@ -251,6 +252,7 @@ impl Output<'_> {
             id,
             bytes,
             tail_bytes: file.tail_len,
+            index_bytes: file.index_len,
             rows: file.rows,
             stored_bytes: file.stored_bytes,
             tombstones: file.tombstones,

@@ -51,8 +51,9 @@ fn every_flipped_bit_and_every_cut_is_found() {
 
 #[test]
 fn a_block_is_not_taken_for_another() {
+    let in_a_block = BLOCK_BYTES / plain(0).key.len();
     let rows: Vec<_> =
-        (0..2 * BLOCK_ROWS as u64).map(|n| Row { value: RowValue::Tombstone, ..plain(n) }).collect();
+        (0..2 * in_a_block as u64).map(|n| Row { value: RowValue::Tombstone, ..plain(n) }).collect();
     let file = write(&rows);
     let tail = open(&file);
     assert_eq!(tail.blocks(), 2);

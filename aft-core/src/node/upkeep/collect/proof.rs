@@ -13,7 +13,6 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::{Collection, Manifests};
 use crate::error::{Error, ErrorKind};
-use crate::format::envelope::checksum;
 use crate::format::garbage::Garbage;
 use crate::format::manifest::{Manifest, RunFile};
 use crate::format::name::{FileId, ObjectName, ValueName};
@@ -164,7 +163,7 @@ impl Node {
         let start = file.bytes.saturating_sub(file.tail_bytes);
         let bytes = self.run_range(&self.store, &path, start..file.bytes).await?;
         let tail = Tail::decode(file.bytes, &bytes).map_err(damaged)?;
-        if checksum(&bytes) != file.checksum {
+        if !file.is_tail(&bytes) {
             let message = format!("the object {path:?} is not the file that the checkpoint names");
             return Err(Error::new(ErrorKind::Corrupt, message).with_object(&path));
         }
