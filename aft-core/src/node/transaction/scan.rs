@@ -290,7 +290,7 @@ impl Transaction {
         row: impl Fn(Bytes, RowOf<'_>) -> R,
     ) -> Result<(Vec<R>, Option<KeyRange>), Error> {
         let span = tracing::debug_span!("aft.scan", txn = %self.id, keys = Empty, outcome = Empty);
-        let scanned = noted(span, self.scan_now(range, limit, row), |span, (rows, _)| {
+        let scanned = noted(span, self.scan_now(range, pages, row), |span, (rows, _)| {
             span.record("keys", rows.len());
             OK
         });
@@ -300,7 +300,7 @@ impl Transaction {
     async fn scan_now<R>(
         &self,
         range: KeyRange,
-        limit: usize,
+        pages: Pages,
         row: impl Fn(Bytes, RowOf<'_>) -> R,
     ) -> Result<(Vec<R>, Option<KeyRange>), Error> {
         self.check_alive()?;
