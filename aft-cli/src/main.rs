@@ -35,6 +35,7 @@ mod requests;
 mod signals;
 mod status;
 mod store;
+mod survey;
 mod sweep;
 #[cfg(unix)]
 mod tree;
@@ -126,7 +127,7 @@ async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Resu
         }
         StoreCommand::Load(args) => load::run(args, store, output).await,
         StoreCommand::Log(args) => log::run(args, store, output).await,
-        StoreCommand::Status(_) => status::run(store, output).await,
+        StoreCommand::Status(args) => status::run(args, store, output).await,
         StoreCommand::Versions(args) => versions::run(args, store, output).await,
         StoreCommand::Txn(args) => txn::show(args, store, output).await,
         StoreCommand::Cancel(args) => txn::cancel(args, store, output).await,

@@ -153,10 +153,11 @@ pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use key_range::KeyRange;
 pub use node::{
-    AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
-    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, Entry, GarbageClass,
-    GarbageKind, GarbageReport, LostCommit, Outcome, RecentVersion, Run, ScanPages, Stats, StoreInfo,
-    SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream, VersionInfo,
+    AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointInfo,
+    CheckpointReport, CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost,
+    Entry, GarbageClass, GarbageKind, GarbageReport, KeyActivity, LostCommit, NodeInfo, Outcome,
+    RecentVersion, Run, ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction, Unpublished,
+    ValueStream, VersionInfo,
 };
 pub use path::check_path;
 pub use receipt::Receipt;
