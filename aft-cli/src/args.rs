@@ -74,6 +74,9 @@ pub(crate) enum StoreCommand {
     Load(Load),
     Log(Log),
     Status(Status),
+    Report(Report),
+    #[cfg(feature = "top")]
+    Top(Top),
     Versions(Versions),
     Txn(Txn),
     Cancel(Cancel),
@@ -83,6 +86,16 @@ pub(crate) enum StoreCommand {
     Check(Check),
     Adopt(Adopt),
     Clone(CloneTo),
+}
+
+impl StoreCommand {
+    /// Whether it shows itself on the whole terminal until somebody ends it.
+    pub(crate) fn is_live(&self) -> bool {
+        #[cfg(feature = "top")]
+        return matches!(self, Self::Top(_));
+        #[cfg(not(feature = "top"))]
+        false
+    }
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ impl Told<'_> {
 
     fn text(&self) -> String {
         let mut text = Groups::default();
-        text.row("store", self.store.shown());
+        text.group("store");
+        text.row("url", self.store.shown());
         text.row("store id", &self.survey.info.store_id);
         text.row("format version", self.survey.info.format_version);
         self.commits(&mut text);
@@ -226,7 +227,8 @@ struct Groups(String);
 
 impl Groups {
     fn group(&mut self, name: &str) {
-        self.0.push_str(&format!("\n{name}\n"));
+        let between = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{between}{name}\n"));
     }
 
     fn line(&mut self, line: &str) {

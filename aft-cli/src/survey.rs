@@ -19,7 +19,7 @@ pub(crate) const LATELY: Duration = Duration::from_secs(15 * 60);
 pub(crate) const MINUTES: [u64; 3] = [1, 5, 15];
 
 /// A store as a node knows it that has just opened it, with one request more.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Survey {
     /// By this machine's clock.
     pub(crate) now: SystemTime,
@@ -28,6 +28,9 @@ pub(crate) struct Survey {
     pub(crate) max_skew: Duration,
     /// The last first.
     pub(crate) nodes: Vec<NodeInfo>,
+    /// When they were listed.
+    #[cfg_attr(not(feature = "top"), allow(dead_code, reason = "for a view that goes on"))]
+    pub(crate) listed: SystemTime,
     /// Commits in the last minutes, as many as [`MINUTES`] says; none where the view does not reach back so far.
     pub(crate) commits: [Option<u64>; MINUTES.len()],
 }
@@ -48,6 +51,20 @@ pub(crate) struct Scan {
 impl Survey {
     pub(crate) async fn of(aft: &Aft) -> Result<Self, Failure> {
         let nodes = aft.nodes(LATELY).await?;
+        let listed = SystemClock::new().now();
+        Ok(Self::with(aft, nodes, listed))
+    }
+
+    /// The same later, after a refresh: the nodes are listed again where they were not for this long.
+    #[cfg(feature = "top")]
+    pub(crate) async fn anew(self, aft: &Aft, listed_every: Duration) -> Result<Self, Failure> {
+        if since(SystemClock::new().now(), self.listed) >= listed_every {
+            return Self::of(aft).await;
+        }
+        Ok(Self::with(aft, self.nodes, self.listed))
+    }
+
+    fn with(aft: &Aft, nodes: Vec<NodeInfo>, listed: SystemTime) -> Self {
         let (now, info) = (SystemClock::new().now(), aft.store_info());
         let commits = MINUTES.map(|minutes| {
             let since = now.checked_sub(Duration::from_secs(60 * minutes))?;
@@ -55,7 +72,7 @@ impl Survey {
             known.then(|| aft.commit_times(since).len() as u64)
         });
         let max_skew = aft.config().max_clock_skew;
-        Ok(Self { now, info, stats: aft.stats(), max_skew, nodes, commits })
+        Self { now, info, stats: aft.stats(), max_skew, nodes, listed, commits }
     }
 
     /// How far the index is behind: since when nothing that was published is in it.
@@ -111,7 +128,11 @@ pub(crate) fn about(time: Duration) -> String {
 /// How far a clock is ahead, for people: `+1.2 s`.
 pub(crate) fn ahead(ms: i64) -> String {
     let tenths = (ms.unsigned_abs() + 50) / 100;
-    let sign = if ms < 0 { '-' } else { '+' };
+    let sign = match ms {
+        ..=-50 => "-",
+        -49..50 => "",
+        50.. => "+",
+    };
     format!("{sign}{}.{} s", tenths / 10, tenths % 10)
 }
 
@@ -123,6 +144,6 @@ mod tests {
     fn times_are_readable() {
         let shown = |seconds| about(Duration::from_secs(seconds));
         assert_eq!([0, 59, 200, 3_725, 190_000].map(shown), ["0s", "59s", "3m 20s", "1h 2m", "2days 4h"]);
-        assert_eq!([0, 1_249, -6_950].map(ahead), ["+0.0 s", "+1.2 s", "-7.0 s"]);
+        assert_eq!([0, 1_249, -6_950].map(ahead), ["0.0 s", "+1.2 s", "-7.0 s"]);
     }
 }

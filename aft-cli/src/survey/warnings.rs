@@ -125,3 +125,76 @@ fn unpublished(survey: &Survey, scan: &Scan) -> Option<Warning> {
         "run `aft sweep`; a process that lives sweeps by itself every minute",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use aft_core::{NodeInfo, Stats, StoreInfo};
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn moment(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn survey() -> Survey {
+        let info: StoreInfo = serde_json::from_value(json!({
+            "store_id": "", "format_version": 1, "newest": null, "swept_through": null, "checkpoint": 0,
+            "horizon": null, "runs": 0, "rows": 0,
+        }))
+        .unwrap();
+        let max_skew = Duration::from_secs(10);
+        let (stats, nodes) = (Stats::default(), Vec::new());
+        Survey { now: moment(NOW), info, stats, max_skew, nodes, listed: moment(NOW), commits: [None; 3] }
+    }
+
+    fn kinds(survey: &Survey) -> Vec<&'static str> {
+        of(survey, None).into_iter().map(|warning| warning.kind).collect()
+    }
+
+    #[test]
+    fn many_commits_without_a_checkpoint() {
+        let mut survey = survey();
+        survey.stats.recent_commits = 999;
+        assert!(kinds(&survey).is_empty(), "of few commits each start reads little");
+        survey.stats.recent_commits = 1000;
+        assert_eq!(kinds(&survey), ["no_checkpoint"]);
+        survey.info.full_checkpoint_made = Some(moment(NOW - 3_700));
+        let warnings = of(&survey, None);
+        assert!(warnings[0].what.contains("was made 1h 1m ago, and 1,000 commits"), "{warnings:?}");
+        survey.info.full_checkpoint_made = Some(moment(NOW - 3_500));
+        assert!(kinds(&survey).is_empty());
+    }
+
+    #[test]
+    fn clocks_that_are_off_by_more_than_half_of_what_may_be() {
+        let mut survey = survey();
+        survey.info.newest_date = Some(moment(NOW + 5));
+        let node = |ms: Option<i64>| -> NodeInfo {
+            let [last, last_named] = [moment(NOW); 2].map(|it| serde_json::to_value(it).unwrap());
+            let (objects, commits) = (1, 1);
+            serde_json::from_value(json!({
+                "node": "a", "objects": objects, "commits": commits, "last": last, "last_named": last_named,
+                "clock_ahead_ms": ms,
+            }))
+            .unwrap()
+        };
+        survey.nodes = [None, Some(5_000), Some(-5_000)].map(node).into();
+        assert!(kinds(&survey).is_empty());
+        survey.info.newest_date = Some(moment(NOW + 6));
+        survey.nodes = [Some(5_001), Some(-5_001)].map(node).into();
+        assert_eq!(kinds(&survey), ["own_clock", "node_clock", "node_clock"]);
+    }
+
+    #[test]
+    fn a_bucket_that_keeps_versions_and_damage() {
+        let mut survey = survey();
+        survey.info.keeps_versions = true;
+        survey.info.damaged = vec!["feed/x".into()];
+        assert_eq!(kinds(&survey), ["damaged_feed", "keeps_versions"]);
+    }
+}
