@@ -86,8 +86,13 @@ impl Page {
         for (name, number, shown) in rows {
             #[allow(clippy::cast_precision_loss, reason = "a bar of some pixels")]
             let share = 100.0 * *number as f64 / most as f64;
+            let bar = if *number > 0 {
+                format!("<span style=\"width:{share:.1}%\"></span>")
+            } else {
+                String::new()
+            };
             self.put(format_args!(
-                "<tr><td class=\"key\">{}</td><td class=\"n\">{}</td><td class=\"track\"><span style=\"width:{share:.1}%\"></span></td></tr>",
+                "<tr><td class=\"key\">{}</td><td class=\"n\">{}</td><td class=\"track\">{bar}</td></tr>",
                 escaped(name),
                 escaped(shown)
             ));
@@ -212,7 +217,10 @@ fn checkpoints(page: &mut Page, report: &Report) {
         Bar { value: lag.as_secs_f64() / 60.0, title, other: checkpoint.light }
     };
     let shown: Vec<_> = report.checkpoints.iter().map(bar).collect();
-    let names = [first, last].map(|it| format!("{}: {}", it.number, time(it.made)));
+    let mut names = [first, last].map(|it| format!("{}: {}", it.number, time(it.made)));
+    if first.number == last.number {
+        names[1].clear();
+    }
     page.put(bars("lag of the checkpoints", &shown, [&names[0], &names[1]], |minutes| {
         format!("{minutes:.0} min")
     }));

@@ -68,7 +68,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let title = format!("nodes in 15 minutes: {}", thousands(nodes.len() as u64));
     let node = |node: &aft_core::NodeInfo| {
         let clock = node.clock_ahead_ms.map_or(String::new(), |ms| format!("  {}", ahead(ms)));
-        Line::from(format!("{}  {} ago{clock}", node.node, about(since(view.now, node.last))))
+        // Enough to tell them apart, so that the clock fits beside it.
+        Line::from(format!("{:.8}…  {} ago{clock}", node.node, about(since(view.now, node.last))))
     };
     list(frame, right, &title, nodes.iter().map(node));
     let [left, right] = columns.areas(lower);
