@@ -1,6 +1,6 @@
 //! `aft report` on real stores of files.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -27,7 +27,7 @@ fn read(page: &str) -> (Vec<String>, String) {
                 }
             }
             Event::End(_) => open -= 1,
-            Event::Text(text) => said.push_str(&String::from_utf8(text.to_vec()).unwrap()),
+            Event::Text(text) => said.push_str(std::str::from_utf8(&text).unwrap()),
             Event::GeneralRef(name) => {
                 let name = String::from_utf8(name.to_vec()).unwrap();
                 said.push_str(match name.as_str() {
