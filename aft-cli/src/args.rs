@@ -88,6 +88,9 @@ pub(crate) enum StoreCommand {
     Load(Load),
     Log(Log),
     Status(Status),
+    Report(Report),
+    #[cfg(feature = "top")]
+    Top(Top),
     Versions(Versions),
     Txn(Txn),
     Request(Request),
@@ -99,6 +102,16 @@ pub(crate) enum StoreCommand {
     Check(Check),
     Adopt(Adopt),
     Clone(CloneTo),
+}
+
+impl StoreCommand {
+    /// Whether it shows itself on the whole terminal until somebody ends it.
+    pub(crate) fn is_live(&self) -> bool {
+        #[cfg(feature = "top")]
+        return matches!(self, Self::Top(_));
+        #[cfg(not(feature = "top"))]
+        false
+    }
 }
 
 /// What must be known before the rest of the command line can be taken: how it spells keys, and how errors in it are shown.

@@ -12,7 +12,8 @@ use crate::failure::Failure;
 use crate::output::{Output, count, thousands, wrapped};
 
 use prices::{Price, Prices, Usage};
-use workload::{Line, Month, Workload};
+pub(crate) use workload::Workload;
+use workload::{Line, Month};
 
 /// The most that one transaction of the experiments may hold.
 const MAX_TRANSACTION: u64 = 64 << 20;
@@ -39,6 +40,36 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         return output.json(&document(&workload, &month, &prices, args.internet));
     }
     output.lines([text(&workload, &month, &prices, args.internet)])
+}
+
+/// What a month costs at each store, with the price list that comes with `aft`.
+#[derive(Debug)]
+pub(crate) struct Estimate {
+    /// Their names.
+    pub(crate) stores: Vec<String>,
+    /// What happens, how often, and what that costs at each store, in dollars. The last two are what is stored, and all of it.
+    pub(crate) lines: Vec<(String, String, Vec<f64>)>,
+}
+
+/// Prices a month of this workload.
+pub(crate) async fn estimate(workload: &Workload) -> Result<Estimate, Failure> {
+    let (prices, month) = (Prices::load(None)?, workload.month().await?);
+    let at_each = |of: &dyn Fn(&Price) -> f64| prices.stores.iter().map(of).collect::<Vec<_>>();
+    let happens = month.aft.iter().filter(|line| line.times > 0.0);
+    let mut lines: Vec<_> = happens
+        .map(|line| {
+            let monthly = line.monthly();
+            (line.name.to_owned(), amount(line.times), at_each(&|price| monthly.dollars(price, false)))
+        })
+        .collect();
+    let stored = at_each(&|price| workload.stored_gb * price.stored_per_gb_month);
+    lines.push(("what is stored".to_owned(), String::new(), stored));
+    lines.push((
+        "all of it".to_owned(),
+        String::new(),
+        at_each(&|price| bill(&month.aft, workload, price, false)),
+    ));
+    Ok(Estimate { stores: prices.stores.iter().map(|price| price.name.clone()).collect(), lines })
 }
 
 fn total(lines: &[Line]) -> Usage {
@@ -78,7 +109,7 @@ fn document(workload: &Workload, month: &Month, prices: &Prices, internet: bool)
 }
 
 /// `$1,234.57`; of less than a cent as many digits as say something.
-fn dollars(amount: f64) -> String {
+pub(crate) fn dollars(amount: f64) -> String {
     if amount == 0.0 {
         return "-".to_owned();
     }

@@ -37,12 +37,16 @@ mod probe;
 mod progress;
 mod put;
 mod put_lines;
+mod report;
 mod request;
 mod requests;
 mod signals;
 mod status;
 mod store;
+mod survey;
 mod sweep;
+#[cfg(feature = "top")]
+mod top;
 #[cfg(unix)]
 mod tree;
 mod txn;
@@ -117,10 +121,11 @@ async fn watched(command: StoreCommand, common: &Common, output: &Output) -> Res
             "name a folder or a bucket; memory:// serves programs and tests, and aft demo and probe",
         ));
     }
+    // For programs stderr has the error alone, and a live view has the whole terminal.
+    let silent = output.is_json() || command.is_live();
     tokio::select! {
         ended = on_store(command, &store, output) => ended,
-        // For programs stderr has the error alone.
-        failure = watch.given_up(store.shown(), |line| if !output.is_json() { output.note(line) }) => Err(failure),
+        failure = watch.given_up(store.shown(), |line| if !silent { output.note(line) }) => Err(failure),
     }
 }
 
@@ -140,7 +145,10 @@ async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Resu
         }
         StoreCommand::Load(args) => load::run(args, store, output).await,
         StoreCommand::Log(args) => log::run(args, store, output).await,
-        StoreCommand::Status(_) => status::run(store, output).await,
+        StoreCommand::Status(args) => status::run(args, store, output).await,
+        StoreCommand::Report(args) => report::run(args, store, output).await,
+        #[cfg(feature = "top")]
+        StoreCommand::Top(args) => top::run(args, store, output).await,
         StoreCommand::Versions(args) => versions::run(args, store, output).await,
         StoreCommand::Txn(args) => txn::show(args, store, output).await,
         StoreCommand::Request(args) => request::run(args, store, output).await,

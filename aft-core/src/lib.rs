@@ -154,11 +154,12 @@ pub use config::{Config, MAX_KEY_BYTES, MAX_RESULT_BYTES, Maintenance};
 pub use error::{Error, ErrorKind};
 pub use key_range::KeyRange;
 pub use node::{
-    AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
-    CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, DecisionInfo, Entry,
-    GarbageClass, GarbageKind, GarbageReport, GuardInfo, KeyChange, LostCommit, Outcome, Publication,
-    RecentVersion, RequestInfo, Run, ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction,
-    TransactionInfo, Unpublished, ValueStream, VersionInfo, WriteInfo,
+    AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointInfo,
+    CheckpointReport, CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost,
+    DecisionInfo, Entry, GarbageClass, GarbageKind, GarbageReport, GuardInfo, KeyActivity, KeyChange,
+    LostCommit, NodeInfo, Outcome, Publication, RecentVersion, RequestInfo, Run, ScanPages, Stats, StoreInfo,
+    SweepAllReport, SweepReport, Transaction, TransactionInfo, Unpublished, ValueStream, VersionInfo,
+    WriteInfo,
 };
 pub use path::check_path;
 pub use receipt::Receipt;

@@ -1,5 +1,6 @@
 //! The edge: each file drives the protocol against a [`Storage`](crate::Storage) and a [`Clock`].
 
+mod activity;
 mod background;
 mod changes;
 mod check;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
+pub use activity::{CheckpointInfo, KeyActivity, NodeInfo};
 pub use changes::KeyChange;
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
 pub use clone::{CloneOptions, CloneProgress, CloneReport};

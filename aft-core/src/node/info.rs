@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::format::manifest::RunFile;
 use crate::format::record::Value;
 use crate::node::handle::Aft;
 use crate::node::stats::{Stats, get};
@@ -46,6 +47,33 @@ pub struct StoreInfo {
     pub runs: u64,
     /// Rows in them, deletions included; of a key that several runs hold, all of them.
     pub rows: u64,
+    /// How many of these rows are deletions.
+    #[serde(default)]
+    pub tombstones: u64,
+    /// Bytes of the files of the sorted runs, which hold the keys and the small values.
+    #[serde(default)]
+    pub index_bytes: u64,
+    /// Bytes of the values that lie in objects of their own and that these rows name.
+    #[serde(default)]
+    pub stored_bytes: u64,
+    /// When the checkpoint was begun, by the store's clock.
+    #[serde(default)]
+    pub checkpoint_made: Option<SystemTime>,
+    /// When the newest checkpoint was begun that folded what it could: this one, or one before it where this is a light one, which folds nothing.
+    #[serde(default)]
+    pub full_checkpoint_made: Option<SystemTime>,
+    /// How many decisions and values the checkpoint's fold found to be garbage: what its list of garbage names.
+    #[serde(default)]
+    pub listed_garbage: u64,
+    /// The newest date of an object that the node has seen, by the store's clock, whether or not the node's own clock believes it.
+    #[serde(default)]
+    pub newest_date: Option<SystemTime>,
+    /// Feed objects that cannot be understood, by their paths, as far as nobody replaced them yet. What they told is learned from the decisions.
+    #[serde(default)]
+    pub damaged: Vec<String>,
+    /// Whether the store's answers showed that it keeps what is deleted ([`Storage::keeps_versions`](crate::Storage::keeps_versions)).
+    #[serde(default)]
+    pub keeps_versions: bool,
 }
 
 impl Aft {
@@ -125,12 +153,15 @@ impl Aft {
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
         let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let (newest, base, swept) = self.node().known.read(|known| {
+        let (newest, base, swept, date, damaged) = self.node().known.read(|known| {
             let recent = known.view().newest_first().next().map(|commit| commit.version);
             let newest = recent.into_iter().chain([known.base().greatest()]).max();
-            (newest.filter(|version| !version.is_absent()), Arc::clone(known.base()), known.newest_sweep())
+            let newest = newest.filter(|version| !version.is_absent());
+            let damaged = known.damaged().map(|name| name.to_string()).collect();
+            (newest, Arc::clone(known.base()), known.newest_sweep(), known.newest_date(), damaged)
         });
         let manifest = base.manifest();
+        let of_files = |count: fn(&RunFile) -> u64| manifest.map_or(0, |it| it.files().map(count).sum());
         StoreInfo {
             store_id: self.node().marker.store_id.clone(),
             format_version: self.node().marker.format,
@@ -139,7 +170,16 @@ impl Aft {
             checkpoint: base.number(),
             horizon: manifest.map(|manifest| moment(manifest.horizon)),
             runs: manifest.map_or(0, |manifest| manifest.runs.len() as u64),
-            rows: manifest.map_or(0, |manifest| manifest.files().map(|file| file.rows).sum()),
+            rows: of_files(|file| file.rows),
+            tombstones: of_files(|file| file.tombstones),
+            index_bytes: of_files(|file| file.bytes),
+            stored_bytes: of_files(|file| file.stored_bytes),
+            checkpoint_made: manifest.map(|manifest| moment(manifest.begun)),
+            full_checkpoint_made: manifest.map(|manifest| moment(manifest.full_begun)),
+            listed_garbage: manifest.and_then(|manifest| manifest.garbage).map_or(0, |file| file.entries),
+            newest_date: date.map(|date| moment(date.0)),
+            damaged,
+            keeps_versions: self.node().store.keeps_versions(),
         }
     }
 

@@ -113,7 +113,9 @@ impl Node {
         let found =
             if planted(Planted::DamageIsEmpty) { 0 } else { self.publish_unpublished(&damaged).await? };
         let names: Vec<_> = damaged.iter().map(|(name, _)| *name).collect();
-        if !self.read_only {
+        if self.read_only {
+            self.known.write(|known| known.note_damaged(names.clone()));
+        } else {
             // Last: it is true only once everything found is out.
             let told = Told { instead_of: names.clone(), ..Told::default() };
             self.publish_object(&[], &told).await?;

@@ -31,6 +31,8 @@ pub(super) struct FeedState {
     pub(super) seen: BTreeSet<FeedName>,
     /// Late feed objects of other nodes that were read. No checkpoint names them: each node reads them once.
     pub(super) late: BTreeSet<FeedName>,
+    /// Feed objects that are damaged and that nobody has replaced; what they told was learned from the decisions. Only of a node that writes nothing.
+    pub(super) damaged: BTreeSet<FeedName>,
     /// Decisions whose commits the next sweep publishes again, and the feed object that told them: one that is late, or an own one whose date no listing
     /// showed.
     pub(super) found: BTreeMap<TxnId, FeedName>,
@@ -247,6 +249,7 @@ impl FeedState {
                 self.publish_again(name, object);
             }
             self.late = self.late.split_off(&oldest);
+            self.damaged = self.damaged.split_off(&oldest);
         }
         self.found = self.found.split_off(&TxnId::window_start(settled_ms));
         // Only where one of the two moved on: there may be many.

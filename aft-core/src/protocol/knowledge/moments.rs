@@ -31,6 +31,11 @@ impl Knowledge {
         self.time.check.measure(sent, answered, last_modified);
     }
 
+    /// The newest date that was seen, whoever is right: this node's clock, or the store.
+    pub(crate) fn newest_date(&self) -> Option<StoreTime> {
+        self.time.newest_seen()
+    }
+
     /// The store's clock is at least there.
     pub(crate) fn store_time(&self, now: LocalTime) -> Option<StoreTime> {
         self.time.newest(now, &self.limits)
@@ -92,6 +97,17 @@ impl Knowledge {
     /// The newest date ahead of this node's clock that it knows, where it writes nothing and so cannot tell which of the two is wrong.
     pub(crate) fn undated(&self, now: LocalTime) -> Option<StoreTime> {
         self.ahead(now).filter(|_| self.time.undated).map(|(date, _)| date)
+    }
+
+    /// When each commit happened that is not folded and is at least so young, by the clock of its node, in milliseconds: the clock of its version, or
+    /// the start of one that is known by its id alone.
+    pub(crate) fn commits_since(&self, since_ms: u64) -> Vec<u64> {
+        let commits = self.view.newest_first().map(|commit| commit.version.clock_ms());
+        let pruned = self.feed.pruned.keys().rev().map(|txn| txn.start_ms());
+        let young = |ms: &u64| *ms >= since_ms;
+        let mut moments: Vec<u64> = commits.take_while(young).chain(pruned.filter(young)).collect();
+        moments.sort_unstable();
+        moments
     }
 
     /// The clock of a version that is taken now, of a transaction that started and has read so (I5).

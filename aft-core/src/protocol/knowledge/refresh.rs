@@ -331,7 +331,10 @@ impl Knowledge {
         }
         known.dead.extend(object.dead);
         known.seen.insert(object.name);
-        known.seen.extend(object.instead_of.iter().copied());
+        for replaced in &object.instead_of {
+            known.seen.insert(*replaced);
+            known.damaged.remove(replaced);
+        }
     }
 
     /// Takes in what a late feed object tells and nobody is known to have published. What is older than what is settled is folded, or
@@ -400,5 +403,15 @@ impl Knowledge {
     /// Notes that damaged feed objects need not be read any more.
     pub(crate) fn note_replaced(&mut self, names: impl IntoIterator<Item = FeedName>) {
         self.feed.seen.extend(names);
+    }
+
+    /// Notes that feed objects are damaged, and stay so: this node writes nothing.
+    pub(crate) fn note_damaged(&mut self, names: impl IntoIterator<Item = FeedName>) {
+        self.feed.damaged.extend(names);
+    }
+
+    /// Feed objects that are damaged and that nobody has replaced, as far back as refreshes still list.
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = FeedName> {
+        self.feed.damaged.iter().copied()
     }
 }

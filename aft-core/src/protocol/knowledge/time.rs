@@ -36,6 +36,11 @@ impl NodeTime {
         }
     }
 
+    /// The newest `last_modified` seen, believed or not.
+    pub(super) fn newest_seen(&self) -> Option<StoreTime> {
+        self.plausible.max(self.ahead.as_ref().map(|(date, _)| *date))
+    }
+
     /// The newest `last_modified` seen: the store's clock is at least there. What is dated later than the store's clock can be, by a
     /// clock that was checked, is left out: one object dated in the future must not make everything else too old (`HAZARDS` 27). A node
     /// that cannot check its clock leaves out all that is ahead of it: a refresh then looks back further, and an id is forgotten later.
