@@ -75,6 +75,8 @@ pub(crate) enum StoreCommand {
     Log(Log),
     Status(Status),
     Versions(Versions),
+    Why(Why),
+    ExportLog(ExportLog),
     Txn(Txn),
     Cancel(Cancel),
     Sweep(Sweep),

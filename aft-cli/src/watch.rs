@@ -34,6 +34,13 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// That of a command which goes on until somebody stops it.
+    pub(crate) const fn endless() -> Self {
+        Self { say: Duration::from_secs(5), end: Duration::MAX }
+    }
+}
+
 /// The requests of one command.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {

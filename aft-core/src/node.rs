@@ -3,6 +3,7 @@
 mod background;
 mod check;
 mod clone;
+mod commits;
 mod dates;
 mod epochs;
 mod exchange;
@@ -28,11 +29,12 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use check::{CheckProblem, CheckProblemKind, CheckReport};
 pub use clone::{CloneOptions, CloneProgress, CloneReport};
+pub use commits::{CommitInfo, RecentCommit, WriteInfo};
 pub use exchange::outcome::Outcome;
 pub use exchange::sweep::SweepReport;
 pub use exchange::sweep_all::{LostCommit, SweepAllReport};
 pub use handle::Aft;
-pub use info::{CommitInfo, StoreInfo};
+pub use info::StoreInfo;
 pub use open::Builder;
 pub use stats::{Cost, Stats};
 pub use transaction::Transaction;
