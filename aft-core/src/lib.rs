@@ -82,7 +82,7 @@
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`], [`Entry`], [`json`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`], [`CommitInfo`], [`RecentCommit`], [`WriteInfo`] |
-//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
+//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageExplanation`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
 //! | errors | [`Error`], [`ErrorKind`], [`BoxError`] |
@@ -155,8 +155,9 @@ pub use key_range::KeyRange;
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointReport,
     CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost, Entry, GarbageClass,
-    GarbageKind, GarbageReport, LostCommit, Outcome, RecentCommit, RecentVersion, Run, ScanPages, Stats,
-    StoreInfo, SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream, VersionInfo, WriteInfo,
+    GarbageExplanation, GarbageKind, GarbageReport, LostCommit, Outcome, RecentCommit, RecentVersion, Run,
+    ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction, Unpublished, ValueStream,
+    VersionInfo, WriteInfo,
 };
 pub use path::check_path;
 pub use receipt::Receipt;

@@ -45,7 +45,7 @@ pub use transaction::scan::{Entry, ScanPages};
 pub use transaction::stream::ValueStream;
 pub use upkeep::adopt::{AdoptReport, Unpublished};
 pub use upkeep::checkpoint::CheckpointReport;
-pub use upkeep::collect::{GarbageClass, GarbageKind, GarbageReport};
+pub use upkeep::collect::{GarbageClass, GarbageExplanation, GarbageKind, GarbageReport};
 pub use versions::{RecentVersion, VersionInfo};
 
 use crate::clock::Clock;
