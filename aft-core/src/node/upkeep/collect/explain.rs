@@ -219,17 +219,8 @@ impl Collection<'_> {
         })
     }
 
-    /// The first second in which a rule says yes that has said no until now.
     fn first(&self, rule: impl Fn(StoreTime) -> bool) -> Option<StoreTime> {
-        let (mut no, mut yes) = (self.now.0, self.now.0.saturating_add(AHEAD_S));
-        if rule(self.now) || !rule(StoreTime(yes)) {
-            return rule(self.now).then_some(self.now);
-        }
-        while yes - no > 1 {
-            let middle = no + (yes - no) / 2;
-            if rule(StoreTime(middle)) { yes = middle } else { no = middle }
-        }
-        Some(StoreTime(yes))
+        first_since(self.now, rule)
     }
 
     /// When a checkpoint will have settled that is there, of this number or a newer one.
@@ -488,6 +479,22 @@ impl Collection<'_> {
     }
 }
 
+/// The first second from `now` on in which a rule says yes, which goes on to say yes then; `None` where it says no for years.
+fn first_since(now: StoreTime, rule: impl Fn(StoreTime) -> bool) -> Option<StoreTime> {
+    if rule(now) {
+        return Some(now);
+    }
+    let (mut no, mut yes) = (now.0, now.0.saturating_add(AHEAD_S));
+    if !rule(StoreTime(yes)) {
+        return None;
+    }
+    while yes - no > 1 {
+        let middle = no + (yes - no) / 2;
+        if rule(StoreTime(middle)) { yes = middle } else { no = middle }
+    }
+    Some(StoreTime(yes))
+}
+
 fn list_waits(number: u64, what: &str) -> String {
     format!("checkpoint {number} {what}, and is not older yet than any transaction that may be running")
 }
@@ -538,5 +545,22 @@ fn what(name: Option<ObjectName>) -> String {
         ObjectName::Outcomes(number, _) => {
             format!("the outcomes of requests that checkpoint {number} folded")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_second_in_which_a_rule_says_yes_is_found() {
+        let first = |now, yes| first_since(StoreTime(now), |at| at.0 >= yes).map(|at| at.0);
+        for yes in [1_000, 1_001, 1_002, 1_999, 86_400 * 365] {
+            assert_eq!(first(1_000, yes), Some(yes));
+        }
+        assert_eq!(first(1_000, 7), Some(1_000), "it said yes before");
+        assert_eq!(first(1_000, 1_000 + AHEAD_S), Some(1_000 + AHEAD_S));
+        assert_eq!(first(1_000, 1_001 + AHEAD_S), None);
+        assert_eq!(first_since(StoreTime(u64::MAX), |_| false), None);
     }
 }
