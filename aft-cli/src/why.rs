@@ -59,7 +59,8 @@ async fn explain(aft: &Aft, args: Why) -> Result<Explained, Failure> {
     let before = args.with.iter().map(|with| {
         let read = version(with);
         let floor = read.filter(|read| wrote(*read, &args.key));
-        Read { key: with.clone(), version: read, floor }
+        let folded = read.is_some_and(|read| !commits.contains_key(&read));
+        Read { key: with.clone(), version: read, floor, folded }
     });
     let before: Vec<_> = before.collect();
     let chosen = version(&args.key);
@@ -149,11 +150,11 @@ impl Explained {
             String::new(),
             format!("built on {built_on}"),
             format!(
-                "feed listed {}: {} objects beyond it were read; {} commits are not folded",
-                listed.map_or("never".to_owned(), time),
+                "beyond that {} feed objects were read; {} commits are not folded",
                 thousands(self.feed_objects),
                 thousands(self.recent_commits)
             ),
+            format!("the feed was listed {}", listed.map_or("never".to_owned(), time)),
             format!("{} requests", thousands(self.requests)),
         ])
     }

@@ -90,6 +90,7 @@ pub(crate) struct Versions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: aft why stock/apples --with order/4711")]
 pub(crate) struct Why {
+    /// The key that is read
     pub(crate) key: Key,
     /// Keys that the same transaction reads before, in this order
     #[arg(long, num_args = 1.., value_name = "KEY")]

@@ -14,12 +14,14 @@ pub(super) struct Read {
     pub(super) version: Option<Version>,
     /// Below what the key may not be read because of it: its commit wrote both.
     pub(super) floor: Option<Version>,
+    /// Whether its commit is folded: whatever it would demand, the index is at or above it.
+    pub(super) folded: bool,
 }
 
 impl Read {
     /// What it demands of a read of `key`.
     pub(super) fn told(&self, key: &Key) -> String {
-        let Self { key: read, version, floor } = self;
+        let Self { key: read, version, floor, folded } = self;
         match (version, floor) {
             (None, _) => format!(
                 "{read} was read before, as absent: no version of {key} is read whose commit wrote {read}"
@@ -28,10 +30,15 @@ impl Read {
                 "{read} was read before, as decided at {}: that commit wrote {key} too, which is read at that version or a newer one",
                 decided(*version)
             ),
-            (Some(version), None) => format!(
-                "{read} was read before, as decided at {}: that sets no floor, since that commit did not write {key}, or is folded",
-                decided(*version)
-            ),
+            (Some(version), None) => {
+                let decided = decided(*version);
+                let why = if *folded {
+                    format!("that commit is folded, and so is all that it wrote of {key}")
+                } else {
+                    format!("that commit did not write {key}")
+                };
+                format!("{read} was read before, as decided at {decided}, and sets no floor: {why}")
+            }
         }
     }
 
@@ -166,9 +173,9 @@ mod tests {
 
     #[test]
     fn what_was_read_before_rules_older_and_newer_versions_out() {
-        let l = Read { key: key("l"), version: Some(version(2)), floor: Some(version(2)) };
+        let l = Read { key: key("l"), version: Some(version(2)), floor: Some(version(2)), folded: false };
         // Read as absent, before the third commit, which wrote it, was known.
-        let m = Read { key: key("m"), version: None, floor: None };
+        let m = Read { key: key("m"), version: None, floor: None, folded: false };
         let verdicts = verdicts(&candidates(4), Some(version(2)), &[l, m], wrote);
         let read = Verdict::Read { deleted: false, unless: Some(key("m")) };
         let (torn, old) =

@@ -250,7 +250,7 @@ impl Collection<'_> {
                 "a newer checkpoint is there, and is not older yet than any transaction that may be running",
                 Some(until),
             ),
-            None => Stay::new("there is no newer checkpoint, which nodes could begin from", None),
+            None => Stay::new("there is no newer checkpoint: nodes begin from this one", None),
         }
     }
 
