@@ -92,6 +92,8 @@ pub(crate) enum StoreCommand {
     #[cfg(feature = "top")]
     Top(Top),
     Versions(Versions),
+    Why(Why),
+    ExportLog(ExportLog),
     Txn(Txn),
     Request(Request),
     Diff(Diff),

@@ -4,7 +4,7 @@ mod archive;
 pub(crate) mod format;
 mod lines;
 pub(crate) mod read;
-mod target;
+pub(crate) mod target;
 
 use std::io::{self, Write};
 

@@ -1,5 +1,7 @@
 //! `aft gc`.
 
+mod explain;
+
 use std::collections::BTreeMap;
 
 use aft_core::{GarbageClass, GarbageKind, GarbageReport};
@@ -20,6 +22,9 @@ pub(crate) const KEEPS_VERSIONS: &str = "the bucket keeps versions, so deleting 
                                          versions (docs/operating.md)";
 
 pub(crate) async fn run(args: Gc, store: &Store, output: &Output) -> Result<(), Failure> {
+    if let Some(path) = args.explain {
+        return explain::run(path, store, output).await;
+    }
     let aft = if args.dry_run { store.open_to_read().await? } else { store.open_existing().await? };
     if !args.dry_run {
         let what = format!(

@@ -17,6 +17,7 @@ mod dump;
 mod exit;
 #[cfg(unix)]
 mod export;
+mod export_log;
 mod failure;
 mod gc;
 mod get;
@@ -41,6 +42,7 @@ mod report;
 mod request;
 mod requests;
 mod signals;
+mod since;
 mod status;
 mod store;
 mod survey;
@@ -52,6 +54,7 @@ mod tree;
 mod txn;
 mod versions;
 mod watch;
+mod why;
 
 #[cfg(not(unix))]
 use no_directories as export;
@@ -114,7 +117,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Runs a command that works on one store, and says what it waits for where that takes long.
 async fn watched(command: StoreCommand, common: &Common, output: &Output) -> Result<(), Failure> {
-    let watch = Watch::new(Patience::default());
+    let follows = matches!(&command, StoreCommand::Log(log) if log.follow);
+    let watch = Watch::new(if follows { Patience::endless() } else { Patience::default() });
     let store = Store::find(common.store.as_deref())?.watched(&watch);
     if store.is_in_memory() {
         return Err(Failure::usage("a store in memory is gone when the command ends").advice(
@@ -150,6 +154,8 @@ async fn on_store(command: StoreCommand, store: &Store, output: &Output) -> Resu
         #[cfg(feature = "top")]
         StoreCommand::Top(args) => top::run(args, store, output).await,
         StoreCommand::Versions(args) => versions::run(args, store, output).await,
+        StoreCommand::Why(args) => why::run(args, store, output).await,
+        StoreCommand::ExportLog(args) => export_log::run(&args, store, output).await,
         StoreCommand::Txn(args) => txn::show(args, store, output).await,
         StoreCommand::Request(args) => request::run(args, store, output).await,
         StoreCommand::Diff(args) => diff::run(args, store, output).await,

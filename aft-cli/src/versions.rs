@@ -56,7 +56,7 @@ fn row(version: &VersionInfo) -> [String; 6] {
 }
 
 /// A version, for programs.
-fn document(version: &VersionInfo) -> Value {
+pub(crate) fn document(version: &VersionInfo) -> Value {
     let mut document = json!({
         "version": version.version.to_string(), "decided": decided(version), "txn_id": version.version.txn_id().to_string(),
         "deleted": version.deleted, "size": version.bytes, "object": version.object, "folded": version.recent.is_none(),

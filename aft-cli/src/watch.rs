@@ -36,6 +36,13 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// That of a command which goes on until somebody stops it.
+    pub(crate) const fn endless() -> Self {
+        Self { say: Duration::from_secs(5), end: Duration::MAX }
+    }
+}
+
 /// How often it is shown how many requests there were.
 const SHOWN_EVERY: Duration = Duration::from_millis(100);
 

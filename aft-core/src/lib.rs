@@ -82,8 +82,8 @@
 //! | transactions | [`Transaction`], [`Begin`], [`Commit`], [`CommitOutcome`], [`Run`], [`Attempt`], [`IntoValue`], [`Token`], [`KeyRange`], [`ScanPages`], [`Entry`], [`json`] |
 //! | identity | [`TxnId`], [`Version`], [`Timestamp`], [`Receipt`], [`Outcome`] |
 //! | running a node | [`Stats`], [`Cost`], [`SweepReport`], [`SweepAllReport`], [`LostCommit`] |
-//! | looking into a store | [`StoreInfo`], [`CommitInfo`], [`VersionInfo`], [`RecentVersion`], [`KeyChange`], [`TransactionInfo`], [`DecisionInfo`], [`WriteInfo`], [`GuardInfo`], [`Publication`], [`RequestInfo`] |
-//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
+//! | looking into a store | [`StoreInfo`], [`CommitInfo`], [`RecentCommit`], [`RecentWrite`], [`VersionInfo`], [`RecentVersion`], [`KeyChange`], [`TransactionInfo`], [`DecisionInfo`], [`WriteInfo`], [`GuardInfo`], [`Publication`], [`RequestInfo`] |
+//! | maintenance | [`Maintenance`], [`CheckpointReport`], [`GarbageReport`], [`GarbageClass`], [`GarbageExplanation`], [`GarbageKind`], [`CheckReport`], [`CheckProblem`], [`CheckProblemKind`] |
 //! | stores | [`Storage`], [`Object`], [`ObjectInfo`], [`StorageError`], [`check_path`]; the module `conformance` (feature of that name), the suite that every adapter runs |
 //! | time | [`Clock`], [`SystemClock`] |
 //! | errors | [`Error`], [`ErrorKind`], [`BoxError`] |
@@ -156,10 +156,10 @@ pub use key_range::KeyRange;
 pub use node::{
     AdoptReport, Aft, Attempt, Begin, Builder, CheckProblem, CheckProblemKind, CheckReport, CheckpointInfo,
     CheckpointReport, CloneOptions, CloneProgress, CloneReport, Commit, CommitInfo, CommitOutcome, Cost,
-    DecisionInfo, Entry, GarbageClass, GarbageKind, GarbageReport, GuardInfo, KeyActivity, KeyChange,
-    LostCommit, NodeInfo, Outcome, Publication, RecentVersion, RequestInfo, Run, ScanPages, Stats, StoreInfo,
-    SweepAllReport, SweepReport, Transaction, TransactionInfo, Unpublished, ValueStream, VersionInfo,
-    WriteInfo,
+    DecisionInfo, Entry, GarbageClass, GarbageExplanation, GarbageKind, GarbageReport, GuardInfo,
+    KeyActivity, KeyChange, LostCommit, NodeInfo, Outcome, Publication, RecentCommit, RecentVersion,
+    RecentWrite, RequestInfo, Run, ScanPages, Stats, StoreInfo, SweepAllReport, SweepReport, Transaction,
+    TransactionInfo, Unpublished, ValueStream, VersionInfo, WriteInfo,
 };
 pub use path::check_path;
 pub use receipt::Receipt;

@@ -43,12 +43,23 @@ pub(crate) struct Checkpoint {}
 ///
 /// Costs a list of the whole store (a request per thousand objects) and a delete per thousand objects that go. Killing it does no
 /// harm: the next one goes on.
+///
+/// --explain OBJECT deletes nothing. It says of one object, by its path as `aft gc`, `aft check` and `aft versions` print it, what it is, whether a
+/// collection would delete it now and by which rule, or else why it stays, and until when about.
 #[derive(Debug, Args)]
+#[command(after_help = GC_EXAMPLES)]
 pub(crate) struct Gc {
     /// Only say what would be deleted; not a byte is written
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
+    /// Only say why this object stays, or may go; not a byte is written
+    #[arg(long, value_name = "OBJECT")]
+    pub(crate) explain: Option<String>,
 }
+
+const GC_EXAMPLES: &str = "\
+Example: aft gc --dry-run
+         aft gc --explain commits/0/0198f3f4-0000-7000-8000-000000000000";
 
 /// Verify everything in the store, and name what is missing, damaged or left over
 ///

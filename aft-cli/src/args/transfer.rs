@@ -138,3 +138,22 @@ pub(crate) struct CloneTo {
     #[arg(long)]
     pub(crate) check: bool,
 }
+
+/// Write the recent commits to a Parquet file, a row for each key that one wrote
+///
+/// For DuckDB, Polars, pandas, Spark and whatever else reads Parquet: who wrote what, when, and with which other keys. The commits are those of `aft log`:
+/// what is folded into the index is not known one by one any more. Rows are sorted by commit, oldest first, and then by key. No value is read.
+///
+/// The file is replaced in one step when it is whole. The columns: committed_at and published_at (UTC, milliseconds; published_at is null where it is
+/// not known), clock, transaction, version, decided_by, node (null where the commit does not say it), key (its bytes), key_text (as aft prints it),
+/// deleted, bytes (the length of the value), and object (where it lies).
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_LOG_EXAMPLE)]
+pub(crate) struct ExportLog {
+    /// The file
+    pub(crate) file: PathBuf,
+}
+
+const EXPORT_LOG_EXAMPLE: &str = "\
+Example: aft export-log log.parquet
+         duckdb -c \"select key_text, count(*) from 'log.parquet' group by 1 order by 2 desc limit 10\"";

@@ -1,4 +1,4 @@
-//! Where a dump goes: to stdout, or to a file that is replaced when the dump is whole.
+//! Where a dump goes, or another file that is replaced when it is whole: to stdout, or there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -16,6 +16,8 @@ const NAME: &str = ".aft-dump-";
 /// Where a dump goes, checked.
 #[derive(Debug)]
 pub(crate) struct Target {
+    /// What it is, in messages.
+    what: &'static str,
     /// `None` is stdout.
     path: Option<PathBuf>,
 }
@@ -36,14 +38,19 @@ impl Target {
                 return Err(Failure::usage("a tar archive does not go to a terminal")
                     .advice("name a file with --output, or pipe it to another command"));
             }
-            return Ok(Self { path: None });
+            return Ok(Self { what: "dump", path: None });
         };
+        Self::file("dump", path, store)
+    }
+
+    /// The file at `path`, which is not in the store.
+    pub(crate) fn file(what: &'static str, path: &Path, store: &Store) -> Result<Self, Failure> {
         // A link to a file stays, and the file is replaced.
         let path = path.canonicalize().or_else(|_| std::path::absolute(path));
-        let path = path.map_err(|cause| Failure::usage("bad path of a dump").because(cause))?;
+        let path = path.map_err(|cause| Failure::usage(format!("bad path of a {what}")).because(cause))?;
         let shown = path.display();
         if path.is_dir() {
-            return Err(Failure::usage(format!("{shown} is a directory; a dump is a file")));
+            return Err(Failure::usage(format!("{shown} is a directory; a {what} is a file")));
         }
         let place = store.directory().and_then(|place| place.canonicalize().ok());
         let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
@@ -52,7 +59,7 @@ impl Target {
         {
             return Err(Failure::usage(format!("{shown} lies in the store itself")));
         }
-        Ok(Self { path: Some(path) })
+        Ok(Self { what, path: Some(path) })
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
@@ -77,16 +84,16 @@ impl Target {
         Ok(BufWriter::with_capacity(256 << 10, sink.map_err(|cause| self.cannot(cause))?))
     }
 
-    /// The failure of writing the dump.
+    /// The failure of writing it.
     pub(crate) fn cannot(&self, cause: io::Error) -> Failure {
         match &self.path {
             None => Failure::stdout(cause),
-            Some(path) => Failure::io(format!("cannot write the dump to {}", path.display()), cause)
+            Some(path) => Failure::io(format!("cannot write the {} to {}", self.what, path.display()), cause)
                 .advice("what was in the file before is unchanged"),
         }
     }
 
-    /// Puts a whole dump in its place, durably.
+    /// Puts what is whole in its place, durably.
     pub(crate) fn publish(&self, sink: BufWriter<Sink>) -> Result<(), Failure> {
         let put = || match (sink.into_inner().map_err(io::IntoInnerError::into_error)?, &self.path) {
             (Sink::Beside(file), Some(path)) => {

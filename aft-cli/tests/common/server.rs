@@ -25,6 +25,8 @@ pub enum Trouble {
     Behind(Duration),
     /// Every request for a decision is lost and answered with an error that tells nothing.
     Decisions,
+    /// Every request is answered with an error that tells nothing.
+    Everything,
 }
 
 /// Whether an object is a decision: those in the feed have a mark in their running number.
@@ -136,7 +138,7 @@ impl Server {
         {
             std::thread::sleep(wait);
         }
-        if trouble == Trouble::Decisions && is_decision(target) {
+        if trouble == Trouble::Everything || trouble == Trouble::Decisions && is_decision(target) {
             return (500, Vec::new(), now);
         }
         let objects = &mut self.state.lock().unwrap().objects;

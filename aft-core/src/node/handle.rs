@@ -17,7 +17,7 @@ use crate::node::open::Builder;
 use crate::node::transaction::Transaction;
 use crate::node::transaction::begin::Begin;
 use crate::node::upkeep::checkpoint::CheckpointReport;
-use crate::node::upkeep::collect::GarbageReport;
+use crate::node::upkeep::collect::{GarbageExplanation, GarbageReport};
 use crate::planted::{Planted, planted};
 use crate::storage::Storage;
 use crate::txn_id::TxnId;
@@ -392,6 +392,39 @@ impl Aft {
         async move {
             self.node.check_open()?;
             self.node.collect_garbage(dry_run).await
+        }
+        .boxed()
+    }
+
+    /// Why an object of the store stays, or may go, by its path: what a collection would do with it now, by which rule, and until when it stays, about.
+    /// Nothing is written. Costs what a [collection](Self::collect_garbage) that is a dry run costs, and a little more.
+    ///
+    /// # Errors
+    /// As [`collect_garbage`](Self::collect_garbage).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let aft = aft_core::Aft::open(std::sync::Arc::new(aft_memory::MemoryStorage::new()), aft_core::Config::default()).await?;
+    /// let mut tx = aft.begin().await?;
+    /// tx.put("video", vec![0; 100_000])?;
+    /// tx.commit().await?;
+    /// let object = aft.versions("video").await?.remove(0).object;
+    /// let explained = aft.explain_garbage(&object).await?;
+    /// assert!(explained.garbage.is_none());
+    /// assert_eq!(explained.why, "it is the newest version of the key");
+    /// # Ok::<(), aft_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn explain_garbage(
+        &self,
+        path: impl Into<String>,
+    ) -> BoxFuture<'_, Result<GarbageExplanation, Error>> {
+        let path = path.into();
+        async move {
+            self.node.check_open()?;
+            self.node.explain_garbage(path).await
         }
         .boxed()
     }

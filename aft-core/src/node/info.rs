@@ -1,31 +1,15 @@
-//! What a handle tells of its node without a request: settings, counters, the store's identity, recent commits.
+//! What a handle tells of its node without a request: settings, counters, the store's identity.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::format::manifest::RunFile;
-use crate::format::record::Value;
 use crate::node::handle::Aft;
 use crate::node::stats::{Stats, get};
-use crate::node::view;
-use crate::txn_id::TxnId;
 use crate::version::Version;
-
-/// A commit that a node knows of; from [`Aft::recent_commits`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CommitInfo {
-    /// The transaction.
-    pub txn_id: TxnId,
-    /// The version of everything it wrote.
-    pub version: Version,
-    /// The keys it wrote, sorted, and whether it deleted them.
-    pub writes: Vec<(Bytes, bool)>,
-}
 
 /// What a node knows of its store; from [`Aft::store_info`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +58,10 @@ pub struct StoreInfo {
     /// Whether the store's answers showed that it keeps what is deleted ([`Storage::keeps_versions`](crate::Storage::keeps_versions)).
     #[serde(default)]
     pub keeps_versions: bool,
+    /// When the node last listed the feed to learn all that others published, by this machine's clock; `None` where it never did.
+    pub listed: Option<SystemTime>,
+    /// The greatest version of a deletion that left the index, so that nothing tells of it any more; `None` where none did.
+    pub purged: Option<Version>,
 }
 
 impl Aft {
@@ -123,6 +111,7 @@ impl Aft {
             index_hits: get(&counters.index_hits),
             index_misses: get(&counters.index_misses),
             refreshes: get(&counters.refreshes),
+            feed_objects: get(&counters.feed_objects),
             bundles_read: get(&counters.bundles_read),
             bundles_made: get(&counters.bundles_made),
             published: get(&counters.published),
@@ -153,12 +142,19 @@ impl Aft {
     #[must_use]
     pub fn store_info(&self) -> StoreInfo {
         let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let (newest, base, swept, date, damaged) = self.node().known.read(|known| {
+        let (newest, base, swept, date, damaged, listed) = self.node().known.read(|known| {
             let recent = known.view().newest_first().next().map(|commit| commit.version);
             let newest = recent.into_iter().chain([known.base().greatest()]).max();
             let newest = newest.filter(|version| !version.is_absent());
             let damaged = known.damaged().map(|name| name.to_string()).collect();
-            (newest, Arc::clone(known.base()), known.newest_sweep(), known.newest_date(), damaged)
+            (
+                newest,
+                Arc::clone(known.base()),
+                known.newest_sweep(),
+                known.newest_date(),
+                damaged,
+                known.refreshed(),
+            )
         });
         let manifest = base.manifest();
         let of_files = |count: fn(&RunFile) -> u64| manifest.map_or(0, |it| it.files().map(count).sum());
@@ -180,33 +176,8 @@ impl Aft {
             newest_date: date.map(|date| moment(date.0)),
             damaged,
             keeps_versions: self.node().store.keeps_versions(),
+            listed: listed.map(|began| UNIX_EPOCH + Duration::from_millis(began.wall_ms)),
+            purged: manifest.map(|manifest| manifest.purged).filter(|purged| !purged.is_absent()),
         }
-    }
-
-    /// The newest `limit` commits that the node knows, newest first. No request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # async fn example(aft: &aft_core::Aft) -> Result<(), aft_core::Error> {
-    /// for commit in aft.recent_commits(10) {
-    ///     println!("{} wrote {} keys", commit.txn_id, commit.writes.len());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn recent_commits(&self, limit: usize) -> Vec<CommitInfo> {
-        let info = |commit: &Arc<view::Commit>| CommitInfo {
-            txn_id: commit.version.txn,
-            version: commit.version,
-            writes: commit
-                .writes
-                .to_vec()
-                .into_iter()
-                .map(|it| (it.key, it.value == Value::Tombstone))
-                .collect(),
-        };
-        self.node().known.read(|known| known.view().newest_first().take(limit).map(info).collect())
     }
 }

@@ -102,6 +102,8 @@ pub struct Stats {
     pub index_misses: u64,
     /// Refreshes that completed.
     pub refreshes: u64,
+    /// Feed objects that refreshes took in, each read by itself or from a bundle; where the node began from a checkpoint those beyond it.
+    pub feed_objects: u64,
     /// Bundles of feed objects that were read instead of these.
     pub bundles_read: u64,
     /// Bundles that this node made of what it had read, feed objects and other bundles.
@@ -163,6 +165,7 @@ pub(crate) struct Counters {
     pub(crate) index_hits: AtomicU64,
     pub(crate) index_misses: AtomicU64,
     pub(crate) refreshes: AtomicU64,
+    pub(crate) feed_objects: AtomicU64,
     pub(crate) bundles_read: AtomicU64,
     pub(crate) bundles_made: AtomicU64,
     pub(crate) published: AtomicU64,

@@ -19,7 +19,7 @@ use crate::node::transaction::checked_key;
 use crate::node::transaction::read::index_moves;
 use crate::node::transaction::stream::{AT_ONCE, ValueStream};
 use crate::protocol::base::Base;
-use crate::protocol::view::{Found, Place, View};
+use crate::protocol::view::{Found, View};
 use crate::txn_id::TxnId;
 use crate::version::Version;
 
@@ -194,15 +194,7 @@ impl Node {
     /// A version that the view knows.
     pub(crate) fn recent_version(&self, view: &View, found: &Found) -> Option<VersionInfo> {
         let Found::Recent { commit, ordinal } = found else { return None };
-        let object = match commit.place(*ordinal as usize) {
-            Place::Inline { object, .. } => object,
-            Place::Tombstone => ObjectName::Decision(commit.decided_by()),
-            Place::Stored(stored) => {
-                let first =
-                    stored.parts.first().map(|part| ObjectName::Value(commit.version.txn, part.object()));
-                first.unwrap_or(ObjectName::Decision(commit.decided_by()))
-            }
-        };
+        let object = commit.object(*ordinal as usize);
         let (decided_by, keys) = (commit.decided_by(), commit.writes.len() as u64);
         let published = published(view, found);
         Some(VersionInfo {

@@ -113,6 +113,30 @@ impl Commit {
         }
     }
 
+    /// The object that holds the value of the write with this ordinal, of several the first; of a deletion its decision.
+    #[must_use]
+    pub fn object(&self, ordinal: usize) -> ObjectName {
+        let decision = ObjectName::Decision(self.decided_by());
+        match self.place(ordinal) {
+            Place::Inline { object, .. } => object,
+            Place::Tombstone => decision,
+            Place::Stored(stored) => {
+                let first =
+                    stored.parts.first().map(|part| ObjectName::Value(self.version.txn, part.object()));
+                first.unwrap_or(decision)
+            }
+        }
+    }
+
+    /// The feed object that told of it, as far as the commit itself says: where its inline values lie in one, and where its decision does.
+    #[must_use]
+    pub fn told_in(&self) -> Option<FeedName> {
+        match self.home() {
+            Home::Feed { name, .. } => Some(name),
+            Home::Decision { .. } => self.decided_by().direct_name(),
+        }
+    }
+
     /// Its inline values in order, as slices of the object that holds them. Cut off where the object ends early.
     #[must_use]
     pub fn payload_in(&self, object: &Bytes) -> Vec<Bytes> {

@@ -242,6 +242,7 @@ impl Node {
         for path in foreign {
             tracing::warn!(path, "an object that is none of aft's lies in the feed; it is left alone");
         }
+        add(&self.counters.feed_objects, unread.len() as u64);
         unread
     }
 

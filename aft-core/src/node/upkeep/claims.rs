@@ -100,6 +100,7 @@ impl Collection<'_> {
 
     /// Deletes a claim, once: a second request, sent because the first seemed lost, might take a claim that was made anew meanwhile.
     async fn delete_claim(&mut self, object: ObjectInfo) -> bool {
+        self.watch(GarbageKind::Claims, [object.path.as_str()]);
         if !self.dry_run
             && let Err(error) = self.node.store.delete(&[object.path]).await
         {

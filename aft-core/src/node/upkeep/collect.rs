@@ -9,6 +9,7 @@
 //! Rules judge by dates and lists, and both may be wrong. So all that is about to be deleted is compared with what is surely
 //! [`needed`], and listings with what they must show. What is damaged is named in the report, and what does not depend on it goes on.
 
+mod explain;
 mod feed;
 mod guards;
 pub(in crate::node) mod needed;
@@ -23,6 +24,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tracing::field::Empty;
 
+pub use explain::GarbageExplanation;
 pub use report::{GarbageClass, GarbageKind, GarbageReport};
 
 use self::needed::{Needed, is_damage};
@@ -64,6 +66,8 @@ pub(super) struct Collection<'a> {
     outcome_files: Vec<(u64, FileId, ObjectInfo)>,
     /// What a rule would have let go and is needed: how many of each class, and the first.
     refused: BTreeMap<GarbageKind, (u64, String)>,
+    /// The object that somebody asks about.
+    watched: Option<explain::Watched>,
 }
 
 /// How reading a list of objects ended.
@@ -115,6 +119,20 @@ impl Node {
     }
 
     async fn collect(self: &Arc<Self>, dry_run: bool) -> Result<GarbageReport, Error> {
+        let mut collection = self.collection(dry_run).await?;
+        collection.run().await?;
+        collection.report.keeps_versions = self.store.keeps_versions();
+        if !dry_run && collection.report.keeps_versions && collection.report.objects() > 0 {
+            tracing::warn!(
+                "the store keeps versions of what was collected: it frees nothing until a lifecycle rule expires noncurrent versions"
+            );
+        }
+        tracing::info!(report = ?collection.report, "collected garbage");
+        Ok(collection.report)
+    }
+
+    /// A collection that has not begun, with the store's time to judge by.
+    async fn collection(self: &Arc<Self>, dry_run: bool) -> Result<Collection<'_>, Error> {
         if !dry_run {
             self.check_writable()?;
         }
@@ -130,7 +148,7 @@ impl Node {
             now: Some(UNIX_EPOCH + Duration::from_secs(now.0)),
             ..GarbageReport::default()
         };
-        let mut collection = Collection {
+        Ok(Collection {
             node: self,
             dry_run,
             now,
@@ -144,16 +162,8 @@ impl Node {
             pending: Vec::new(),
             outcome_files: Vec::new(),
             refused: BTreeMap::new(),
-        };
-        collection.run().await?;
-        collection.report.keeps_versions = self.store.keeps_versions();
-        if !dry_run && collection.report.keeps_versions && collection.report.objects() > 0 {
-            tracing::warn!(
-                "the store keeps versions of what was collected: it frees nothing until a lifecycle rule expires noncurrent versions"
-            );
-        }
-        tracing::info!(report = ?collection.report, "collected garbage");
-        Ok(collection.report)
+            watched: None,
+        })
     }
 
     /// Refuses where the store's newest date, by which everything is judged, is later than this node's clock can explain: one object with
@@ -174,7 +184,8 @@ impl Node {
 }
 
 impl Collection<'_> {
-    async fn run(&mut self) -> Result<(), Error> {
+    /// All of it; what manifests are left.
+    async fn run(&mut self) -> Result<Manifests, Error> {
         let mut manifests = self.manifests().await?;
         self.report.settled_checkpoint = manifests.settled;
         if manifests.unreadable {
@@ -183,7 +194,8 @@ impl Collection<'_> {
                     .into(),
             );
             self.claims().await?;
-            return self.epochs().await;
+            self.epochs().await?;
+            return Ok(manifests);
         }
         self.need_view();
         let feed = self.list_feed(&manifests).await?;
@@ -200,7 +212,8 @@ impl Collection<'_> {
         self.outcomes(&manifests, claims_done).await?;
         self.orphans(&manifests).await?;
         self.tell_refused();
-        self.epochs().await
+        self.epochs().await?;
+        Ok(manifests)
     }
 
     /// Reads every manifest.
@@ -420,6 +433,8 @@ impl Collection<'_> {
                 values.push(path);
             }
         }
+        self.watch(GarbageKind::FoldedDecisions, decisions.iter().map(String::as_str));
+        self.watch(GarbageKind::SupersededValues, values.iter().map(String::as_str));
         self.report.class(GarbageKind::FoldedDecisions).objects += decisions.len() as u64;
         self.report.class(GarbageKind::SupersededValues).objects += values.len() as u64;
         self.delete_paths(&values).await?;
@@ -531,6 +546,7 @@ impl Collection<'_> {
     }
 
     pub(super) async fn delete(&mut self, kind: GarbageKind, objects: Vec<ObjectInfo>) -> Result<(), Error> {
+        self.watch(kind, objects.iter().map(|object| object.path.as_str()));
         let class = self.report.class(kind);
         class.objects += objects.len() as u64;
         class.bytes += objects.iter().map(|object| object.size).sum::<u64>();

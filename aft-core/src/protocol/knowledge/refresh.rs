@@ -211,6 +211,11 @@ impl Knowledge {
         Plan { began: now, newest, cursor, look, asked: self.feed.asked, whole: slept || !goes_on, goes_on }
     }
 
+    /// When the last complete refresh began.
+    pub(crate) const fn refreshed(&self) -> Option<LocalTime> {
+        self.feed.began
+    }
+
     /// Notes that a refresh is complete, and forgets what none asks for any more.
     pub(crate) fn note_refreshed(&mut self, plan: Plan) {
         let known = &mut self.feed;

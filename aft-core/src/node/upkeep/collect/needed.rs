@@ -208,6 +208,7 @@ impl Collection<'_> {
     pub(in crate::node) fn refuse(&mut self, kind: GarbageKind, path: String) {
         tracing::error!(path, ?kind, "an object that should be garbage is still needed; it was not deleted");
         self.report.class(kind).kept += 1;
+        self.watch_refused(kind, &path);
         let (count, _) = self.refused.entry(kind).or_insert((0, path));
         *count += 1;
     }

@@ -360,6 +360,7 @@ impl Collection<'_> {
             }
         }
         let paths: Vec<_> = ids.iter().map(|id| self.node.path(ObjectName::Decision(*id))).collect();
+        self.watch(GarbageKind::Outcomes, paths.iter().map(String::as_str));
         self.delete_paths(&paths).await
     }
 }
