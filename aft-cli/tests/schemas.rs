@@ -69,6 +69,17 @@ fn every_command_has_a_schema_and_an_output_that_is_as_it_says() {
         ("load", &["a-dump"]),
         ("load", &["a-dump", "--request", "r"]),
         ("log", &[]),
+        ("log", &["--since", "1h", "--key", "k"]),
+        ("get", &["k", "never", "bin"]),
+        ("get", &["k", "--version", &id]),
+        ("diff", &[&id]),
+        ("why", &["k", "--with", "bin"]),
+        ("why", &["never"]),
+        ("request", &["r"]),
+        ("export-log", &["log.parquet"]),
+        ("report", &["report.html"]),
+        ("top", &["--once"]),
+        ("status", &["--scan"]),
         ("status", &[]),
         ("versions", &["k"]),
         ("txn", &[&id]),
@@ -78,6 +89,8 @@ fn every_command_has_a_schema_and_an_output_that_is_as_it_says() {
         ("sweep", &["--all"]),
         ("checkpoint", &[]),
         ("versions", &["bin"]),
+        ("status", &["--scan"]),
+        ("why", &["gone"]),
         ("gc", &["--dry-run"]),
         ("gc", &[]),
         ("check", &[]),
@@ -97,6 +110,9 @@ fn every_command_has_a_schema_and_an_output_that_is_as_it_says() {
     is_as_documented("probe", &place.json(&[&["probe", &probed], &quick[..]].concat()));
     seen.insert("probe".to_owned());
     assert_eq!(seen, commands(), "a command that the test does not run");
+    for object in ["aft.json", "commits/0/0198f3f4-0000-7000-8000-000000000000"] {
+        is_as_documented("gc-explain", &place.json(&["gc", "--explain", object]));
+    }
     let error = place.aft(&["get", "absent", "--json"]);
     is_as_documented("error", &serde_json::from_str(&error.stderr).unwrap());
     let line = place.aft(&["ls", "--jsonl", "--long"]).ok();
