@@ -72,7 +72,10 @@ const fn gauge(name: &'static str, unit: Unit, tells: &'static str, of: fn(&Now)
     Gauged { name, unit, tells, of }
 }
 
-const COUNTERS: [Counted; 22] = [
+/// How many counters there are.
+const HOW_MANY: usize = 22;
+
+const COUNTERS: [Counted; HOW_MANY] = [
     request("get", |it| it.requests.gets),
     request("get_range", |it| it.requests.range_gets),
     request("create", |it| it.requests.creates),
@@ -133,7 +136,7 @@ const COMMIT_SECONDS: &str = "aft.commit.seconds";
 
 /// What was handed to the recorder, of each counter. Calls side by side hand everything over once.
 #[derive(Debug)]
-pub(crate) struct Recorded([AtomicU64; COUNTERS.len()]);
+pub(crate) struct Recorded([AtomicU64; HOW_MANY]);
 
 impl Default for Recorded {
     fn default() -> Self {
