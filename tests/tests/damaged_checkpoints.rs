@@ -119,7 +119,7 @@ async fn hurt(world: &World, folder: &str, how: Hurt) -> String {
         Hurt::CutOff | Hurt::Swapped => {
             let other = world.memory.get(&old).await.unwrap().bytes;
             lose(world, &path).await;
-            let bytes = if how == Hurt::CutOff { whole.slice(..whole.len() / 2) } else { other };
+            let bytes = if how == Hurt::CutOff { whole.slice(..whole.len() / 8) } else { other };
             world.memory.create(&path, bytes).await.unwrap();
         }
     }

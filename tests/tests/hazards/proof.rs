@@ -50,8 +50,9 @@ pub(crate) async fn h25_nothing_goes_before_the_checkpoint_was_read_that_replace
     an_hour_passes(&node).await;
     let young = under(&world, "index/").pop().unwrap();
     replace(&world, &young, |bytes| {
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
+        // In the rows: half of so small a file is the Parquet footer, which nobody reads.
+        let among_the_rows = bytes.len() / 8;
+        bytes[among_the_rows] ^= 1;
     })
     .await;
     let collector = world.node().await;
