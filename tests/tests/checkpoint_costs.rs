@@ -266,6 +266,13 @@ async fn a_scan_reads_a_mebibyte_with_each_request_and_pages_ahead() {
     spent(&world);
     assert_eq!(tx.scan(..).await.unwrap().len(), KEYS);
     assert_eq!(spent(&world), [0, 1 + 2, 0, 0, 0], "a tail, and 1.5 MB of blocks");
+    let cold = node.stats();
+    assert_eq!(tx.scan(..).await.unwrap().len(), KEYS);
+    let warm = node.stats();
+    assert_eq!(
+        (warm.index_misses, warm.index_hits),
+        (cold.index_misses, cold.index_hits + cold.index_misses)
+    );
 
     let node = world.node().await;
     let tx = node.begin().await.unwrap();

@@ -167,7 +167,12 @@ impl Cache {
     }
 
     /// Those of these blocks that are here.
-    pub(crate) async fn known_blocks(&self, file: FileId, blocks: Range<usize>) -> Vec<Option<Arc<Block>>> {
+    pub(crate) async fn known_blocks(
+        &self,
+        file: FileId,
+        blocks: Range<usize>,
+        counters: &Counters,
+    ) -> Vec<Option<Arc<Block>>> {
         let mut known = Vec::with_capacity(blocks.len());
         for n in blocks {
             let entry = match &self.entries {
@@ -176,6 +181,7 @@ impl Cache {
             };
             known.push(if let Some(Entry::Block(block)) = entry { Some(block) } else { None });
         }
+        add(&counters.index_hits, known.iter().flatten().count() as u64);
         known
     }
 
@@ -187,7 +193,7 @@ impl Cache {
         counters: &Counters,
         load: impl FnOnce() -> Load<Vec<Arc<Block>>>,
     ) -> Result<Arc<[Arc<Block>]>, Error> {
-        add(&counters.index_misses, 1);
+        add(&counters.index_misses, blocks.len() as u64);
         let Some(entries) = &self.entries else { return load().await.map(Arc::from) };
         let load = || load().map(|blocks| blocks.map(|blocks| Entry::Span(blocks.into()))).boxed();
         match self.load(entries, Name::Span(file, number(blocks.start), number(blocks.end)), load).await? {

@@ -99,7 +99,7 @@ impl Node {
     /// The blocks of a span; those that are not in the cache by one range request.
     async fn blocks(&self, store: &Store, span: Span) -> Result<VecDeque<Arc<Block>>, Error> {
         let Span { file, tail, blocks } = span;
-        let mut known = self.cache.known_blocks(file.id, blocks.clone()).await;
+        let mut known = self.cache.known_blocks(file.id, blocks.clone(), &self.counters).await;
         let missing = |known: &[Option<Arc<Block>>], at: usize| known.get(at).is_some_and(Option::is_none);
         let Some(first) = (0..known.len()).find(|at| missing(&known, *at)) else {
             return Ok(known.into_iter().flatten().collect());

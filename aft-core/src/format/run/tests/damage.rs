@@ -49,6 +49,27 @@ fn every_flipped_bit_and_every_cut_is_found() {
     Tail::decode(len + 1, &tail_of(&file)).unwrap_err();
 }
 
+/// What is read of a tail to find keys, without the footer behind it.
+#[test]
+fn every_flipped_bit_and_every_cut_of_an_index_is_found() {
+    let (_, file) = sample();
+    let (len, tail_len) = (file.bytes.len() as u64, file.tail_len);
+    let index = tail_of(&file).slice(..file.index_len as usize);
+    assert_eq!(Tail::decode_index(len, tail_len, &index).unwrap().rows(), 6);
+    for bit in 0..index.len() * 8 {
+        let mut bytes = index.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        Tail::decode_index(len, tail_len, &bytes.into()).unwrap_err();
+    }
+    for cut in 0..index.len() {
+        Tail::decode_index(len, tail_len, &index.slice(..cut)).unwrap_err();
+    }
+    Tail::decode_index(len + 1, tail_len, &index).unwrap_err();
+    Tail::decode_index(len, tail_len + 1, &index).unwrap_err();
+    // Part of a footer is no footer.
+    Tail::decode_index(len, tail_len, &tail_of(&file).slice(..index.len() + 1)).unwrap_err();
+}
+
 #[test]
 fn a_block_is_not_taken_for_another() {
     let in_a_block = BLOCK_BYTES / plain(0).key.len();
